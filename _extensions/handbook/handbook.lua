@@ -1,0 +1,403 @@
+--[[ Self-checks: quizzes and reflections, for Quarto and for plain pandoc.
+
+    ::: {.quiz}                              ::: {.reflection}
+    The question.                            The question.
+
+    - [ ] an option                          ::: {.model-answer}
+                                             The answer.
+      Why it is wrong.                       :::
+                                             :::
+    - [x] the right option
+
+      Why it is right.
+
+    ::: {.hint}                              ::: {.answer-key}
+    Optional.                                :::
+    :::
+    :::
+
+In HTML each answer stands in a fold under its question; quiz.js makes a live form of it. In every other
+format the questions are numbered within their chapter, and the answers move to `.answer-key`, or to the end
+of the document where there is none. More than one [x] makes a question with several right options.
+]]
+
+local LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+local UNCHECKED, CHECKED = "☐", "☒" -- what pandoc makes of [ ] and [x]
+local CHOOSE_ALL = "Choose every option that is right."
+
+-- Reading and checking the source --------------------------------------------------------------
+
+local function first_words(blocks)
+  local words = {}
+  for word in pandoc.utils.stringify(blocks):gmatch("%S+") do
+    if #words == 8 then return table.concat(words, " ") .. " …" end
+    words[#words + 1] = word
+  end
+  return table.concat(words, " ")
+end
+
+-- Stop the build. Level 0 keeps Lua's own line number out: it says nothing to an author.
+local function refuse(kind, div, remedy)
+  error(("%s “%s”: %s"):format(kind, first_words(div.content), remedy), 0)
+end
+
+local function box_of(item)
+  local first = item[1]
+  if first and (first.t == "Para" or first.t == "Plain") and first.content[1] then
+    local text = first.content[1].text
+    if text == CHECKED or text == UNCHECKED then return text end
+  end
+end
+
+local function is_options(block)
+  if block.t ~= "BulletList" then return false end
+  for _, item in ipairs(block.content) do
+    if box_of(item) then return true end
+  end
+  return false
+end
+
+local function read_option(item, letter, div)
+  local box = box_of(item)
+  if not box then
+    refuse("Quiz", div, "option " .. letter .. " has no box. Begin it with [ ] or [x].")
+  end
+  local label = pandoc.Inlines(item[1].content)
+  label:remove(1)
+  if label[1] and label[1].t == "Space" then label:remove(1) end
+  local why = pandoc.Blocks({ table.unpack(item, 2) })
+  if #label == 0 then
+    refuse("Quiz", div, "option " .. letter .. " has no text. Write it after its box.")
+  end
+  if #why == 0 then
+    refuse("Quiz", div, "option " .. letter .. " has no explanation. Below it, after an empty line, "
+      .. "write why it is right or wrong, indented by two spaces.")
+  end
+  return { letter = letter, right = box == CHECKED, label = label, why = why }
+end
+
+local function read_quiz(div)
+  local quiz = { question = pandoc.Blocks({}), options = {}, right = {} }
+  for _, block in ipairs(div.content) do
+    if is_options(block) then
+      if #quiz.options > 0 then
+        refuse("Quiz", div, "its options fall into two lists. Indent each explanation by two spaces.")
+      end
+      for i, item in ipairs(block.content) do
+        local option = read_option(item, LETTERS:sub(i, i), div)
+        quiz.options[i] = option
+        if option.right then table.insert(quiz.right, option.letter) end
+      end
+    elseif block.t == "Div" and block.classes:includes("hint") then
+      quiz.hint = block.content
+    elseif #quiz.options > 0 then
+      refuse("Quiz", div, "there is text after the options. Indent an explanation by two spaces; "
+        .. "put other text before the options.")
+    else
+      quiz.question:insert(block)
+    end
+  end
+  if #quiz.question == 0 then refuse("Quiz", div, "it has no question. Write it above the options.") end
+  if #quiz.options < 2 then
+    refuse("Quiz", div, "it needs two options or more, each begun with [ ] or [x].")
+  end
+  if #quiz.right == 0 then refuse("Quiz", div, "no option is right. Mark the right one with [x].") end
+  return quiz
+end
+
+local function read_reflection(div)
+  local reflection = { question = pandoc.Blocks({}) }
+  for _, block in ipairs(div.content) do
+    if block.t == "Div" and block.classes:includes("model-answer") then
+      reflection.answer = block.content
+    else
+      reflection.question:insert(block)
+    end
+  end
+  if #reflection.question == 0 then
+    refuse("Reflection", div, "it has no question. Write it above the model answer.")
+  end
+  if not reflection.answer or #reflection.answer == 0 then
+    refuse("Reflection", div, "it has no model answer. Add one in a ::: {.model-answer} block inside it.")
+  end
+  return reflection
+end
+
+-- Small builders -------------------------------------------------------------------------------
+
+-- Put inlines before the text of the first paragraph, or in a paragraph of their own.
+local function prefixed(inlines, blocks)
+  local first = blocks[1]
+  local out = pandoc.Blocks({})
+  if first and (first.t == "Para" or first.t == "Plain") then
+    out:insert(pandoc.Para(pandoc.Inlines(inlines) .. { pandoc.Space() } .. first.content))
+    out:extend(pandoc.Blocks({ table.unpack(blocks, 2) }))
+  else
+    out:insert(pandoc.Para(inlines))
+    out:extend(blocks)
+  end
+  return out
+end
+
+local function listed(letters)
+  if #letters < 2 then return letters[1] end
+  return table.concat(letters, ", ", 1, #letters - 1) .. " and " .. letters[#letters]
+end
+
+-- HTML -----------------------------------------------------------------------------------------
+
+local function html(text) return pandoc.RawBlock("html", text) end
+local function tag(text) return pandoc.RawInline("html", text) end
+
+local function html_option(quiz, option)
+  local id = quiz.id .. "-" .. option.letter:lower()
+  local kind = #quiz.right > 1 and "checkbox" or "radio"
+  local open = ('<input type="%s" id="%s" name="%s" value="%s" hidden disabled>'
+    .. '<label for="%s"><span class="hb-letter">%s</span> <span class="hb-text">')
+    :format(kind, id, quiz.id, option.letter, id, option.letter)
+  local line = pandoc.Inlines({ tag(open) }) .. option.label .. { tag("</span></label>") }
+  local right = tostring(option.right)
+  return pandoc.Div({ pandoc.Plain(line) }, { "", { "hb-option" }, { ["data-hb-right"] = right } })
+end
+
+local function html_why(quiz, option)
+  local verdict = '<strong class="%s"><span aria-hidden="true">%s</span> %s %s.</strong>'
+  if option.right then
+    verdict = verdict:format("hb-yes", "✓", option.letter, "is right")
+  else
+    verdict = verdict:format("hb-no", "✗", option.letter, "is not right")
+  end
+  local blocks = prefixed({ tag(verdict) }, option.why)
+  return pandoc.Div(blocks, { quiz.id .. "-" .. option.letter:lower() .. "-why", { "hb-why" } })
+end
+
+local function html_quiz(quiz)
+  local kicker = '<legend><span class="hb-kicker">Question ' .. quiz.number .. "</span>"
+  local legend = pandoc.Inlines({ tag(kicker) })
+  local more = pandoc.Blocks({})
+  for _, block in ipairs(quiz.question) do
+    if #more == 0 and (block.t == "Para" or block.t == "Plain") then
+      legend:extend({ tag(' <span class="hb-question">') } .. block.content .. { tag("</span>") })
+    else
+      more:insert(block)
+    end
+  end
+  legend:insert(tag("</legend>"))
+
+  local out = pandoc.Blocks({ html('<form class="hb-form" autocomplete="off">') })
+  out:insert(html("<fieldset" .. (#more > 0 and ' aria-describedby="' .. quiz.id .. '-more"' or "") .. ">"))
+  out:insert(pandoc.Plain(legend))
+  if #more > 0 then out:insert(pandoc.Div(more, { quiz.id .. "-more", { "hb-more" } })) end
+  if #quiz.right > 1 then out:insert(html('<p class="hb-how">' .. CHOOSE_ALL .. "</p>")) end
+  out:insert(html('<div class="hb-options">'))
+  for _, option in ipairs(quiz.options) do out:insert(html_option(quiz, option)) end
+  out:insert(html("</div></fieldset>"))
+  if quiz.hint then
+    out:insert(html('<details class="hb-fold hb-hint"><summary>Hint</summary>'))
+    out:extend(quiz.hint)
+    out:insert(html("</details>"))
+  end
+  out:insert(html('<div class="hb-actions" hidden><button type="submit" class="hb-check">Check answer</button>'
+    .. '<button type="button" class="hb-again" hidden>Try again</button>'
+    .. '<button type="button" class="hb-show">Show answer</button></div>'
+    .. '<div class="hb-feedback" role="status" aria-live="polite"></div></form>'))
+  out:insert(html('<details class="hb-fold hb-answer" data-pagefind-ignore="all">'
+    .. "<summary>Answer and explanations</summary>"))
+  local which = #quiz.right > 1 and "Right answers: " or "Right answer: "
+  out:insert(pandoc.Para({ pandoc.Str(which), pandoc.Strong({ pandoc.Str(listed(quiz.right)) }) }))
+  for _, option in ipairs(quiz.options) do out:insert(html_why(quiz, option)) end
+  out:insert(html("</details>"))
+  return pandoc.Div(out, { quiz.id, { "hb-quiz" }, { ["data-hb-key"] = quiz.key } })
+end
+
+local function html_reflection(reflection)
+  local out = pandoc.Blocks({ html('<p class="hb-kicker">Reflection</p>') })
+  out:insert(pandoc.Div(reflection.question, { reflection.id .. "-question", { "hb-question" } }))
+  out:insert(html('<details class="hb-fold hb-model" data-pagefind-ignore="all">'
+    .. "<summary>Model answer</summary>"))
+  out:extend(reflection.answer)
+  out:insert(html("</details>"))
+  return pandoc.Div(out, { reflection.id, { "hb-reflection" }, { ["data-hb-key"] = reflection.key } })
+end
+
+-- Print: the question here, the answer in the key -----------------------------------------------
+
+local QUESTION = "above: 1.6em, below: 1.6em, inset: (left: 1em, y: 0.2em), "
+  .. "stroke: (left: 1.5pt + luma(65%))"
+local ANSWER = "above: 1.4em, below: 1.4em"
+
+-- Set blocks off from the text, as a target of links.
+local function framed(blocks, id, look)
+  if FORMAT ~= "typst" then return pandoc.Blocks({ pandoc.Div(blocks, { id }) }) end
+  local out = pandoc.Blocks({ pandoc.RawBlock("typst", "#block(width: 100%, " .. look .. ")[") })
+  out:extend(blocks)
+  out:insert(pandoc.RawBlock("typst", "] <" .. id .. ">"))
+  return out
+end
+
+-- The end of a page must not part a question from its first option, or a heading from its answer.
+local function kept_with_next(blocks)
+  if FORMAT ~= "typst" then return blocks end
+  local out = pandoc.Blocks({ pandoc.RawBlock("typst", "#block(sticky: true)[") })
+  out:extend(blocks)
+  out:insert(pandoc.RawBlock("typst", "]"))
+  return out
+end
+
+local PAGE = [=[#text(size: 0.85em)[Answer on page #context {
+  let place = locate(<%s>)
+  let style = place.page-numbering()
+  numbering(if style == none { "1" } else { style }, counter(page).at(place).first())
+}]]=]
+
+local function link_to_answer(item)
+  local target = "answer-" .. item.id
+  local text = pandoc.Str("Answer")
+  if FORMAT == "typst" then text = pandoc.RawInline("typst", PAGE:format(target)) end
+  return pandoc.Para({ pandoc.Link({ text }, "#" .. target) })
+end
+
+local function print_quiz(quiz)
+  local out = pandoc.Blocks({})
+  local title = pandoc.Strong({ pandoc.Str("Question " .. quiz.number .. ".") })
+  out:extend(kept_with_next(prefixed({ title }, quiz.question)))
+  if #quiz.right > 1 then
+    out:extend(kept_with_next({ pandoc.Para({ pandoc.Emph({ pandoc.Str(CHOOSE_ALL) }) }) }))
+  end
+  local items = {}
+  for i, option in ipairs(quiz.options) do items[i] = { pandoc.Plain(option.label) } end
+  out:insert(pandoc.OrderedList(items, pandoc.ListAttributes(1, "UpperAlpha", "Period")))
+  if quiz.hint then out:extend(prefixed({ pandoc.Emph({ pandoc.Str("Hint.") }) }, quiz.hint)) end
+  out:insert(link_to_answer(quiz))
+  return framed(out, quiz.id, QUESTION)
+end
+
+local function print_reflection(reflection)
+  local title = pandoc.Strong({ pandoc.Str("Reflection " .. reflection.number .. ".") })
+  local out = prefixed({ title }, reflection.question)
+  out:insert(link_to_answer(reflection))
+  return framed(out, reflection.id, QUESTION)
+end
+
+local function key_entry(item)
+  local name = (item.options and "Question " or "Reflection ") .. item.number
+  local link = pandoc.Link({ pandoc.Str(name) }, "#" .. item.id)
+  local title = { pandoc.Strong({ link }), pandoc.Str(":"), pandoc.Space() }
+  local out = pandoc.Blocks({})
+  if item.options then
+    table.insert(title, pandoc.Strong({ pandoc.Str(listed(item.right)) }))
+    out:extend(kept_with_next({ pandoc.Para(title) }))
+    local items = {}
+    for i, option in ipairs(item.options) do
+      local verdict = option.right and "Right." or "Not right."
+      items[i] = prefixed({ pandoc.Strong({ pandoc.Str(verdict) }) }, option.why)
+    end
+    out:insert(pandoc.OrderedList(items, pandoc.ListAttributes(1, "UpperAlpha", "Period")))
+  else
+    table.insert(title, pandoc.Str("model answer"))
+    out:extend(kept_with_next({ pandoc.Para(title) }))
+    out:extend(item.answer)
+  end
+  return framed(out, "answer-" .. item.id, ANSWER)
+end
+
+local function answer_key(chapters, level)
+  local out = pandoc.Blocks({})
+  for i, chapter in ipairs(chapters) do
+    if chapter.title and #chapter.items > 0 then
+      local attr = { "answers-" .. i, { "unnumbered", "unlisted" } }
+      out:insert(pandoc.Header(math.min(level, 6), chapter.title, attr))
+    end
+    for _, item in ipairs(chapter.items) do out:extend(key_entry(item)) end
+  end
+  return out
+end
+
+-- The filter -----------------------------------------------------------------------------------
+
+-- A heading's words alone: its notes and its link targets must not stand twice in the book.
+local function plain_title(header)
+  return header.content:walk({
+    Note = function() return {} end,
+    Link = function(link) return link.content end,
+    Span = function(span) return span.content end,
+  })
+end
+
+-- Name what is not named, count within the chapter, and give the key under which a browser keeps an answer:
+-- a digest of the text, so that it survives moved pages and is forgotten when the question is rewritten.
+local function enrol(state, item, kind, div)
+  state.made[kind] = (state.made[kind] or 0) + 1
+  item.id = div.identifier ~= "" and div.identifier or (kind .. "-" .. state.made[kind])
+  if state.ids[item.id] then
+    refuse(kind == "quiz" and "Quiz" or "Reflection", div,
+      "its id #" .. item.id .. " is taken by another one. Give it an id of its own.")
+  end
+  state.ids[item.id] = true
+  local chapter = state.chapters[#state.chapters]
+  chapter[kind] = (chapter[kind] or 0) + 1
+  item.number = chapter[kind]
+  local digest = pandoc.utils.sha1(pandoc.utils.stringify(div.content)):sub(1, 12)
+  state.keys[digest] = (state.keys[digest] or 0) + 1
+  item.key = digest .. (state.keys[digest] > 1 and "-" .. state.keys[digest] or "")
+  table.insert(chapter.items, item)
+end
+
+local function add_files_in_quarto()
+  if not quarto then return end
+  quarto.doc.add_html_dependency({
+    name = "handbook-quiz",
+    version = "1.0.0",
+    scripts = { { path = "quiz.js", afterBody = true } },
+    stylesheets = { "quiz.css" },
+  })
+end
+
+local IN_HTML = "On the web pages, the answer to a question and the reasons stand right under it."
+
+function Pandoc(doc)
+  local web = FORMAT:match("^html") ~= nil
+  local state = { chapters = { { items = {} } }, made = {}, ids = {}, keys = {}, level = 0 }
+  local key_level
+
+  doc.blocks = doc.blocks:walk({
+    traverse = "topdown",
+    Header = function(header)
+      state.level = header.level
+      if header.level == 1 then
+        table.insert(state.chapters, { title = plain_title(header), items = {} })
+      end
+    end,
+    Div = function(div)
+      if div.classes:includes("quiz") then
+        local quiz = read_quiz(div)
+        enrol(state, quiz, "quiz", div)
+        return (web and html_quiz or print_quiz)(quiz), false
+      elseif div.classes:includes("reflection") then
+        local reflection = read_reflection(div)
+        enrol(state, reflection, "reflection", div)
+        return (web and html_reflection or print_reflection)(reflection), false
+      elseif div.classes:includes("model-answer") then
+        refuse("Model answer", div, "it stands outside a reflection. Put it inside ::: {.reflection}.")
+      elseif div.classes:includes("answer-key") then
+        if key_level then error("There are two .answer-key blocks. Keep the last one.", 0) end
+        key_level = state.level + 1
+      end
+    end,
+  })
+
+  local asked = next(state.made) ~= nil
+  if web and asked then add_files_in_quarto() end
+  if key_level then
+    doc.blocks = doc.blocks:walk({
+      Div = function(div)
+        if not div.classes:includes("answer-key") then return nil end
+        return web and pandoc.Para({ pandoc.Str(IN_HTML) }) or answer_key(state.chapters, key_level)
+      end,
+    })
+  elseif asked and not web then
+    doc.blocks:insert(pandoc.Header(1, { pandoc.Str("Answer key") }, { "answer-key", { "unnumbered" } }))
+    doc.blocks:extend(answer_key(state.chapters, 2))
+  end
+  return doc
+end

@@ -1,0 +1,219 @@
+/* Self-checks of the handbook: choose, check, see why, try again.
+ *
+ * Without this file every answer stands in a fold under its question. With it, the fold's explanations move
+ * under the options and open when an answer is checked. Answers are kept under one key of the browser's own
+ * storage and go nowhere else. */
+(() => {
+  "use strict";
+
+  const STORE = "handbook-quiz";
+  const YES = '<span aria-hidden="true">✓</span> ';
+  const NO = '<span aria-hidden="true">✗</span> ';
+
+  // -- what the browser remembers: {questions: {key: {choice, right}}, reflections: {key: text}} ----------
+
+  const empty = () => ({ questions: {}, reflections: {} });
+  let memory = empty();
+  try {
+    const kept = JSON.parse(localStorage.getItem(STORE));
+    memory = { ...empty(), ...(kept && typeof kept === "object" ? kept : {}) };
+  } catch {
+    // Storage is shut or its content unreadable: the page then remembers until it is left.
+  }
+
+  function remember() {
+    const nothing = !Object.keys(memory.questions).length && !Object.keys(memory.reflections).length;
+    try {
+      if (nothing) localStorage.removeItem(STORE);
+      else localStorage.setItem(STORE, JSON.stringify(memory));
+    } catch {
+      // See above.
+    }
+    panel?.update();
+  }
+
+  function make(tag, className, html = "") {
+    const element = document.createElement(tag);
+    element.className = className;
+    element.innerHTML = html;
+    return element;
+  }
+
+  // -- one question -------------------------------------------------------------------------------------
+
+  function liven(quiz) {
+    const key = quiz.dataset.hbKey;
+    const form = quiz.querySelector(".hb-form");
+    const feedback = quiz.querySelector(".hb-feedback");
+    const again = quiz.querySelector(".hb-again");
+    const fold = quiz.querySelector(".hb-answer");
+    const options = [...quiz.querySelectorAll(".hb-option")].map((element) => {
+      const input = element.querySelector("input");
+      const why = document.getElementById(`${input.id}-why`);
+      input.hidden = input.disabled = false;
+      why.hidden = true;
+      element.append(why);
+      return { element, input, why, right: element.dataset.hbRight === "true" };
+    });
+    const multiple = options[0].input.type === "checkbox";
+    fold.remove();
+    quiz.querySelector(".hb-actions").hidden = false;
+    quiz.classList.add("hb-live");
+
+    function say(kind, html) {
+      feedback.className = `hb-feedback ${kind}`;
+      feedback.innerHTML = html;
+    }
+
+    function reveal(shown) {
+      for (const option of options) {
+        const open = shown.includes(option);
+        option.why.hidden = !open;
+        option.element.classList.toggle("hb-is-right", open && option.right);
+        option.element.classList.toggle("hb-is-wrong", open && !option.right);
+        if (open) option.input.setAttribute("aria-describedby", option.why.id);
+        else option.input.removeAttribute("aria-describedby");
+      }
+      again.hidden = shown.length === 0;
+    }
+
+    function clear() {
+      reveal([]);
+      say("", "");
+    }
+
+    // The reasons are on the page already; a screen reader hears them with the verdict.
+    const aloud = (chosen) => `<span class="hb-aloud">${chosen.map((o) => o.why.textContent).join(" ")}</span>`;
+
+    function judge() {
+      const chosen = options.filter((option) => option.input.checked);
+      const wrong = chosen.filter((option) => !option.right).length;
+      const missing = options.filter((option) => option.right && !option.input.checked).length;
+      const right = wrong === 0 && missing === 0;
+      if (right) {
+        reveal(options);
+        say("hb-good", `${YES}<strong>Right.</strong> The reasons stand under the options.${aloud(chosen)}`);
+      } else {
+        reveal(chosen);
+        let verdict = "<strong>Not right.</strong> Read why under your choice, then try again.";
+        if (multiple) {
+          const found = chosen.length - wrong;
+          verdict = `<strong>Not yet.</strong> You chose ${found} of the ${found + missing} right options`;
+          verdict += wrong ? ` and ${wrong} that ${wrong === 1 ? "is" : "are"} not right.` : ".";
+        }
+        say("hb-bad", `${NO}${verdict}${aloud(chosen)}`);
+      }
+      return { choice: chosen.map((option) => option.input.value), right };
+    }
+
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (!options.some((option) => option.input.checked)) {
+        say("", "Choose an option first.");
+        return;
+      }
+      const { choice, right } = judge();
+      memory.questions[key] = { choice, right: right || memory.questions[key]?.right === true };
+      remember();
+    });
+    form.addEventListener("change", clear);
+    again.addEventListener("click", () => {
+      form.reset();
+      clear();
+      options[0].input.focus();
+    });
+    quiz.querySelector(".hb-show").addEventListener("click", () => {
+      const right = options.filter((option) => option.right).map((option) => option.input.value);
+      reveal(options);
+      say("", `Right: <strong>${right.join(", ")}</strong>. The reasons stand under the options.`);
+    });
+
+    function restore() {
+      form.reset();
+      clear();
+      const choice = memory.questions[key]?.choice ?? [];
+      for (const option of options) option.input.checked = choice.includes(option.input.value);
+      if (choice.length) judge();
+    }
+    restore();
+    return { key, restore };
+  }
+
+  // -- one reflection: a place to write before the model answer is opened -----------------------------------
+
+  function listen(reflection) {
+    const key = reflection.dataset.hbKey;
+    const label = make("label", "hb-write", '<span class="hb-note">Your answer, kept in this browser only</span>');
+    const text = make("textarea", "");
+    text.rows = 4;
+    label.append(text);
+    reflection.querySelector(".hb-model").before(label);
+    text.addEventListener("input", () => {
+      if (text.value.trim()) memory.reflections[key] = text.value;
+      else delete memory.reflections[key];
+      remember();
+    });
+    function restore() {
+      text.value = memory.reflections[key] ?? "";
+    }
+    restore();
+    return { key, restore };
+  }
+
+  // -- the score of the page, and the way to forget it --------------------------------------------------------
+
+  let panel;
+
+  function score(quizzes, reflections) {
+    const element = make("section", "hb-score", `
+      <p class="hb-kicker">Your answers</p>
+      <p class="hb-count"></p>
+      <div class="hb-bar" aria-hidden="true"><span></span></div>
+      <p class="hb-note">Kept in this browser only.</p>
+      <div class="hb-actions">
+        <button type="button" class="hb-reset-page">Reset this page</button>
+        <button type="button" class="hb-reset-book">Reset the whole book</button>
+      </div>
+      <p class="hb-feedback" role="status" aria-live="polite"></p>`);
+    element.setAttribute("aria-label", "Your answers");
+    const status = element.querySelector(".hb-feedback");
+
+    function update() {
+      const right = quizzes.filter((quiz) => memory.questions[quiz.key]?.right).length;
+      const count = element.querySelector(".hb-count");
+      count.innerHTML = `<strong>${right} of ${quizzes.length}</strong> right on this page`;
+      count.hidden = element.querySelector(".hb-bar").hidden = quizzes.length === 0;
+      element.querySelector(".hb-bar span").style.inlineSize = `${(100 * right) / Math.max(quizzes.length, 1)}%`;
+      status.textContent = "";
+    }
+
+    function restoreAll() {
+      for (const item of [...quizzes, ...reflections]) item.restore();
+      update();
+    }
+
+    function reset(forget, said) {
+      forget();
+      remember();
+      restoreAll();
+      status.textContent = said;
+    }
+    element.querySelector(".hb-reset-page").addEventListener("click", () => reset(() => {
+      for (const quiz of quizzes) delete memory.questions[quiz.key];
+      for (const reflection of reflections) delete memory.reflections[reflection.key];
+    }, "The answers of this page are forgotten."));
+    element.querySelector(".hb-reset-book").addEventListener("click", () => reset(() => {
+      memory = empty();
+    }, "All answers of the book are forgotten."));
+    update();
+    return { element, update };
+  }
+
+  const items = document.querySelectorAll(".hb-quiz, .hb-reflection");
+  if (items.length) {
+    const quizzes = [...document.querySelectorAll(".hb-quiz")].map(liven);
+    const reflections = [...document.querySelectorAll(".hb-reflection")].map(listen);
+    panel = score(quizzes, reflections);
+    items[items.length - 1].after(panel.element);
+  }
+})();

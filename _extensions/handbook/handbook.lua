@@ -16,9 +16,10 @@
     :::
     :::
 
-In HTML each answer stands in a fold under its question; quiz.js makes a live form of it. In every other
-format the questions are numbered within their chapter, and the answers move to `.answer-key`, or to the end
-of the document where there is none. More than one [x] makes a question with several right options.
+In HTML each answer stands in a fold under its question; quiz.js makes a live form of it. In every
+other format the questions are numbered within their chapter, and the answers move to `.answer-key`,
+or to the end of the document where there is none. More than one [x] makes a question with several
+right options.
 ]]
 
 local LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -70,8 +71,8 @@ local function read_option(item, letter, div)
     refuse("Quiz", div, "option " .. letter .. " has no text. Write it after its box.")
   end
   if #why == 0 then
-    refuse("Quiz", div, "option " .. letter .. " has no explanation. Below it, after an empty line, "
-      .. "write why it is right or wrong, indented by two spaces.")
+    refuse("Quiz", div, "option " .. letter .. " has no explanation. Below it, after an empty "
+      .. "line, write why it is right or wrong, indented by two spaces.")
   end
   return { letter = letter, right = box == CHECKED, label = label, why = why }
 end
@@ -81,7 +82,7 @@ local function read_quiz(div)
   for _, block in ipairs(div.content) do
     if is_options(block) then
       if #quiz.options > 0 then
-        refuse("Quiz", div, "its options fall into two lists. Indent each explanation by two spaces.")
+        refuse("Quiz", div, "its options fall into two lists. Indent explanations by two spaces.")
       end
       for i, item in ipairs(block.content) do
         local option = read_option(item, LETTERS:sub(i, i), div)
@@ -97,11 +98,15 @@ local function read_quiz(div)
       quiz.question:insert(block)
     end
   end
-  if #quiz.question == 0 then refuse("Quiz", div, "it has no question. Write it above the options.") end
+  if #quiz.question == 0 then
+    refuse("Quiz", div, "it has no question. Write it above the options.")
+  end
   if #quiz.options < 2 then
     refuse("Quiz", div, "it needs two options or more, each begun with [ ] or [x].")
   end
-  if #quiz.right == 0 then refuse("Quiz", div, "no option is right. Mark the right one with [x].") end
+  if #quiz.right == 0 then
+    refuse("Quiz", div, "no option is right. Mark the right one with [x].")
+  end
   return quiz
 end
 
@@ -118,7 +123,7 @@ local function read_reflection(div)
     refuse("Reflection", div, "it has no question. Write it above the model answer.")
   end
   if not reflection.answer or #reflection.answer == 0 then
-    refuse("Reflection", div, "it has no model answer. Add one in a ::: {.model-answer} block inside it.")
+    refuse("Reflection", div, "it has no model answer. Add a ::: {.model-answer} block inside it.")
   end
   return reflection
 end
@@ -185,7 +190,8 @@ local function html_quiz(quiz)
   legend:insert(tag("</legend>"))
 
   local out = pandoc.Blocks({ html('<form class="hb-form" autocomplete="off">') })
-  out:insert(html("<fieldset" .. (#more > 0 and ' aria-describedby="' .. quiz.id .. '-more"' or "") .. ">"))
+  local described = #more > 0 and (' aria-describedby="%s-more"'):format(quiz.id) or ""
+  out:insert(html("<fieldset" .. described .. ">"))
   out:insert(pandoc.Plain(legend))
   if #more > 0 then out:insert(pandoc.Div(more, { quiz.id .. "-more", { "hb-more" } })) end
   if #quiz.right > 1 then out:insert(html('<p class="hb-how">' .. CHOOSE_ALL .. "</p>")) end
@@ -197,7 +203,8 @@ local function html_quiz(quiz)
     out:extend(quiz.hint)
     out:insert(html("</details>"))
   end
-  out:insert(html('<div class="hb-actions" hidden><button type="submit" class="hb-check">Check answer</button>'
+  out:insert(html('<div class="hb-actions" hidden>'
+    .. '<button type="submit" class="hb-check">Check answer</button>'
     .. '<button type="button" class="hb-again" hidden>Try again</button>'
     .. '<button type="button" class="hb-show">Show answer</button></div>'
     .. '<div class="hb-feedback" role="status" aria-live="polite"></div></form>'))
@@ -217,7 +224,8 @@ local function html_reflection(reflection)
     .. "<summary>Model answer</summary>"))
   out:extend(reflection.answer)
   out:insert(html("</details>"))
-  return pandoc.Div(out, { reflection.id, { "hb-reflection" }, { ["data-hb-key"] = reflection.key } })
+  local attributes = { ["data-hb-key"] = reflection.key }
+  return pandoc.Div(out, { reflection.id, { "hb-reflection" }, attributes })
 end
 
 -- Print: the question here, the answer in the key -----------------------------------------------
@@ -324,8 +332,8 @@ local function plain_title(header)
   })
 end
 
--- Name what is not named, count within the chapter, and give the key under which a browser keeps an answer:
--- a digest of the text, so that it survives moved pages and is forgotten when the question is rewritten.
+-- Name what is not named, count within the chapter, and give the key under which a browser keeps an
+-- answer: a digest of the text, so that it survives moved pages and not a rewritten question.
 local function enrol(state, item, kind, div)
   state.made[kind] = (state.made[kind] or 0) + 1
   item.id = div.identifier ~= "" and div.identifier or (kind .. "-" .. state.made[kind])
@@ -378,7 +386,7 @@ function Pandoc(doc)
         enrol(state, reflection, "reflection", div)
         return (web and html_reflection or print_reflection)(reflection), false
       elseif div.classes:includes("model-answer") then
-        refuse("Model answer", div, "it stands outside a reflection. Put it inside ::: {.reflection}.")
+        refuse("Model answer", div, "it stands outside a reflection. Put it inside one.")
       elseif div.classes:includes("answer-key") then
         if key_level then error("There are two .answer-key blocks. Keep the last one.", 0) end
         key_level = state.level + 1
@@ -396,7 +404,8 @@ function Pandoc(doc)
       end,
     })
   elseif asked and not web then
-    doc.blocks:insert(pandoc.Header(1, { pandoc.Str("Answer key") }, { "answer-key", { "unnumbered" } }))
+    local attr = { "answer-key", { "unnumbered" } }
+    doc.blocks:insert(pandoc.Header(1, { pandoc.Str("Answer key") }, attr))
     doc.blocks:extend(answer_key(state.chapters, 2))
   end
   return doc

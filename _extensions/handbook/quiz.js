@@ -1,28 +1,31 @@
 /* Self-checks of the handbook: choose, check, see why, try again.
  *
- * Without this file every answer stands in a fold under its question. With it, the fold's explanations move
- * under the options and open when an answer is checked. Answers are kept under one key of the browser's own
- * storage and go nowhere else. */
+ * Without this file every answer stands in a fold under its question. With it, the fold's
+ * explanations move under the options and open when an answer is checked. Answers are kept under
+ * one key of the browser's own storage and go nowhere else. */
 (() => {
   "use strict";
 
   const STORE = "handbook-quiz";
   const YES = '<span aria-hidden="true">✓</span> ';
+  const REASONS = "The reasons stand under the options.";
   const NO = '<span aria-hidden="true">✗</span> ';
 
-  // -- what the browser remembers: {questions: {key: {choice, right}}, reflections: {key: text}} ----------
+  // What the browser remembers: {questions: {key: {choice, right}}, reflections: {key: text}}
 
   const empty = () => ({ questions: {}, reflections: {} });
   let memory = empty();
   try {
     const kept = JSON.parse(localStorage.getItem(STORE));
-    memory = { ...empty(), ...(kept && typeof kept === "object" ? kept : {}) };
+    for (const part of Object.keys(memory)) {
+      if (kept?.[part] && typeof kept[part] === "object") memory[part] = { ...kept[part] };
+    }
   } catch {
     // Storage is shut or its content unreadable: the page then remembers until it is left.
   }
 
   function remember() {
-    const nothing = !Object.keys(memory.questions).length && !Object.keys(memory.reflections).length;
+    const nothing = Object.values(memory).every((part) => Object.keys(part).length === 0);
     try {
       if (nothing) localStorage.removeItem(STORE);
       else localStorage.setItem(STORE, JSON.stringify(memory));
@@ -39,7 +42,7 @@
     return element;
   }
 
-  // -- one question -------------------------------------------------------------------------------------
+  // One question
 
   function liven(quiz) {
     const key = quiz.dataset.hbKey;
@@ -60,9 +63,18 @@
     quiz.querySelector(".hb-actions").hidden = false;
     quiz.classList.add("hb-live");
 
-    function say(kind, html) {
+    // The reasons stand on the page already; a screen reader hears them with the verdict.
+    function say(kind, html, reasons = []) {
       feedback.className = `hb-feedback ${kind}`;
       feedback.innerHTML = html;
+      if (!reasons.length) return;
+      const aloud = make("span", "hb-aloud");
+      for (const option of reasons) {
+        const why = option.why.cloneNode(true);
+        for (const source of why.querySelectorAll("annotation")) source.remove(); // TeX in MathML
+        aloud.textContent += ` ${why.textContent}`;
+      }
+      feedback.append(aloud);
     }
 
     function reveal(shown) {
@@ -82,9 +94,6 @@
       say("", "");
     }
 
-    // The reasons are on the page already; a screen reader hears them with the verdict.
-    const aloud = (chosen) => `<span class="hb-aloud">${chosen.map((o) => o.why.textContent).join(" ")}</span>`;
-
     function judge() {
       const chosen = options.filter((option) => option.input.checked);
       const wrong = chosen.filter((option) => !option.right).length;
@@ -92,16 +101,17 @@
       const right = wrong === 0 && missing === 0;
       if (right) {
         reveal(options);
-        say("hb-good", `${YES}<strong>Right.</strong> The reasons stand under the options.${aloud(chosen)}`);
+        say("hb-good", `${YES}<strong>Right.</strong> ${REASONS}`, chosen);
       } else {
         reveal(chosen);
         let verdict = "<strong>Not right.</strong> Read why under your choice, then try again.";
         if (multiple) {
           const found = chosen.length - wrong;
-          verdict = `<strong>Not yet.</strong> You chose ${found} of the ${found + missing} right options`;
+          verdict = `<strong>Not yet.</strong> You chose ${found} of the ${found + missing}`;
+          verdict += " right options";
           verdict += wrong ? ` and ${wrong} that ${wrong === 1 ? "is" : "are"} not right.` : ".";
         }
-        say("hb-bad", `${NO}${verdict}${aloud(chosen)}`);
+        say("hb-bad", NO + verdict, chosen);
       }
       return { choice: chosen.map((option) => option.input.value), right };
     }
@@ -125,13 +135,13 @@
     quiz.querySelector(".hb-show").addEventListener("click", () => {
       const right = options.filter((option) => option.right).map((option) => option.input.value);
       reveal(options);
-      say("", `Right: <strong>${right.join(", ")}</strong>. The reasons stand under the options.`);
+      say("", `Right: <strong>${right.join(", ")}</strong>. ${REASONS}`);
     });
 
     function restore() {
       form.reset();
       clear();
-      const choice = memory.questions[key]?.choice ?? [];
+      const choice = [memory.questions[key]?.choice ?? []].flat();
       for (const option of options) option.input.checked = choice.includes(option.input.value);
       if (choice.length) judge();
     }
@@ -139,11 +149,12 @@
     return { key, restore };
   }
 
-  // -- one reflection: a place to write before the model answer is opened -----------------------------------
+  // One reflection: a place to write before the model answer is opened
 
   function listen(reflection) {
     const key = reflection.dataset.hbKey;
-    const label = make("label", "hb-write", '<span class="hb-note">Your answer, kept in this browser only</span>');
+    const note = '<span class="hb-note">Your answer, kept in this browser only</span>';
+    const label = make("label", "hb-write", note);
     const text = make("textarea", "");
     text.rows = 4;
     label.append(text);
@@ -160,7 +171,7 @@
     return { key, restore };
   }
 
-  // -- the score of the page, and the way to forget it --------------------------------------------------------
+  // The score of the page, and the way to forget it
 
   let panel;
 
@@ -183,7 +194,8 @@
       const count = element.querySelector(".hb-count");
       count.innerHTML = `<strong>${right} of ${quizzes.length}</strong> right on this page`;
       count.hidden = element.querySelector(".hb-bar").hidden = quizzes.length === 0;
-      element.querySelector(".hb-bar span").style.inlineSize = `${(100 * right) / Math.max(quizzes.length, 1)}%`;
+      const share = right / Math.max(quizzes.length, 1);
+      element.querySelector(".hb-bar span").style.inlineSize = `${100 * share}%`;
       status.textContent = "";
     }
 

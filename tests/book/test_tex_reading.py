@@ -101,7 +101,8 @@ READINGS = [
     # distributions and relations
     (
         r"u_j \sim \mathcal{N}(0, \sigma_g^2)",
-        "u sub j is distributed as a normal distribution with mean 0 and variance sigma sub g squared",
+        "u sub j is distributed as a normal distribution with mean 0 "
+        "and variance sigma sub g squared",
     ),
     (
         r"y_{ij} | u_j \sim N\left(\mu_j, \sigma^2\right)",

@@ -307,3 +307,28 @@ def test_a_malformed_question_stops_the_build_with_its_words_and_the_remedy(
     assert problem in result.stderr
     if "Which one" in source:
         assert "“Which one is it?" in result.stderr
+
+
+# -- Quarto
+
+
+@pytest.mark.parametrize(
+    ("source", "times"), [(SINGLE + MULTIPLE, 1), (REFLECTION, 1), ("Text.", 0)]
+)
+def test_under_quarto_a_page_with_questions_brings_script_and_style(
+    source: str, times: int, tmp_path: Path
+) -> None:
+    stand_in = tmp_path / "quarto.lua"
+    stand_in.write_text(
+        "quarto = { doc = { add_html_dependency = function(files)\n"
+        "  io.stderr:write('adds ', files.scripts[1].path, ' ', files.stylesheets[1], '\\n')\n"
+        f"end }} }}\ndofile({str(EXTENSION / 'handbook.lua')!r})\n",
+        encoding="utf-8",
+    )
+    result = subprocess.run(
+        [pypandoc.get_pandoc_path(), "-t", "html", "-L", stand_in],
+        input=source, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    added = [line for line in result.stderr.splitlines() if line.startswith("adds")]
+    assert added == ["adds quiz.js quiz.css"] * times
+    assert (EXTENSION / "quiz.js").exists() and (EXTENSION / "quiz.css").exists()

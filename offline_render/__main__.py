@@ -1,0 +1,54 @@
+"""Command line: ``python -m offline_render build | preview | check | bench``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .errors import BuildError
+from .project import find_root, load_project
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="offline_render", description=__doc__)
+    parser.add_argument("command", choices=["build", "preview", "check", "bench"])
+    parser.add_argument("--no-cache", action="store_true", help="run every cell anew")
+    parser.add_argument("--embedded", action="store_true", help="don't use Quarto")
+    parser.add_argument("--port", type=int, default=8000, help="port of preview")
+    options = parser.parse_args(arguments)
+    try:
+        root = find_root(Path.cwd())
+        if options.command == "check":
+            from .dialect import check
+
+            for chapter in load_project(root).chapters:
+                check(chapter.path)
+        elif options.command == "preview":
+            from .preview import preview
+
+            preview(root, options.port)
+        elif options.command == "bench":
+            from .bench import bench
+
+            bench(root)
+        else:
+            from .build import build
+            from .quarto import find_quarto, render
+
+            quarto = None if options.embedded else find_quarto(root)
+            if quarto is None:
+                build(root, use_cache=not options.no_cache)
+            else:
+                render(root, quarto)
+    except BuildError as error:
+        print(f"\nThe book was not built; the last good one stays in place.\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. Run the same command again to go on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""The order of a build, and the promise that ``_book/`` is replaced only by a whole one."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from . import crossref, dialect, pdf, webpages
+from .assemble import Assembled, assemble
+from .crossref import Document, Target
+from .errors import BuildError
+from .execute import Runner, inputs_digest
+from .pandoc import Pandoc, div, nodes
+from .progress import Reporter
+from .project import Chapter, Project, load_project
+from .source import Cell, Part, split
+
+RECORD_MIME = "application/vnd.pylmm-helpers.agreement+json"
+COLLECTS = "agreement_records("
+
+
+@contextmanager
+def only_one(project: Project) -> Iterator[None]:
+    """Two builds of one folder at once wait for each other."""
+    project.work.mkdir(exist_ok=True)
+    with (project.work / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def build(root: Path, use_cache: bool = True) -> Path:
+    """Build the whole book with the embedded renderer.
+
+    Parameters
+    ----------
+    root : Path
+        Folder with ``_quarto.yml``.
+    use_cache : bool
+        Whether results of cells from earlier builds may serve.
+
+    Returns
+    -------
+    Path
+        The folder of the finished book.
+
+    Raises
+    ------
+    BuildError
+        Names file and line of the fault; the last good book stays in place.
+    """
+    project = load_project(root)
+    with only_one(project):
+        recover(project)
+        reporter = Reporter(5)
+        staging = project.work / "book"
+        shutil.rmtree(staging, ignore_errors=True)
+        with reporter.step(f"Read {len(project.chapters)} documents and check their dialect"):
+            for chapter in project.chapters:
+                dialect.check(chapter.path)
+            sources = {c.source: split(c.path) for c in project.chapters}
+        with reporter.step("Run the code cells"):
+            outputs = run_cells(project, sources, reporter, use_cache)
+        with reporter.step("Number, link and cite"):
+            engine = Pandoc(project.work / "pandoc")
+            assembled = {
+                c.source: assemble(c, sources[c.source], outputs[c.source])
+                for c in project.chapters
+            }
+            documents = link(project, assembled, engine)
+            files = {c.source: images(c, assembled[c.source], documents) for c in project.chapters}
+        lua = find_filter(project)
+        with reporter.step("Write pages and PDF"):
+            staging.mkdir(parents=True)
+            with ThreadPoolExecutor(2) as pool:
+                paper = pool.submit(
+                    pdf.write_pdf,
+                    project, documents, files, engine, lua, staging / project.pdf_name,
+                )  # fmt: skip
+                bodies = {
+                    d.chapter.source: webpages.page_body(project, d, engine, lua)
+                    for d in documents
+                }
+                webpages.write_site(project, documents, bodies, files, staging, project.pdf_name)
+                paper.result()
+            webpages.check_links(staging)
+        with reporter.step("Index for search and put the book in place"):
+            webpages.index_site(staging)
+            install(project, staging)
+        reporter.say(f"HTML: {project.output / 'index.html'}")
+        reporter.say(f"PDF:  {project.output / project.pdf_name}")
+    return project.output
+
+
+def run_cells(
+    project: Project, sources: dict[str, list[Part]], reporter: Reporter, use_cache: bool
+) -> dict[str, dict[int, list[Any]]]:
+    """Run all documents; those that collect agreement records run after the others."""
+    runner = Runner(project, use_cache)
+    digest = inputs_digest(project)
+    collectors = [c for c in project.chapters if _collects(sources[c.source])]
+    others = [c for c in project.chapters if c not in collectors]
+    with reporter.cells() as progress:
+        outputs = runner.run([(c, sources[c.source]) for c in others], digest, progress)
+        records = write_records(project, outputs)
+        digest += "-" + json.dumps(records, sort_keys=True)
+        later = [(c, sources[c.source]) for c in collectors]
+        outputs |= runner.run(later, _short(digest), progress)
+    recorded = sorted({r["versions"].get("lme4", "?") for r in records if r["source"] == "recorded"})
+    if recorded:
+        reporter.say(
+            "R isn't here: lme4's columns come from the recorded references "
+            f"(lme4 {', '.join(recorded)})"
+        )
+    return outputs
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _collects(parts: list[Part]) -> bool:
+    return any(isinstance(part, Cell) and COLLECTS in part.code for part in parts)
+
+
+def write_records(
+    project: Project, outputs: dict[str, dict[int, list[Any]]]
+) -> list[dict[str, Any]]:
+    """Agreement records of all cells, those from the cache included, as files for appendix B."""
+    folder = project.work / "agreement"
+    folder.mkdir(exist_ok=True)
+    records = []
+    for parts in outputs.values():
+        for cell_outputs in parts.values():
+            for out in cell_outputs:
+                record = out.get("data", {}).get(RECORD_MIME)
+                if record is None:
+                    continue
+                if isinstance(record, str):
+                    record = json.loads(record)
+                records.append(record)
+                target = folder / f"{record['label']}.json"
+                text = json.dumps(record, indent=1, sort_keys=True)
+                if not target.exists() or json.loads(target.read_text()) != record:
+                    target.write_text(text, encoding="utf-8")
+    return sorted(records, key=lambda r: str(r["label"]))
+
+
+def link(project: Project, assembled: dict[str, Assembled], engine: Pandoc) -> list[Document]:
+    """Parse, number, resolve and cite all documents."""
+    with ThreadPoolExecutor() as pool:
+        trees = list(
+            pool.map(lambda c: engine.read(assembled[c.source].markdown), project.chapters)
+        )
+    targets: dict[str, Target] = {}
+    documents = [
+        crossref.number(c, tree, targets) for c, tree in zip(project.chapters, trees, strict=True)
+    ]
+    known = bibliography_keys(project, engine)
+    for document in documents:
+        crossref.resolve(document, targets, known)
+    if any(document.cited for document in documents):
+        cite(project, documents, engine)
+    return documents
+
+
+def bibliography_keys(project: Project, engine: Pandoc) -> set[str]:
+    text = project.bibliography.read_text(encoding="utf-8")
+    entries = json.loads(engine.run(text, "-f", "bibtex", "-t", "csljson"))
+    return {entry["id"] for entry in entries}
+
+
+def cite(project: Project, documents: list[Document], engine: Pandoc) -> None:
+    """Let citeproc format every citation of the book in one go, and fill the reference list."""
+    blocks = [div(f"hb-document-{k}", [], d.tree["blocks"]) for k, d in enumerate(documents)]
+    tree = {**documents[0].tree, "meta": {}, "blocks": blocks}
+    text = engine.run(
+        json.dumps(tree), "-f", "json", "-t", "json", "--citeproc",
+        "--bibliography", str(project.bibliography), "-M", "link-citations=true",
+        depends=project.bibliography.read_text(encoding="utf-8"),
+    )  # fmt: skip
+    cited = json.loads(text)["blocks"]
+    for document, block in zip(documents, cited, strict=True):
+        document.tree["blocks"] = block["c"][1]
+
+
+def images(chapter: Chapter, assembled: Assembled, documents: list[Document]) -> dict[str, bytes]:
+    """All figure files of a chapter: those its cells drew and those it names in its folder."""
+    files = dict(assembled.files)
+    document = next(d for d in documents if d.chapter.source == chapter.source)
+    for node in nodes(document.tree["blocks"], "Image"):
+        name = node["c"][2][0]
+        if name in files:
+            continue
+        path = chapter.path.parent / name
+        if not path.is_file():
+            raise BuildError(
+                f"missing image {name}", chapter.path, crossref.line_of(chapter.path, name)
+            )
+        files[name] = path.read_bytes()
+    return files
+
+
+def find_filter(project: Project) -> Path | None:
+    """The Lua filter of the book's own extension, the same file that Quarto runs."""
+    folder = project.root / "_extensions" / "handbook"
+    found = sorted(folder.glob("*.lua"))
+    return found[0] if found else None
+
+
+def recover(project: Project) -> None:
+    """If an earlier build died between the two renames, put its old book back."""
+    old = project.work / "book.old"
+    if old.exists() and not project.output.exists():
+        old.rename(project.output)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def install(project: Project, staging: Path) -> None:
+    """Swap the finished book in by renaming, so that a reader never meets half of it."""
+    old = project.work / "book.old"
+    if project.output.exists():
+        project.output.rename(old)
+    staging.rename(project.output)
+    shutil.rmtree(old, ignore_errors=True)

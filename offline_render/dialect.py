@@ -1,0 +1,117 @@
+"""The dialect that both renderers support, and the check that a document keeps to it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from .errors import BuildError
+from .source import Cell, Prose, split
+
+OPTIONS = {
+    "label", "echo", "eval", "output", "warning", "include", "code-fold", "code-summary",
+    "fig-cap", "fig-alt", "tbl-cap", "fig-width", "fig-height", "layout-ncol", "fig-subcap",
+}  # fmt: skip
+CLASSES = {
+    "callout-note", "callout-tip", "callout-warning", "callout-important", "callout-caution",
+    "panel-tabset", "content-visible", "content-hidden", "column-margin", "aside",
+    "quiz", "hint", "reflection", "model-answer", "answer-key", "unnumbered", "unlisted",
+    "appendix", "objectives", "summary", "explorer",
+}  # fmt: skip
+ATTRIBUTES = {
+    "title", "collapse", "when-format", "unless-format", "fig-alt", "width", "fig-cap",
+}  # fmt: skip
+DIV_IDS = ("refs", "sec-", "fig-", "tbl-", "eq-", "quiz-", "reflection-")
+DIV = re.compile(r"^\s*:{3,}\s*\{(?P<attrs>[^}]*)\}\s*$")
+BARE_DIV = re.compile(r"^\s*:{3,}\s*(?P<name>[A-Za-z][\w-]*)\s*$")
+SHORTCODE = re.compile(r"\{\{<.*?>\}\}")
+RAW = re.compile(r"\{=\w+\}")
+HTML_TAG = re.compile(r"</?[a-zA-Z][a-zA-Z0-9-]*(\s[^<>]*)?/?>")
+CODE_SPAN = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
+MATH_SPAN = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.S)
+LABEL_PREFIX = re.compile(r"^(fig|tbl)-[a-z0-9-]+$")
+
+
+def check(path: Path) -> None:
+    """Raise ``BuildError`` with file and line at the first construct outside the dialect."""
+    labels: dict[str, int] = {}
+    for part in split(path):
+        if isinstance(part, Cell):
+            _check_cell(path, part)
+            if "label" in part.options:
+                label = part.label
+                if label in labels:
+                    raise BuildError(
+                        f"label {label!r} stands at line {labels[label]} too; labels are unique",
+                        path,
+                        part.line,
+                    )
+                labels[label] = part.line
+        else:
+            _check_prose(path, part)
+
+
+def _check_cell(path: Path, cell: Cell) -> None:
+    for name in cell.options:
+        if name not in OPTIONS:
+            raise BuildError(
+                f"cell option {name!r} is outside the dialect ({', '.join(sorted(OPTIONS))})",
+                path,
+                cell.line,
+            )
+    label = cell.label
+    is_figure = label.startswith("fig-") or "fig-cap" in cell.options
+    if is_figure:
+        for needed in ("label", "fig-cap", "fig-alt"):
+            if needed not in cell.options:
+                raise BuildError(f"figure cell {label!r} lacks #| {needed}", path, cell.line)
+        if not LABEL_PREFIX.match(label):
+            raise BuildError(f"figure label {label!r} must read fig-some-name", path, cell.line)
+    if "tbl-cap" in cell.options and not label.startswith("tbl-"):
+        raise BuildError("a cell with tbl-cap needs a label tbl-some-name", path, cell.line)
+    if label.startswith("tbl-") and "tbl-cap" not in cell.options:
+        raise BuildError(f"table cell {label!r} lacks #| tbl-cap", path, cell.line)
+
+
+def _check_prose(path: Path, prose: Prose) -> None:
+    in_fence = in_math = False
+    for offset, line in enumerate(prose.text.split("\n")):
+        number = prose.line + offset
+        if line.lstrip().startswith(("```", "~~~")):
+            if not in_fence and "{" in line and not re.search(r"\{\.[\w-]+\}", line):
+                raise BuildError("only {python} cells and plain code blocks", path, number)
+            in_fence = not in_fence
+            continue
+        if in_fence:
+            continue
+        if line.count("$$") % 2:
+            in_math = not in_math
+            continue
+        if in_math:
+            continue
+        if SHORTCODE.search(line):
+            raise BuildError("shortcodes are outside the dialect", path, number)
+        if (div := DIV.match(line)) is not None:
+            _check_attributes(path, number, div["attrs"])
+            continue
+        if (bare := BARE_DIV.match(line)) is not None:
+            _check_attributes(path, number, "." + bare["name"])
+            continue
+        plain = MATH_SPAN.sub("", CODE_SPAN.sub("", line))
+        if RAW.search(line):
+            raise BuildError("raw HTML, TeX or Typst is outside the dialect", path, number)
+        if (tag := HTML_TAG.search(plain)) and not tag.group(0).startswith("<http"):
+            raise BuildError(f"raw HTML {tag.group(0)!r} is outside the dialect", path, number)
+
+
+def _check_attributes(path: Path, number: int, text: str) -> None:
+    attributes = re.findall(r'([\w-]+)\s*=\s*(?:"[^"]*"|\'[^\']*\'|[^\s}]+)', text)
+    rest = re.sub(r'[\w-]+\s*=\s*("[^"]*"|\'[^\']*\'|[^\s}]+)', "", text)
+    for name in attributes:
+        if name not in ATTRIBUTES:
+            raise BuildError(f"attribute {name!r} is outside the dialect", path, number)
+    for word in rest.split():
+        if word.startswith(".") and word[1:] not in CLASSES:
+            raise BuildError(f"class {word!r} is outside the dialect", path, number)
+        if word.startswith("#") and not word[1:].startswith(DIV_IDS):
+            raise BuildError(f"id {word!r} is outside the dialect", path, number)

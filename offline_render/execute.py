@@ -1,0 +1,264 @@
+"""Run a document's cells with nbclient; keep the results with jupyter-cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from traitlets.config import Config
+
+from .errors import BuildError
+from .project import Chapter, Project
+from .source import Cell, Part
+
+INLINE_MIME = "application/vnd.handbook.inline+json"
+SETUP = """\
+# inputs {digest}
+%config InlineBackend.figure_formats = ['svg']
+%config InlineBackend.print_figure_kwargs = {{'metadata': {{'Date': None}}, 'bbox_inches': 'tight'}}
+"""
+INLINE_CELL = (
+    "__import__('IPython').display.display({{{mime!r}: "
+    "get_ipython().user_expressions({expressions!r})}}, raw=True)"
+)
+WIDTH_CELL = "import matplotlib as _mpl; _mpl.rcParams['figure.figsize'] = ({width}, {height})"
+RESET_CELL = "_mpl.rcParams['figure.figsize'] = _mpl.rcParamsDefault['figure.figsize']"
+TRACE_LINE = re.compile(r"(?:Cell In\[\d+\], line |<ipython-input[^>]*>.*line )(\d+)")
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+Progress = Callable[[Chapter, int, int], None]
+
+
+def inputs_digest(project: Project) -> str:
+    """Digest of everything a cell's result depends on besides the document itself."""
+    digest = hashlib.sha256()
+    files = [
+        *sorted((project.root / "pylmm_helpers").rglob("*.py")),
+        *sorted((project.root / "pylmm_helpers").rglob("*.mplstyle")),
+        *sorted((project.root / "datasets").rglob("*.csv")),
+        *sorted((project.root / "datasets").glob("*.json")),
+        *sorted((project.root / "datasets" / "reference").rglob("*.json")),
+        project.root / "requirements.lock",
+    ]
+    for path in files:
+        if path.is_file():
+            digest.update(str(path.relative_to(project.root)).encode())
+            digest.update(path.read_bytes())
+    digest.update(os.environ.get("PYLMM_NO_R", "").encode())
+    return digest.hexdigest()[:16]
+
+
+def notebook(parts: list[Part], digest: str) -> nbformat.NotebookNode:
+    """The notebook of a document; each code cell remembers which part it came from."""
+    new = nbformat.v4.new_code_cell
+    cells = [new(SETUP.format(digest=digest), metadata={"part": -1})]
+    for index, part in enumerate(parts):
+        if isinstance(part, Cell):
+            if not part.option("eval", True):
+                continue
+            sized = "fig-width" in part.options or "fig-height" in part.options
+            if sized:
+                size = {"width": part.option("fig-width", 7), "height": part.option("fig-height", 5)}
+                cells.append(new(WIDTH_CELL.format(**size), metadata={"part": -1}))
+            cells.append(new(part.code, metadata={"part": index}))
+            if sized:
+                cells.append(new(RESET_CELL, metadata={"part": -1}))
+        elif part.inline:
+            expressions = {str(k): text for k, (_, text) in enumerate(part.inline)}
+            source = INLINE_CELL.format(mime=INLINE_MIME, expressions=expressions)
+            cells.append(new(source, metadata={"part": index}))
+    book = nbformat.v4.new_notebook(cells=cells)
+    book.metadata["kernelspec"] = {
+        "name": "python3", "display_name": "Python 3", "language": "python",
+    }  # fmt: skip
+    for position, cell in enumerate(book.cells):
+        cell["id"] = f"c{position}"
+    return book
+
+
+class Runner:
+    """Runs documents side by side, from the cache where nothing that matters has changed."""
+
+    def __init__(self, project: Project, use_cache: bool = True) -> None:
+        self.project = project
+        self.use_cache = use_cache
+        self.lock = threading.Lock()
+        self.cache = get_cache(project.work / "cells")
+        self.cache.change_cache_limit(10_000)
+
+    def run(
+        self,
+        work: list[tuple[Chapter, list[Part]]],
+        digest: str,
+        progress: Progress,
+        workers: int | None = None,
+    ) -> dict[str, dict[int, list[Any]]]:
+        """Outputs of each document's parts: source path -> part index -> list of outputs."""
+        results: dict[str, dict[int, list[Any]]] = {}
+        todo: list[tuple[Chapter, list[Part], nbformat.NotebookNode]] = []
+        for chapter, parts in work:
+            book = notebook(parts, digest)
+            if len(book.cells) == 1:
+                results[chapter.source] = {}
+                continue
+            kept = self._cached(book) if self.use_cache else None
+            if kept is not None:
+                results[chapter.source] = _by_part(kept)
+                progress(chapter, len(kept.cells), len(kept.cells))
+            else:
+                todo.append((chapter, parts, book))
+        todo.sort(key=lambda item: -len(item[2].cells))
+        stop = threading.Event()
+        with ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 2) as pool:
+            futures = {
+                pool.submit(self._execute, chapter, parts, book, progress, stop): chapter
+                for chapter, parts, book in todo
+            }
+            failure: BaseException | None = None
+            for future, chapter in futures.items():
+                try:
+                    results[chapter.source] = _by_part(future.result())
+                except BaseException as error:
+                    stop.set()
+                    if failure is None or isinstance(failure, _Stopped):
+                        failure = error
+            if failure is not None:
+                raise failure
+        return results
+
+    def _cached(self, book: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
+        try:
+            _, merged = self.cache.merge_match_into_notebook(book)
+        except KeyError:
+            return None
+        return merged
+
+    def _execute(
+        self,
+        chapter: Chapter,
+        parts: list[Part],
+        book: nbformat.NotebookNode,
+        progress: Progress,
+        stop: threading.Event,
+    ) -> nbformat.NotebookNode:
+        if stop.is_set():
+            raise _Stopped
+        with tempfile.TemporaryDirectory(prefix="handbook-") as pipes:
+            self._run_cells(chapter, parts, book, progress, stop, pipes)
+        _check_inline(chapter, parts, book)
+        with self.lock:
+            self.cache.cache_notebook_bundle(
+                CacheBundleIn(book, str(chapter.path)), check_validity=False, overwrite=True
+            )
+        return book
+
+    def _run_cells(
+        self,
+        chapter: Chapter,
+        parts: list[Part],
+        book: nbformat.NotebookNode,
+        progress: Progress,
+        stop: threading.Event,
+        pipes: str,
+    ) -> None:
+        total = len(book.cells)
+
+        def on_complete(cell: Any, cell_index: int) -> None:
+            progress(chapter, cell_index + 1, total)
+
+        def on_start(cell: Any, cell_index: int) -> None:
+            if stop.is_set():
+                raise _Stopped
+
+        client = NotebookClient(
+            book,
+            timeout=1800,
+            kernel_name="python3",
+            # Pipes instead of network ports: nothing listens, and no port can be taken.
+            config=Config({"KernelManager": {"transport": "ipc", "ip": f"{pipes}/kernel"}}),
+            resources={"metadata": {"path": str(chapter.path.parent)}},
+            on_cell_start=on_start,
+            on_cell_executed=lambda cell, cell_index, execute_reply: on_complete(cell, cell_index),
+        )
+        environment = {
+            **os.environ,
+            # Chapters already share the cores; nested threads only slow each other down.
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONHASHSEED": "0",
+        }
+        try:
+            client.execute(env=environment)
+        except CellExecutionError as error:
+            raise _cell_failure(chapter, parts, book, error) from None
+        except DeadKernelError as error:
+            raise BuildError("Python died while running this document", chapter.path) from error
+
+
+class _Stopped(Exception):
+    """Another document failed; this one's remaining cells need not run."""
+
+
+def _by_part(book: nbformat.NotebookNode) -> dict[int, list[Any]]:
+    return {
+        cell.metadata["part"]: cell.outputs
+        for cell in book.cells
+        if cell.metadata.get("part", -1) >= 0
+    }
+
+
+def _cell_failure(
+    chapter: Chapter, parts: list[Part], book: nbformat.NotebookNode, error: CellExecutionError
+) -> BuildError:
+    for cell in book.cells:
+        failed = [out for out in cell.get("outputs", []) if out.output_type == "error"]
+        if not failed:
+            continue
+        trace = ANSI.sub("", "\n".join(failed[0].traceback))
+        index = cell.metadata["part"]
+        summary = f"{failed[0].ename}: {failed[0].evalue}"
+        if index < 0:
+            return BuildError(f"set-up failed: {summary}", chapter.path, 1, trace)
+        part = parts[index]
+        if isinstance(part, Cell):
+            inner = TRACE_LINE.search(trace)
+            line = part.code_line + (int(inner.group(1)) - 1 if inner else 0)
+            return BuildError(
+                f"cell {part.label!r} failed with {summary}", chapter.path, line, trace
+            )
+        return BuildError(f"inline code failed with {summary}", chapter.path, part.line, trace)
+    return BuildError(f"a cell failed: {error}", chapter.path)
+
+
+def _check_inline(chapter: Chapter, parts: list[Part], book: nbformat.NotebookNode) -> None:
+    for index, outputs in _by_part(book).items():
+        part = parts[index]
+        if isinstance(part, Cell):
+            continue
+        answers = outputs[0].data[INLINE_MIME]
+        if isinstance(answers, str):
+            answers = json.loads(answers)
+        for key, answer in answers.items():
+            if answer.get("status") != "ok":
+                line, expression = part.inline[int(key)]
+                trace = ANSI.sub("", "\n".join(answer.get("traceback", [])))
+                raise BuildError(
+                    f"inline `{{python}} {expression}` failed with "
+                    f"{answer.get('ename')}: {answer.get('evalue')}",
+                    chapter.path,
+                    line,
+                    trace,
+                )

@@ -1,0 +1,72 @@
+"""The book's typefaces, taken from installed packages: subset for the web, whole for the PDF."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from fontTools import subset
+
+from .errors import BuildError
+
+SERIF = ("font_source_serif_pro", "files")
+SANS = ("font_source_sans_pro", "files")
+MATH = ("ziamath", "fonts")
+LATIN = "U+0020-007E,U+00A0-024F,U+0370-03FF,U+2000-206F,U+20AC,U+2122,U+2190-21FF,U+2200-22FF"
+MATHS = (
+    LATIN + ",U+0300-036F,U+2100-214F,U+2300-23FF,U+25A0-25FF,U+27C0-27EF,U+2980-29FF,"
+    "U+2A00-2AFF,U+1D400-1D7FF"
+)
+FACES = {
+    "serif-400.woff2": (*SERIF, "SourceSerifPro-Regular.ttf", LATIN),
+    "serif-400-italic.woff2": (*SERIF, "SourceSerifPro-It.ttf", LATIN),
+    "serif-600.woff2": (*SERIF, "SourceSerifPro-Semibold.ttf", LATIN),
+    "sans-400.woff2": (*SANS, "SourceSansPro-Regular.ttf", LATIN),
+    "sans-600.woff2": (*SANS, "SourceSansPro-Semibold.ttf", LATIN),
+    "math.woff2": (*MATH, "STIXTwoMath-Regular.ttf", MATHS),
+}
+PDF_FACES = [
+    *((*SERIF, f"SourceSerifPro-{face}.ttf") for face in ("Regular", "It", "Semibold", "SemiboldIt", "Bold", "BoldIt")),
+    *((*SANS, f"SourceSansPro-{face}.ttf") for face in ("Regular", "It", "Semibold", "SemiboldIt")),
+    (*MATH, "STIXTwoMath-Regular.ttf"),
+]  # fmt: skip
+
+
+def source(package: str, folder: str, name: str) -> Path:
+    spec = find_spec(package)
+    places = list(spec.submodule_search_locations or []) if spec else []
+    path = Path(places[0]) / folder / name if places else Path(name)
+    if not path.is_file():
+        raise BuildError(f"font {name} is missing; install the {package.replace('_', '-')} package")
+    return path
+
+
+def write_web_fonts(kept: Path, libs: Path) -> None:
+    """Copy the web fonts into ``libs``, making each once and keeping it in ``kept``."""
+    kept.mkdir(parents=True, exist_ok=True)
+    for name, (package, folder, face, unicodes) in FACES.items():
+        target = kept / name
+        if not target.exists():
+            part = target.with_suffix(".part")
+            subset.main(
+                [
+                    str(source(package, folder, face)),
+                    f"--unicodes={unicodes}",
+                    "--layout-features=*",
+                    "--flavor=woff2",
+                    f"--output-file={part}",
+                    "--drop-tables+=FFTM",
+                ]
+            )
+            part.replace(target)
+        shutil.copy(target, libs / name)
+
+
+def pdf_font_folder(kept: Path) -> Path:
+    """A folder with just the faces that the PDF uses."""
+    kept.mkdir(parents=True, exist_ok=True)
+    for package, folder, face in PDF_FACES:
+        if not (kept / face).exists():
+            shutil.copy(source(package, folder, face), kept / face)
+    return kept

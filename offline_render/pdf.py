@@ -1,0 +1,250 @@
+"""The PDF: all documents as one Typst source, compiled to tagged PDF/UA-1."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import typst
+
+from . import fonts, pandoc
+from .blocks import Writer, transform
+from .crossref import Document, Heading, line_of
+from .errors import BuildError
+from .pandoc import Node, Pandoc, raw
+from .project import Project
+from .tex_reading import read_tex
+
+TEMPLATE = Path(__file__).parent / "assets" / "book.typ"
+MARK = "HBFORMULA"
+ALIGN = {"AlignLeft": "left", "AlignRight": "right", "AlignCenter": "center"}
+
+
+def quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
+
+
+class TypstWriter(Writer):
+    """Turns the handbook's own blocks into Typst."""
+
+    form = "typst"
+
+    def __init__(self, document: Document, formulas: dict[tuple[str, str], str]) -> None:
+        self.document, self.formulas = document, formulas
+
+    def wrap(self, start: str, blocks: list[Node], end: str = "]") -> list[Node]:
+        return [raw("typst", start), *blocks, raw("typst", end)]
+
+    def float(
+        self, identifier: str, words: str, body: list[Node], caption: list[Node]
+    ) -> list[Node]:
+        name, number = words.split("\u00a0")
+        kind = identifier.split("-")[0]
+        start = f'#hb-float("{kind}", "{name}", "{number}", ['
+        middle = raw("typst", "], [")
+        return [
+            raw("typst", start),
+            *caption,
+            middle,
+            *body,
+            raw("typst", f"]) <{identifier}>"),
+        ]
+
+    def equation(self, identifier: str, number: str, inlines: list[Node]) -> list[Node]:
+        formula = next((n for n in inlines if n["t"] == "RawInline"), None)
+        if formula is None:
+            raise BuildError(f"equation {identifier} holds no formula", self.document.chapter.path)
+        code = formula["c"][1].removeprefix("#").removesuffix(";")
+        numbered = code.replace(
+            "math.equation(", f'math.equation(numbering: _ => "({number})", ', 1
+        )
+        return [raw("typst", f"#{numbered} <{identifier}>")]
+
+    def callout(
+        self, kind: str, title: list[Node] | None, body: list[Node], collapse: str | None
+    ) -> list[Node]:
+        words = title or [pandoc.string(kind.capitalize())]
+        return [
+            raw("typst", f'#hb-callout("{kind}", ['),
+            {"t": "Plain", "c": words},
+            raw("typst", "], ["),
+            *body,
+            raw("typst", "])"),
+        ]
+
+    def tabset(self, tabs: list[tuple[list[Node], list[Node]]]) -> list[Node]:
+        out: list[Node] = []
+        for title, body in tabs:
+            out += [{"t": "Para", "c": [{"t": "Strong", "c": title}]}, *body]
+        return out
+
+    def fold(self, summary: str, body: list[Node]) -> list[Node]:
+        return body
+
+    def panels(self, columns: str, body: list[Node]) -> list[Node]:
+        out = [raw("typst", f"#grid(columns: {columns}, gutter: 10pt,")]
+        for block in body:
+            out += [raw("typst", "["), block, raw("typst", "],")]
+        return [*out, raw("typst", ")")]
+
+    def output(self, kind: str, body: list[Node]) -> list[Node]:
+        return self.wrap("#hb-output[", body)
+
+    def margin(self, body: list[Node]) -> list[Node]:
+        return self.wrap("#hb-margin[", body)
+
+    def table(self, block: Node) -> list[Node]:
+        _, _, columns, head, bodies, _ = block["c"]
+        aligns = ", ".join(ALIGN.get(align["t"], "left") for align, _ in columns)
+        out = [raw("typst", f"#hb-table({len(columns)}, ({aligns},),")]
+        rows = head[1]
+        if rows:
+            out += [raw("typst", "table.header("), *self._cells(rows), raw("typst", "),")]
+        for body in bodies:
+            out += self._cells(body[3])
+        return [*out, raw("typst", ")")]
+
+    def _cells(self, rows: list[Node]) -> list[Node]:
+        out: list[Node] = []
+        for _, cells in rows:
+            for cell in cells:
+                out += [raw("typst", "["), *cell[4], raw("typst", "],")]
+        return out
+
+    def image(self, node: Node, alt: str) -> Node:
+        path = f"/{self.document.chapter.key}/{node['c'][2][0]}"
+        return raw("typst", f"#image({quoted(path)}, alt: {quoted(alt)});", inline=True)
+
+    def math(self, node: Node) -> Node:
+        display = node["c"][0]["t"] == "DisplayMath"
+        tex = node["c"][1]
+        try:
+            reading = read_tex(tex)
+        except ValueError as error:
+            path = self.document.chapter.path
+            raise BuildError(str(error), path, line_of(path, tex.strip().split("\n")[0])) from None
+        body = self.formulas[(node["c"][0]["t"], tex)]
+        block = "true" if display else "false"
+        return raw(
+            "typst", f"#math.equation(block: {block}, alt: {quoted(reading)}, {body});", inline=True
+        )
+
+    def heading(self, block: Node, found: Heading | None) -> list[Node]:
+        level, attr, inlines = block["c"]
+        number = found.number if found else ""
+        label = attr[0]
+        if label and not label.startswith("sec-"):
+            label = f"{self.document.chapter.key}--{label}"
+        name = "appendix" if self.document.chapter.appendix else "chapter"
+        return [
+            raw("typst", f'#hb-heading({level}, "{number}", "{name}")['),
+            {"t": "Plain", "c": inlines},
+            raw("typst", f"] <{label}>" if label else "]"),
+        ]
+
+    def reference(self, source: str, node: Node) -> Node:
+        return node
+
+    def citation_link(self, node: Node) -> Node:
+        return node
+
+    def document_link(self, node: Node) -> Node:
+        # In one document a link to another file can only lead to its words.
+        return {"t": "Span", "c": [["", [], []], node["c"][1]]}
+
+
+def formulas(documents: list[Document], engine: Pandoc) -> dict[tuple[str, str], str]:
+    """Every TeX formula of the book as Typst mathematics, in one call of pandoc."""
+    seen: dict[tuple[str, str], None] = {}
+    for document in documents:
+        for node in pandoc.nodes(document.tree["blocks"], "Math"):
+            seen[(node["c"][0]["t"], node["c"][1])] = None
+    if not seen:
+        return {}
+    blocks: list[Node] = []
+    for kind, tex in seen:
+        blocks += [
+            {"t": "Para", "c": [{"t": "Math", "c": [{"t": kind}, tex]}]},
+            {"t": "Para", "c": [pandoc.string(MARK)]},
+        ]
+    tree = {"pandoc-api-version": documents[0].tree["pandoc-api-version"], "meta": {}}
+    text = engine.run(
+        json.dumps({**tree, "blocks": blocks}), "-f", "json", "-t", "typst-citations", "--wrap=none"
+    )
+    parts = [part.strip() for part in text.split(MARK)][:-1]
+    for (kind, tex), part in zip(seen, parts, strict=True):
+        if not part.startswith("$"):
+            raise BuildError(f"pandoc can't write the formula {tex!r} as Typst")
+    return dict(zip(seen, parts, strict=True))
+
+
+def typst_source(
+    project: Project, documents: list[Document], engine: Pandoc, lua: Path | None
+) -> str:
+    """The whole book as one Typst text."""
+    known = formulas(documents, engine)
+    blocks: list[Node] = []
+    for document in documents:
+        blocks += transform(document, TypstWriter(document, known))
+    options = ["-f", "json", "-t", "typst-citations", "--wrap=none"]
+    depends = ""
+    if lua is not None:
+        options += ["--lua-filter", str(lua)]
+        depends = lua.read_text(encoding="utf-8")
+    tree = {**documents[0].tree, "meta": {}, "blocks": blocks}
+    body = engine.run(json.dumps(tree), *options, depends=depends)
+    settings = (
+        f"#show: handbook.with(title: {quoted(project.title)}, "
+        f"subtitle: {quoted(project.subtitle)}, author: {quoted(project.author)}, "
+        f"lang: {quoted(str(project.config.get('lang', 'en'))[:2])})\n\n"
+    )
+    return TEMPLATE.read_text(encoding="utf-8") + "\n" + settings + body
+
+
+def write_pdf(
+    project: Project,
+    documents: list[Document],
+    files: dict[str, dict[str, bytes]],
+    engine: Pandoc,
+    lua: Path | None,
+    target: Path,
+) -> None:
+    """Compile the book to ``target``.
+
+    Raises
+    ------
+    BuildError
+        With Typst's message where it refuses the document.
+    """
+    root = project.work / "pdf"
+    root.mkdir(parents=True, exist_ok=True)
+    for document in documents:
+        for name, data in files[document.chapter.source].items():
+            path = root / document.chapter.key / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    main = root / "book.typ"
+    main.write_text(typst_source(project, documents, engine, lua), encoding="utf-8")
+    try:
+        data = typst.compile(
+            str(main),
+            root=str(root),
+            font_paths=[str(fonts.pdf_font_folder(project.work / "pdf-fonts"))],
+            pdf_standards=["ua-1"],
+        )
+    except Exception as error:
+        hints = "\n".join(getattr(error, "hints", []) or [])
+        trace = "\n".join(map(str, getattr(error, "trace", []) or []))
+        where = _context(main, str(error) + trace)
+        raise BuildError(f"Typst refuses the PDF: {error}", main, None, f"{hints}\n{trace}\n{where}") from None
+    target.write_bytes(data)
+
+
+def _context(main: Path, message: str) -> str:
+    match = re.search(r"book\.typ:(\d+)", message)
+    if not match:
+        return ""
+    line = int(match.group(1))
+    lines = main.read_text(encoding="utf-8").splitlines()
+    return "\n".join(lines[max(0, line - 4) : line + 3])

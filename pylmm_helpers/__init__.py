@@ -1,0 +1,46 @@
+"""Helpers that give statsmodels' mixed models what lme4, lmerTest and pbkrtest users have.
+
+Every public name is imported from its module at first use, so that ``import pylmm_helpers``
+stays quick and needs neither R nor matplotlib.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "datasets": ["load", "describe"],
+    "tables": ["table", "Table"],
+    "lmm": ["fit_lmm", "LMMResults"],
+    "variance": ["variance_components", "icc", "anova_components", "design_effect"],
+    "inference": [
+        "coef_table", "contrast", "lrt", "parametric_bootstrap", "profile_ci",
+        "information_criteria",
+    ],
+    "contextual": ["center_within", "contextual_effect"],
+    "prediction": ["blups", "shrinkage_factor", "predict"],
+    "diagnostics": ["residuals", "influence", "check_singular", "check_convergence"],
+    "transform": ["boxcox_lmm"],
+    "crosscheck": ["lmer", "crosscheck", "agreement_records"],
+    "report": ["report"],
+}  # fmt: skip
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = sorted([*_HOME, "plots"])
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "plots":
+        return import_module(".plots", __name__)
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    # A function may carry its module's name (report, crosscheck): the function wins.
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -11,8 +11,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium import webdriver
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 DRIVER = shutil.which("chromedriver") or "/usr/bin/chromedriver"
@@ -47,7 +46,7 @@ def serve() -> Iterator[Callable[[Path | str], str]]:
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """Give a headless Chromium whose console and requests are logged ("browser", "performance")."""
     missing = [path for path in (CHROMIUM, DRIVER) if not os.access(path, os.X_OK)]
     if missing:

@@ -1,0 +1,330 @@
+"""The comparison behind `crosscheck`: what is compared, on which scale, to which tolerance."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import _rbridge
+from ._agreement import Agreement
+from ._lmerfit import LmerFit
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a quantity may be from lme4's, and why.
+
+    Attributes
+    ----------
+    unit : str
+        What the difference is divided by.
+    engine, statsmodels : float
+        Largest accepted difference of this package's estimator, and of statsmodels.
+    reason : str
+        Why not less.
+    """
+
+    unit: str
+    engine: float
+    statsmodels: float
+    reason: str
+
+
+TOLERANCES: dict[str, Tolerance] = {
+    k: Tolerance("x", 1e-5, 1e-2, "y")
+    for k in (
+        "fixed effect",
+        "standard error",
+        "variance",
+        "covariance",
+        "residual variance",
+        "ICC",
+        "theta",
+        "criterion",
+        "conditional mode",
+    )
+}
+
+
+@dataclass(frozen=True)
+class OwnFit:
+    """A fit to be checked: this package's, statsmodels' (converted and raw), and their data."""
+
+    engine: Any
+    statsmodels: Any
+    raw: Any
+    data: pd.DataFrame
+    reml: bool
+
+
+def tolerance_table() -> pd.DataFrame:
+    """`TOLERANCES` as a DataFrame: one row per kind of quantity, with unit and reason."""
+    return pd.DataFrame({kind: vars(t) for kind, t in TOLERANCES.items()}).T.rename_axis("quantity")
+
+
+def _same_term(name: str) -> str:
+    """Spelling-independent key of a term: spaces, `np.` and the order of an interaction aside."""
+    bare = re.sub(r"\s|\bnp\.", "", name)
+    return ":".join(sorted(re.split(r":(?![^\[(]*[\])])", bare)))
+
+
+def _aligned(values: pd.Series, reference: pd.Series, who: str) -> pd.Series:
+    """`values` in the order of `reference`, matched by term."""
+    keys = {_same_term(str(name)): name for name in values.index}
+    wanted = {_same_term(str(name)): name for name in reference.index}
+    if keys.keys() != wanted.keys():
+        raise ValueError(
+            f"{who} has the terms {', '.join(map(str, values.index))}, the lme4 formula gives "
+            f"{', '.join(map(str, reference.index))}: both must be the same model."
+        )
+    return pd.Series([values[keys[k]] for k in wanted], index=reference.index, dtype=float)
+
+
+def describe_fit(fit: Any, parsed: _rbridge.MixedFormula, data: pd.DataFrame | None) -> OwnFit:
+    """The fit, its data, and the engine's fit of the same model.
+
+    Raises
+    ------
+    ValueError
+        When `fit` is neither kind of result, keeps no data, or has another response or number of
+        rows than the formula gives.
+    """
+    from ._adapter import as_results
+    from .lmm import LMMResults, fit_lmm
+
+    if isinstance(fit, LMMResults):
+        own = OwnFit(fit, None, None, fit.frame if data is None else data, bool(fit.reml))
+        response, rows = fit.endog_name, int(fit.nobs)
+    elif hasattr(getattr(fit, "model", None), "group_labels"):
+        converted = as_results(fit) if parsed.single else None
+        frame = _statsmodels_frame(fit, parsed) if data is None else data
+        own = OwnFit(None, converted, fit, frame, fit.method == "REML")
+        response, rows = str(fit.model.endog_names), int(fit.model.n_totobs)
+    else:
+        raise ValueError(
+            f"crosscheck takes a fitted MixedLM (statsmodels) or LMMResults, not "
+            f"{type(fit).__name__}."
+        )
+    if _same_term(response) != _same_term(parsed.response):
+        raise ValueError(
+            f"the fit has the response {response!r}, the formula {parsed.text!r} another."
+        )
+    complete = _rbridge.model_frame(parsed, own.data, "drop")
+    if len(complete) != rows:
+        raise ValueError(
+            f"the fit used {rows} rows, the formula {parsed.text!r} gives {len(complete)} complete "
+            "ones: pass the data of the fit as data=..."
+        )
+    if own.engine is None and parsed.single:
+        text = f"{parsed.response} ~ {parsed.fixed}"
+        term = parsed.single
+        engine = fit_lmm(text, complete, groups=term.group, re_formula=term.expr, reml=own.reml)
+        own = OwnFit(engine, own.statsmodels, own.raw, own.data, own.reml)
+    return own
+
+
+def _statsmodels_frame(fit: Any, parsed: _rbridge.MixedFormula) -> pd.DataFrame:
+    """The data a statsmodels fit keeps, with its groups (which `missing="drop"` leaves out)."""
+    frame = getattr(fit.model.data, "frame", None)
+    if frame is None:
+        raise ValueError("the fit was made from arrays: pass its DataFrame as data=...")
+    column = parsed.group_columns[0]
+    if column not in frame and len(frame) == len(fit.model.groups):
+        frame = frame.assign(**{column: np.asarray(fit.model.groups)})
+    return pd.DataFrame(frame)
+
+
+def compare(own: OwnFit, lme4: LmerFit, parsed: _rbridge.MixedFormula) -> Agreement:
+    """The agreement of both engines with lme4; its record lacks only label, formula and data."""
+    rows = _fixed_rows(own, lme4)
+    rows += _random_rows(own, lme4) if parsed.single else _component_rows(own, lme4)
+    rows.append(("residual variance", "residual variance", lme4.scale,
+                 _of(own.engine, "scale"), _of(own.raw, "scale"), lme4.scale))  # fmt: skip
+    name = "REML criterion" if own.reml else "ML deviance"
+    sm_criterion = np.nan if own.raw is None else -2.0 * float(own.raw.llf)
+    rows.append((name, "criterion", 1.0, _of(own.engine, "criterion"), sm_criterion,
+                 lme4.criterion))  # fmt: skip
+    columns = ["quantity", "kind", "unit", "engine", "statsmodels", "lme4"]
+    table = pd.DataFrame(rows, columns=columns).set_index("quantity")
+    agrees = pd.Series(True, index=table.index)
+    for who in ("engine", "statsmodels"):
+        table[f"diff_{who}"] = (table[who] - table["lme4"]).abs() / table["unit"]
+        table[f"tol_{who}"] = [getattr(TOLERANCES[kind], who) for kind in table["kind"]]
+        present = table[who].notna()
+        table.loc[~present, f"tol_{who}"] = np.nan
+        agrees &= ~present | (table[f"diff_{who}"] <= table[f"tol_{who}"])
+    table["agrees"] = agrees
+    errors = _standard_errors(own, lme4)
+    return Agreement(table, errors, _record(table, lme4), _notes(errors, lme4))
+
+
+def _of(result: Any, name: str) -> float:
+    return np.nan if result is None else float(getattr(result, name))
+
+
+_Row = tuple[str, str, float, float, float, float]
+
+
+def _fixed_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
+    """Estimates in standard errors, and standard errors relative to lme4's."""
+    nothing = pd.Series(np.nan, index=lme4.fe_params.index)
+
+    def column(result: Any, name: str, who: str) -> pd.Series:
+        return nothing if result is None else _aligned(getattr(result, name), lme4.fe_params, who)
+
+    estimates = (column(own.engine, "fe_params", "the engine"),
+                 column(own.raw, "fe_params", "the statsmodels fit"))  # fmt: skip
+    errors = (column(own.engine, "bse_fe", "the engine"),
+              column(own.statsmodels, "bse_fe", "the statsmodels fit"))  # fmt: skip
+    rows: list[_Row] = []
+    for term, value in lme4.fe_params.items():
+        unit, (e, s) = float(lme4.bse_fe[term]), (x[term] for x in estimates)
+        rows.append((f"`{term}`", "fixed effect", unit, e, s, float(value)))
+    for term, value in lme4.bse_fe.items():
+        e, s = (x[term] for x in errors)
+        if not (np.isnan(e) and np.isnan(s)):
+            rows.append((f"SE of `{term}`", "standard error", float(value), e, s, float(value)))
+    return rows
+
+
+def _random_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
+    """Variances, covariances, ICC, theta and the worst conditional mode, one grouping factor."""
+    cov, names = lme4.cov_re, list(lme4.cov_re.index)
+    q = len(names)
+    # a variance far below what the residual leaves visible is compared on that scale, not its own
+    size = np.sqrt((np.asarray(own.engine.Z, dtype=float) ** 2).mean(axis=0))
+    floor = 0.1 * np.sqrt(lme4.scale) / size
+    sd = np.maximum(np.sqrt(np.diag(cov)), floor)
+    results = [own.engine, own.statsmodels]
+    covs = [None if r is None else _square(r.cov_re, names) for r in results]
+
+    def pick(values: list[Any], *at: int) -> tuple[float, float]:
+        e, s = (np.nan if v is None else float(np.asarray(v)[at]) for v in values)
+        return e, s
+
+    rows: list[_Row] = []
+    pairs = [(i, j) for j in range(q) for i in range(j, q)]
+    for i, j in pairs:
+        kind = "variance" if i == j else "covariance"
+        text = f"variance of `{names[i]}`" if i == j else f"covariance, `{names[j]}`, `{names[i]}`"
+        rows.append((text, kind, sd[i] * sd[j], *pick(covs, i, j), float(cov.iloc[i, j])))
+    if names == ["Intercept"]:
+        iccs = [None if r is None else c[0, 0] / (c[0, 0] + r.scale)
+                for r, c in zip(results, covs, strict=True)]  # fmt: skip
+        rows.append(("ICC", "ICC", 1.0, *pick(iccs), lme4.icc))
+    thetas = [None if r is None else r.theta for r in results]
+    for k, (i, j) in enumerate(pairs):
+        text = f"theta, `{names[i]}`" + (f", `{names[j]}`" if i != j else "")
+        unit = sd[i] / np.sqrt(lme4.scale)
+        rows.append((text, "theta", unit, *pick(thetas, k), float(lme4.theta[k])))
+    for i, name in enumerate(names):
+        rows.append(_worst_mode(own, lme4, i, name, float(sd[i])))
+    return rows
+
+
+def _square(cov: pd.DataFrame, names: list[str]) -> np.ndarray:
+    positions = pd.Series(range(len(cov)), index=cov.index)
+    at = _aligned(positions, pd.Series(0, index=names), "the random part").astype(int).to_numpy()
+    return np.asarray(cov, dtype=float)[np.ix_(at, at)]
+
+
+def _worst_mode(own: OwnFit, lme4: LmerFit, i: int, name: str, unit: float) -> _Row:
+    """The group whose conditional mode is furthest from lme4's."""
+    theirs = lme4.random_effects.iloc[:, i]
+    label = {str(k): k for k in theirs.index}
+    values = []
+    for result in (own.engine, own.statsmodels):
+        if result is None:
+            values.append(pd.Series(np.nan, index=theirs.index))
+            continue
+        modes = result.random_effects.iloc[:, i]
+        modes = modes.set_axis([label.get(str(k), k) for k in modes.index])
+        values.append(modes.reindex(theirs.index))
+    worst = pd.concat([(v - theirs).abs() for v in values], axis=1).max(axis=1).idxmax()
+    e, s = (float(v[worst]) for v in values)
+    text = f"mode of `{name}`, {theirs.index.name} {worst} (worst of {len(theirs)})"
+    return text, "conditional mode", unit, e, s, float(theirs[worst])
+
+
+def _component_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
+    """Variances of several grouping factors, from statsmodels' variance components."""
+    names = list(getattr(own.raw.model.exog_vc, "names", []))
+    found = dict(zip(names, map(float, own.raw.vcomp), strict=True))
+    if own.raw.cov_re.shape == (1, 1):
+        found.setdefault(str(own.raw.cov_re.index[0]), float(own.raw.cov_re.iloc[0, 0]))
+        found.setdefault("Group", float(own.raw.cov_re.iloc[0, 0]))
+    rows: list[_Row] = []
+    for group, cov in lme4.cov_re_by_group.items():
+        if cov.shape != (1, 1):
+            raise ValueError(f"{lme4.formula}: compare random slopes of one grouping factor only.")
+        value = float(cov.iloc[0, 0])
+        key = next((k for k in (group, group.split(":")[0]) if k in found), None)
+        if key is None:
+            raise ValueError(
+                f"statsmodels' variance components are {', '.join(found)}: name the one of "
+                f"{group!r} in vc_formula by its column."
+            )
+        unit = max(value, 0.01 * lme4.scale)
+        rows.append((f"variance of {group}", "variance", unit, np.nan, found[key], value))
+    return rows
+
+
+def _standard_errors(own: OwnFit, lme4: LmerFit) -> pd.DataFrame:
+    """lme4's standard errors beside the engine's and both of statsmodels'."""
+    columns = {"lme4": lme4.bse_fe}
+    sources = {"engine": own.engine, "statsmodels_phi": own.statsmodels, "statsmodels_own": own.raw}
+    for name, result in sources.items():
+        if result is not None:
+            columns[name] = _aligned(result.bse_fe, lme4.bse_fe, name)
+    return pd.DataFrame(columns)
+
+
+def _record(table: pd.DataFrame, lme4: LmerFit) -> dict[str, Any]:
+    """Largest differences and verdict, JSON-ready."""
+    record: dict[str, Any] = {
+        "n": lme4.n,
+        "ngroups": "; ".join(str(k) for k in lme4.group_counts.values()),
+        "reml": lme4.reml,
+    }
+    for who in ("engine", "statsmodels"):
+        differences = table[f"diff_{who}"].dropna()
+        record[f"max_diff_{who}"] = float(differences.max()) if len(differences) else None
+        # as a share of its own tolerance: the quantity that came closest to failing
+        share = (table[f"diff_{who}"] / table[f"tol_{who}"]).dropna()
+        record[f"closest_{who}"] = str(share.idxmax()) if len(share) else None
+    kinds = dict.fromkeys(table["kind"])
+    record["tolerances"] = {
+        k: {"engine": TOLERANCES[k].engine, "statsmodels": TOLERANCES[k].statsmodels} for k in kinds
+    }
+    record["verdict"] = "agrees" if table["agrees"].all() else "differs"
+    record["source"] = lme4.source
+    record["versions"] = lme4.versions
+    return record
+
+
+def _notes(errors: pd.DataFrame, lme4: LmerFit) -> tuple[str, ...]:
+    """What stands under the table."""
+    notes = []
+    if "statsmodels_own" in errors:
+        gap = (errors["statsmodels_own"] / errors["lme4"] - 1.0).abs()
+        text = f"`{gap.idxmax()}`: {errors.loc[gap.idxmax(), 'statsmodels_own']:.6g}"
+        if "statsmodels_phi" in errors:
+            notes.append(
+                "The statsmodels standard errors above are computed at its estimates as lme4 does, "
+                "from the inverse of X'V⁻¹X. Its own `bse_fe` inverts the Hessian of all "
+                f"parameters and is another quantity; here it is up to {100 * gap.max():.2g}% "
+                f"from lme4's ({text})."
+            )
+        else:
+            notes.append(
+                "Standard errors are not compared: `bse_fe` of statsmodels inverts the Hessian of "
+                f"all parameters; here it is up to {100 * gap.max():.2g}% from lme4's ({text})."
+            )
+    if lme4.singular:
+        notes.append("lme4 calls this fit singular: a variance is zero or a correlation is ±1.")
+    notes += [f"lme4 says: {message}" for message in lme4.messages]
+    return (*notes, lme4.provenance())

@@ -1,0 +1,221 @@
+"""`LmerFit`: what lme4 gave for a model, live or recorded, as pandas objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import _rbridge
+from ._agreement import pipe_table
+
+
+@dataclass(frozen=True)
+class LmerFit:
+    """A linear mixed model fitted by R's lme4, at full double precision.
+
+    Attributes
+    ----------
+    formula : str
+        The lme4 formula.
+    reml : bool
+        REML (True) or ML.
+    fe_params, bse_fe : Series (p,)
+        Fixed effects and their standard errors (from Phi), by formulaic's term names.
+    cov_fe : DataFrame (p, p)
+        Covariance of the fixed effects, in squared units of the response.
+    df : DataFrame (p, 1 or 2)
+        Degrees of freedom: columns satterthwaite (lmerTest) and, where computed, kenward_roger
+        (pbkrtest).
+    bse_kr : Series (p,) or None
+        Standard errors from the Kenward-Roger covariance.
+    cov_re_by_group : dict of str to DataFrame (q, q)
+        Covariance of the random effects for each grouping factor.
+    random_effects_by_group : dict of str to DataFrame (G, q)
+        Conditional modes (BLUPs).
+    random_effects_var_by_group : dict of str to ndarray (G, q, q)
+        Conditional covariances of the random effects.
+    scale : float
+        Residual variance.
+    theta : ndarray
+        Relative Cholesky factor, lower triangle by column, in lme4's order.
+    criterion : float
+        REML criterion or ML deviance (minus twice the log-likelihood `llf`).
+    llf, aic, bic : float
+        As R's logLik, AIC and BIC.
+    n : int
+        Rows used.
+    group_counts : dict of str to int
+        Number of groups of each grouping factor.
+    singular : bool
+        lme4's isSingular.
+    messages : tuple of str
+        What R said while fitting: lme4's messages and R's warnings.
+    source : str
+        "live", or "recorded" with the versions that recorded it.
+    versions : dict
+        Versions of R, lme4, lmerTest and pbkrtest that gave these numbers.
+    """
+
+    formula: str
+    reml: bool
+    fe_params: pd.Series
+    bse_fe: pd.Series
+    cov_fe: pd.DataFrame
+    df: pd.DataFrame
+    bse_kr: pd.Series | None
+    cov_re_by_group: dict[str, pd.DataFrame]
+    random_effects_by_group: dict[str, pd.DataFrame]
+    random_effects_var_by_group: dict[str, np.ndarray]
+    scale: float
+    theta: np.ndarray
+    criterion: float
+    llf: float
+    aic: float
+    bic: float
+    n: int
+    group_counts: dict[str, int]
+    singular: bool
+    messages: tuple[str, ...]
+    source: str
+    versions: dict[str, str]
+
+    def _sole(self, values: dict[str, Any], name: str) -> Any:
+        if len(values) > 1:
+            raise ValueError(
+                f"{self.formula} has several grouping factors ({', '.join(values)}): use "
+                f"{name}_by_group[...]."
+            )
+        return next(iter(values.values()))
+
+    @property
+    def cov_re(self) -> pd.DataFrame:
+        """Covariance of the random effects of the only grouping factor."""
+        frame: pd.DataFrame = self._sole(self.cov_re_by_group, "cov_re")
+        return frame
+
+    @property
+    def random_effects(self) -> pd.DataFrame:
+        """Conditional modes of the only grouping factor, groups by terms."""
+        frame: pd.DataFrame = self._sole(self.random_effects_by_group, "random_effects")
+        return frame
+
+    @property
+    def random_effects_var(self) -> np.ndarray:
+        """Conditional covariances (G, q, q) of the only grouping factor."""
+        array: np.ndarray = self._sole(self.random_effects_var_by_group, "random_effects_var")
+        return array
+
+    @property
+    def ngroups(self) -> int:
+        """Number of groups of the only grouping factor."""
+        return int(self._sole(self.group_counts, "group_counts"))
+
+    @property
+    def variance_components(self) -> pd.DataFrame:
+        """Variances and SDs (squared units and units of the response), the residual last."""
+        rows = [
+            (group, term, float(cov.loc[term, term]))
+            for group, cov in self.cov_re_by_group.items()
+            for term in cov.index
+        ]
+        rows.append(("residual", "", self.scale))
+        frame = pd.DataFrame(rows, columns=["group", "term", "variance"])
+        return frame.assign(sd=np.sqrt(frame["variance"])).set_index(["group", "term"])
+
+    @property
+    def icc(self) -> float:
+        """Intraclass correlation of a model with one random intercept.
+
+        Raises
+        ------
+        ValueError
+            For any other model.
+        """
+        cov = self.cov_re
+        if list(cov.index) != ["Intercept"]:
+            raise ValueError(f"{self.formula} has random slopes: its ICC depends on them.")
+        between = float(cov.iloc[0, 0])
+        return between / (between + self.scale)
+
+    def coef_table(self) -> pd.DataFrame:
+        """Estimate, standard error and degrees of freedom of the fixed effects."""
+        table = pd.DataFrame({"estimate": self.fe_params, "std_error": self.bse_fe})
+        return table.join(self.df.add_prefix("df_"))
+
+    def provenance(self) -> str:
+        """One sentence: live or recorded, and by which versions."""
+        made = ", ".join(f"{name} {number}" for name, number in self.versions.items())
+        how = "fitted now by" if self.source == "live" else "recorded earlier with"
+        return f"lme4 values {how} {made}."
+
+    def _repr_markdown_(self) -> str:
+        header = ["term", *self.coef_table().columns]
+        fixed = [[f"`{t}`", *(f"{v:.6g}" for v in r)] for t, r in self.coef_table().iterrows()]
+        random = [
+            [f"{group} `{term}`" if term else group, *(f"{v:.6g}" for v in row)]
+            for (group, term), row in self.variance_components.iterrows()
+        ]
+        method = "REML criterion" if self.reml else "deviance"
+        groups = ", ".join(f"{k} {name}" for name, k in self.group_counts.items())
+        lines = [
+            f"`{self.formula}`: {self.n} rows, {groups}; {method} {self.criterion:.4f}.",
+            pipe_table(header, fixed),
+            pipe_table(["random effect", "variance", "SD"], random),
+            *(f"lme4 says: {message}" for message in self.messages),
+            self.provenance(),
+        ]
+        return "\n\n".join(lines) + "\n"
+
+
+def from_record(
+    result: dict[str, Any], formula: str, reml: bool, source: str, frame: pd.DataFrame
+) -> LmerFit:
+    """An `LmerFit` from what `_rbridge.extract` read, whether now or when it was recorded.
+
+    Parameters
+    ----------
+    result : dict
+        The extracted values.
+    formula, reml, source
+        As in `LmerFit`.
+    frame : DataFrame
+        The rows of the model; gives the groups their own labels in place of R's strings.
+    """
+    fixed = pd.Index(result["fixed"])
+    cov_fe = pd.DataFrame(result["cov_fe"], fixed, fixed)
+    kr = result.get("kenward_roger")
+    df = pd.DataFrame({"satterthwaite": result["satterthwaite"]}, index=fixed)
+    if kr is not None:
+        df["kenward_roger"] = kr["df"]
+    blocks: dict[str, list[pd.DataFrame]] = {}
+    for block in result["blocks"]:
+        cov = pd.DataFrame(block["cov"], block["terms"], block["terms"])
+        blocks.setdefault(block["group"], []).append(cov)
+    modes, variances = {}, {}
+    for name, group in result["groups"].items():
+        known = _rbridge.levels_of(frame, name)
+        index = pd.Index([known.get(v, v) for v in group["levels"]], name=name)
+        modes[name] = pd.DataFrame(group["modes"], index, group["terms"])
+        variances[name] = np.array(group["var"])
+    return LmerFit(
+        formula=formula,
+        reml=reml,
+        fe_params=pd.Series(result["fe_params"], fixed),
+        bse_fe=pd.Series(np.sqrt(np.diag(cov_fe)), fixed),
+        cov_fe=cov_fe,
+        df=df,
+        bse_kr=None if kr is None else pd.Series(kr["se"], fixed),
+        # (1 | g) + (0 + x | g) are two blocks of one factor: independent, so zero between them
+        cov_re_by_group={g: pd.concat(parts).fillna(0.0) for g, parts in blocks.items()},
+        random_effects_by_group=modes,
+        random_effects_var_by_group=variances,
+        theta=np.array(result["theta"]),
+        group_counts={name: len(values) for name, values in modes.items()},
+        messages=tuple(result["messages"]),
+        source=source,
+        versions=dict(result["versions"]),
+        **{k: result[k] for k in ("scale", "criterion", "llf", "aic", "bic", "n", "singular")},
+    )

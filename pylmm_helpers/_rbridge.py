@@ -1,0 +1,358 @@
+"""Between an lme4 formula and R: formula parts, the data frame R gets, names, and values out.
+
+Nothing here fits a model. `crosscheck.lmer` fits (through pymer4) and calls `extract` to read the
+R object at full double precision; printed tables of R or pymer4 are never parsed for numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+# Every number comes from the fitted object itself. Lb_ddf is pbkrtest's df for one contrast.
+_EXTRACT = """
+function(m, kenward_roger) {
+  p <- length(lme4::fixef(m))
+  unit <- function(i) { l <- numeric(p); l[i] <- 1; l }
+  groups <- lapply(lme4::ranef(m, condVar = TRUE), function(re) {
+    post <- attr(re, "postVar")
+    list(levels = rownames(re), terms = colnames(re), modes = as.matrix(re),
+         post = if (is.list(post)) post else list(post))
+  })
+  terms <- attr(m@flist, "assign")
+  out <- list(
+    fe_names = names(lme4::fixef(m)), fe = unname(lme4::fixef(m)),
+    cov_fe = as.matrix(vcov(m)), X = lme4::getME(m, "X"),
+    theta = unname(lme4::getME(m, "theta")), scale = sigma(m)^2,
+    criterion = unname(m@devcomp$cmp[[if (lme4::isREML(m)) "REML" else "dev"]]),
+    llf = as.numeric(logLik(m)), aic = AIC(m), bic = BIC(m), n = nobs(m),
+    blocks = lapply(unname(lme4::VarCorr(m)), function(v) unclass(v)[, , drop = FALSE]),
+    block_group = names(m@flist)[terms], mm = unname(lme4::getME(m, "mmList")),
+    groups = groups, singular = lme4::isSingular(m),
+    satterthwaite = vapply(seq_len(p), function(i)
+      lmerTest::contest1D(m, unit(i), ddf = "Satterthwaite")$df, 0),
+    messages = as.character(c(m@optinfo$conv$lme4$messages, unlist(m@optinfo$warnings))),
+    versions = c(R = as.character(getRversion()), sapply(c("lme4", "lmerTest"),
+      function(x) as.character(packageVersion(x)))))
+  if (kenward_roger && requireNamespace("pbkrtest", quietly = TRUE)) {
+    adjusted <- pbkrtest::vcovAdj(m)
+    out$kr_se <- sqrt(diag(as.matrix(adjusted)))
+    out$kr_df <- vapply(seq_len(p), function(i)
+      pbkrtest::Lb_ddf(unit(i), vcov(m), adjusted), 0)
+    out$versions <- c(out$versions, pbkrtest = as.character(packageVersion("pbkrtest")))
+  }
+  out
+}
+"""
+
+
+@dataclass(frozen=True)
+class RandomTerm:
+    """One `(expr | group)` of an lme4 formula; `diagonal` for the double bar."""
+
+    expr: str
+    group: str
+    diagonal: bool = False
+
+
+@dataclass(frozen=True)
+class MixedFormula:
+    """An lme4 formula taken apart; `response` and `fixed` in formulaic's spelling."""
+
+    text: str
+    response: str
+    fixed: str
+    random: tuple[RandomTerm, ...]
+
+    @property
+    def group_columns(self) -> list[str]:
+        """Columns that serve as grouping factors, in order of appearance."""
+        names = [c for t in self.random for c in re.split(r"[:/]", t.group)]
+        return list(dict.fromkeys(names))
+
+    @property
+    def single(self) -> RandomTerm | None:
+        """The random term when there is only one, unnested: what `fit_lmm` can fit."""
+        simple = len(self.random) == 1 and not self.random[0].diagonal
+        return self.random[0] if simple and len(self.group_columns) == 1 else None
+
+
+def _top_level(text: str, separators: str) -> list[tuple[str, str]]:
+    """Split at separators outside brackets: [(separator before, piece), ...]."""
+    pieces: list[tuple[str, str]] = []
+    depth, sign, start = 0, "", 0
+    for i, ch in enumerate(text):
+        depth += (ch in "([") - (ch in ")]")
+        if depth == 0 and ch in separators:
+            pieces.append((sign, text[start:i].strip()))
+            sign, start = ch, i + 1
+    pieces.append((sign, text[start:].strip()))
+    return [(s, p) for s, p in pieces if p]
+
+
+def to_python(text: str) -> str:
+    """R spelling of a formula part to formulaic's."""
+    return re.sub(r"\b(?:as\.)?factor\(", "C(", text).replace("^", "**")
+
+
+def to_r(text: str) -> str:
+    """Formulaic's spelling of a formula to R's."""
+    if re.search(r"\bC\([^()]*,", text):
+        raise ValueError(
+            f"formula {text!r}: contrasts inside C(...) have no R counterpart here; make the "
+            "column a pandas category whose first level is the reference and use its plain name."
+        )
+    text = re.sub(r"\bC\(", "factor(", text)
+    return re.sub(r"\bnp\.(log|exp|sqrt|log10|log2|log1p|abs)\(", r"\1(", text)
+
+
+def parse(formula: str) -> MixedFormula:
+    """Take an lme4 formula apart.
+
+    Raises
+    ------
+    ValueError
+        Without `~`, with unbalanced brackets, or without a `(... | group)` term.
+    """
+    if not isinstance(formula, str) or formula.count("~") != 1:
+        raise ValueError(f"formula {formula!r}: write 'response ~ predictors + (1 | group)'.")
+    if formula.count("(") != formula.count(")"):
+        raise ValueError(f"formula {formula!r}: the brackets do not balance.")
+    left, right = (part.strip() for part in formula.split("~"))
+    fixed, random = "", []
+    for sign, piece in _top_level(right, "+-"):
+        inner = piece[1:-1] if piece.startswith("(") and piece.endswith(")") else ""
+        bars = _top_level(inner, "|")
+        if inner and len(bars) == 2:
+            random.append(RandomTerm(to_python(bars[0][1]), bars[1][1].replace(" ", ""),
+                                     "||" in inner))  # fmt: skip
+        else:
+            fixed += f" {sign or '+'} {piece}"
+    if not random:
+        raise ValueError(f"formula {formula!r} has no random effect: add one, as in (1 | group).")
+    fixed = fixed.strip().removeprefix("+").strip() or "1"
+    return MixedFormula(formula, to_python(left), to_python(fixed), tuple(random))
+
+
+def used_columns(parsed: MixedFormula, data: pd.DataFrame) -> list[str]:
+    """Columns of `data` that the formula uses, in the order of `data`.
+
+    Raises
+    ------
+    ValueError
+        Naming a variable of the formula that is no column of `data`.
+    """
+    from formulaic import Formula
+
+    wanted = set(parsed.group_columns)
+    for part in (parsed.response, parsed.fixed, *(t.expr for t in parsed.random)):
+        try:
+            wanted |= {str(v) for v in Formula(part).required_variables}
+        except Exception as error:  # formulaic has many parser errors; all mean a bad formula
+            raise ValueError(f"formula {parsed.text!r}: cannot read {part!r}: {error}") from error
+    unknown = sorted(wanted - set(data.columns))
+    if unknown:
+        raise ValueError(
+            f"formula {parsed.text!r} uses {', '.join(map(repr, unknown))}, which the data do not "
+            f"have. Columns: {', '.join(map(str, data.columns))}."
+        )
+    return [str(c) for c in data.columns if c in wanted]
+
+
+def model_frame(parsed: MixedFormula, data: pd.DataFrame, missing: str = "raise") -> pd.DataFrame:
+    """The rows and columns the model uses, categories without unused levels.
+
+    Raises
+    ------
+    ValueError
+        For missing or infinite values (naming the column), unless `missing="drop"` drops rows
+        with missing ones.
+    """
+    if missing not in ("raise", "drop"):
+        raise ValueError(f"missing={missing!r}: choose 'raise' or 'drop'.")
+    frame = data[used_columns(parsed, data)]
+    gaps = frame.isna().sum()
+    if gaps.any() and missing == "raise":
+        named = ", ".join(f"{c} ({k})" for c, k in gaps[gaps > 0].items())
+        raise ValueError(f"missing values in {named}: use missing='drop' or fill them first.")
+    frame = frame.dropna().reset_index(drop=True)
+    if frame.empty:
+        raise ValueError("no complete row is left for the model: check the columns for gaps.")
+    for column in frame.columns:
+        values = frame[column]
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            frame[column] = values.cat.remove_unused_categories()
+        elif pd.api.types.is_numeric_dtype(values) and not np.isfinite(values.astype(float)).all():
+            raise ValueError(f"column {column!r} has an infinite value: correct or drop that row.")
+    return frame
+
+
+def r_frame(parsed: MixedFormula, frame: pd.DataFrame) -> pd.DataFrame:
+    """`model_frame` as R gets it: float64 columns and unordered factors of strings.
+
+    Levels keep pandas' category order, or are sorted as formulaic sorts them, so that both
+    languages take the same reference level. Integer grouping columns become factors.
+    """
+    grouping = set(parsed.group_columns)
+    out = {}
+    for column in frame.columns:
+        values = frame[column]
+        numeric = pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)
+        if numeric and column not in grouping:
+            out[column] = values.astype(float)
+            continue
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            levels = list(values.cat.categories)
+        else:
+            levels = sorted(values.unique())
+        codes = pd.Categorical(values, categories=levels).codes
+        out[column] = pd.Categorical.from_codes(codes, [str(level) for level in levels])
+    return pd.DataFrame(out)
+
+
+def levels_of(frame: pd.DataFrame, group: str) -> dict[str, Any]:
+    """R's level names of one grouping column, each with the value pandas has for it."""
+    return {str(v): v for v in frame[group].unique()} if group in frame else {}
+
+
+def match_names(
+    r_names: list[str], matrix: np.ndarray, candidates: list[str], frame: pd.DataFrame
+) -> list[str]:
+    """Formulaic's names for the columns of R's design matrix.
+
+    Columns are matched by their values, so the mapping does not depend on how either side spells
+    a term, and a match proves the same coding. A column that formulaic does not build (`poly`,
+    `ns`) keeps R's name.
+
+    Parameters
+    ----------
+    r_names : list of str
+        R's names, p of them.
+    matrix : ndarray (n, p)
+        R's design matrix.
+    candidates : list of str
+        Right-hand sides in formulaic's spelling, the likeliest first.
+    frame : DataFrame
+        The n rows that R used.
+    """
+    from formulaic import model_matrix
+
+    ours: list[tuple[str, np.ndarray]] = []
+    for rhs in candidates:
+        try:
+            built = model_matrix(rhs, frame)
+        except Exception:  # an R-only function: nothing to match, R's names stay
+            continue
+        ours += [(str(name), np.asarray(built[name], dtype=float)) for name in built.columns]
+    result: list[str] = []
+    for j, r_name in enumerate(r_names):
+        column = matrix[:, j]
+        limit = 1e-10 * max(1e-300, float(np.abs(column).max()))
+        hits = (n for n, v in ours if n not in result and np.abs(v - column).max() <= limit)
+        result.append(next(hits, r_name))
+    return result
+
+
+@contextmanager
+def quiet_console() -> Iterator[list[str]]:
+    """Take over R's console for a block; yields what R wrote, and gives the console back."""
+    from rpy2.rinterface_lib import callbacks
+
+    names = ("consolewrite_print", "consolewrite_warnerror")
+    saved = {name: getattr(callbacks, name) for name in names}
+    written: list[str] = []
+    try:
+        callbacks.consolewrite_print = lambda text: None
+        callbacks.consolewrite_warnerror = written.append
+        yield written
+    finally:
+        for name, callback in saved.items():
+            setattr(callbacks, name, callback)
+
+
+def console_messages(written: list[str]) -> list[str]:
+    """R's messages and warnings, one string each, from what it wrote to the console."""
+    # R numbers warnings and wraps long ones after "In call :"; both are layout, not content
+    text = re.sub(r"In addition:\s*|Warning messages?:\s*\n", "", "".join(written))
+    text = re.sub(r"\n +", " ", text)
+    text = re.sub(r"(?m)^In [^\n]*? : *", "", re.sub(r"(?m)^\d+: ", "", text))
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    # loading a package complains about an empty library folder, which is no word on the model
+    return [line for line in lines if not line.endswith("contains no packages")]
+
+
+def extract(model: Any, parsed: MixedFormula, frame: pd.DataFrame, kr: bool) -> dict[str, Any]:
+    """Everything `LmerFit` holds, as JSON-ready values, from a fitted R `merMod`.
+
+    Parameters
+    ----------
+    model : rpy2 object
+        `lmerModLmerTest` as pymer4 keeps it in `model_obj`.
+    parsed, frame
+        The formula and the rows (`model_frame`) it was fitted to.
+    kr : bool
+        Compute Kenward-Roger too (time and memory grow with the square of the rows).
+    """
+    from rpy2 import robjects
+
+    out = robjects.r(_EXTRACT)(model, kr)
+
+    def values(name: str) -> list[float]:
+        return [float(v) for v in out.rx2(name)]
+
+    matrix = np.array(out.rx2("X"))
+    fixed = match_names(list(out.rx2("fe_names")), matrix, [parsed.fixed], frame)
+    blocks, renamed = [], {}
+    for i, block in enumerate(out.rx2("blocks")):
+        group = str(out.rx2("block_group")[i])
+        r_terms, matrix = list(block.rownames), np.array(out.rx2("mm")[i])
+        # lme4 sorts its terms by number of groups, so the formula's order says nothing
+        own = [
+            t.expr for t in parsed.random if set(re.split("[:/]", t.group)) >= set(group.split(":"))
+        ]
+        terms = match_names(r_terms, matrix, own or [t.expr for t in parsed.random], frame)
+        renamed.update(zip(r_terms, terms, strict=True))
+        blocks.append({"group": group, "terms": terms, "cov": np.array(block).tolist()})
+    groups = {}
+    for name, group in out.rx2("groups").items():
+        posts = [np.array(p) for p in group.rx2("post")]
+        groups[str(name)] = {
+            "levels": list(group.rx2("levels")),
+            "terms": [renamed.get(t, t) for t in group.rx2("terms")],
+            "modes": np.array(group.rx2("modes")).tolist(),
+            "var": _block_diagonal(posts).tolist(),
+        }
+    record: dict[str, Any] = {
+        "fixed": fixed,
+        "fe_params": values("fe"),
+        "cov_fe": np.array(out.rx2("cov_fe")).tolist(),
+        "theta": values("theta"),
+        "blocks": blocks,
+        "groups": groups,
+        "n": int(out.rx2("n")[0]),
+        "singular": bool(out.rx2("singular")[0]),
+        "satterthwaite": values("satterthwaite"),
+        "messages": list(out.rx2("messages")),
+        "versions": {k: str(v) for k, v in out.rx2("versions").items()},
+    }
+    record.update({k: values(k)[0] for k in ("scale", "criterion", "llf", "aic", "bic")})
+    if "kr_df" in list(out.names):
+        record["kenward_roger"] = {"se": values("kr_se"), "df": values("kr_df")}
+    return record
+
+
+def _block_diagonal(parts: list[np.ndarray]) -> np.ndarray:
+    """Conditional covariances (q, q, G) of a group's terms, joined to (G, sum q, sum q)."""
+    size, count = sum(p.shape[0] for p in parts), parts[0].shape[2]
+    full, start = np.zeros((count, size, size)), 0
+    for part in parts:
+        stop = start + part.shape[0]
+        full[:, start:stop, start:stop] = np.moveaxis(part, 2, 0)
+        start = stop
+    return full

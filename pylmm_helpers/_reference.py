@@ -1,0 +1,227 @@
+"""Recorded lme4 results: where they are, how one is found, and how a stale one is refused.
+
+A record is one JSON file in datasets/reference/, named by its label (or, without one, by a digest
+of formula, data, method and control). It holds what `_rbridge.extract` read from R, the versions
+that gave it, and the digest of the data, so that a record of other data is never used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import _rbridge
+
+_INLINE_ROWS = 5_000  # larger data are not copied into a record
+
+
+class NoRecordError(ValueError):
+    """No recorded lme4 result for this model, and no R to ask."""
+
+
+class StaleRecordError(ValueError):
+    """A record exists, but for other data, another formula or another method."""
+
+
+def project_folder(start: Path | None = None) -> Path | None:
+    """The folder with _quarto.yml at or above `start` (the working directory), if any."""
+    here = (start or Path.cwd()).resolve()
+    return next((p for p in (here, *here.parents) if (p / "_quarto.yml").is_file()), None)
+
+
+def datasets_folder() -> Path | None:
+    """The repository's datasets folder: of the book being built, else beside this package."""
+    homes = (project_folder(), Path(__file__).resolve().parents[1])
+    found = (home / "datasets" for home in homes if home is not None)
+    return next((folder for folder in found if folder.is_dir()), None)
+
+
+def reference_folder() -> Path:
+    """Where records are read and written; PYLMM_REFERENCE_DIR overrides.
+
+    Raises
+    ------
+    NoRecordError
+        Outside a copy of the handbook, with nothing set.
+    """
+    if os.environ.get("PYLMM_REFERENCE_DIR"):
+        return Path(os.environ["PYLMM_REFERENCE_DIR"])
+    folder = datasets_folder()
+    if folder is None:
+        raise NoRecordError(
+            "no datasets/reference folder here: work inside a copy of the handbook, or set "
+            "PYLMM_REFERENCE_DIR."
+        )
+    return folder / "reference"
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` so that a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, allow_nan=False, ensure_ascii=False)
+            file.write("\n")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def data_digest(r_data: pd.DataFrame) -> str:
+    """SHA-256 of the columns as R gets them (`_rbridge.r_frame`), order of columns aside.
+
+    Numbers count to ten digits of their column's largest value: a group mean may differ in its
+    last bit between machines without being other data.
+    """
+    digest = hashlib.sha256()
+    for column in sorted(r_data.columns):
+        values = r_data[column]
+        digest.update(f"{column}\x1f{len(values)}\x1f".encode())
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            digest.update("\x1f".join(map(str, values.cat.categories)).encode())
+            digest.update(np.asarray(values.cat.codes, dtype="<i4").tobytes())
+        else:
+            numbers = values.to_numpy(dtype=float)
+            largest = float(np.abs(numbers).max())
+            unit = 10.0 ** (np.floor(np.log10(largest)) - 9) if largest > 0 else 1.0
+            digest.update(np.rint(numbers / unit).astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def normalised(formula: str) -> str:
+    """A formula without the spaces that don't matter."""
+    return re.sub(r"\s+", "", formula)
+
+
+def record_name(key: dict[str, Any], name: str | None) -> str:
+    """File stem of a record: the label, or a digest of the whole key."""
+    if name is None:
+        return "lmer-" + hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(f"label {name!r}: use letters, digits, hyphens and dots only.")
+    return name
+
+
+def _mismatch(record: dict[str, Any], key: dict[str, Any]) -> str | None:
+    """What of `key` the record was not made with, or None."""
+    words = {
+        "formula": "the formula {old!r} (here {new!r})",
+        "reml": "reml={old} (here {new})",
+        "control": "the lme4 control {old!r} (here {new!r})",
+        "data_sha256": "other data (digest {old:.12}, here {new:.12})",
+    }
+    for part, text in words.items():
+        if record["key"].get(part) != key[part]:
+            return text.format(old=record["key"].get(part), new=key[part])
+    return None
+
+
+def find(key: dict[str, Any], name: str | None) -> dict[str, Any]:
+    """The record of a model.
+
+    Raises
+    ------
+    StaleRecordError
+        When the record of that name was made with something else.
+    NoRecordError
+        When there is none.
+    """
+    folder = reference_folder()
+    path = folder / f"{record_name(key, name)}.json"
+    if path.is_file():
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        wrong = _mismatch(record, key)
+        if wrong is None:
+            return record
+        raise StaleRecordError(
+            f"the recorded lme4 result {path.name} was made with {wrong}. Record it again where R "
+            "is installed: python datasets/reference/record.py"
+        )
+    # another cell may have recorded the very same model under its own label
+    others = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]
+    for record in others:
+        if _mismatch(record, key) is None:
+            return record
+    for record in others:
+        if {**record["key"], "data_sha256": key["data_sha256"]} == key and name is None:
+            raise StaleRecordError(
+                f"a recorded lme4 result of {key['formula']} exists, but for other data. Record it "
+                "again where R is installed: python datasets/reference/record.py"
+            )
+    raise NoRecordError(f"no recorded lme4 result named {path.name} in {folder}")
+
+
+def save(
+    key: dict[str, Any], name: str | None, result: dict[str, Any], frame: pd.DataFrame
+) -> Path:
+    """Write the record of a model, with what a later check needs to fit it again."""
+    dataset, exact = identify(frame, key)
+    source: dict[str, Any] = {"dataset": dataset, "columns": list(frame.columns)}
+    if not exact:
+        small = len(frame) <= _INLINE_ROWS
+        source["values"] = {c: _plain(frame[c]) for c in frame.columns} if small else None
+    path = reference_folder() / f"{record_name(key, name)}.json"
+    write_json(path, {"key": key, "data": source, "lme4": result})
+    return path
+
+
+def _plain(values: pd.Series) -> dict[str, Any]:
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return {"levels": values.cat.categories.tolist(), "codes": values.cat.codes.tolist()}
+    return {"values": values.tolist()}
+
+
+def recorded_frame(record: dict[str, Any]) -> pd.DataFrame | None:
+    """The data a record was made with, or None for data too large to keep."""
+    source = record["data"]
+    if "values" not in source:
+        return _dataset(source["dataset"])[source["columns"]].dropna().reset_index(drop=True)
+    if source["values"] is None:
+        return None
+    out = {}
+    for column, kept in source["values"].items():
+        is_factor = "codes" in kept
+        out[column] = (
+            pd.Categorical.from_codes(kept["codes"], kept["levels"])
+            if is_factor
+            else kept["values"]
+        )
+    return pd.DataFrame(out)
+
+
+def _dataset(name: str) -> pd.DataFrame:
+    from .datasets import load
+
+    return load(name)
+
+
+def identify(frame: pd.DataFrame, key: dict[str, Any]) -> tuple[str | None, bool]:
+    """Name of the shipped data set that `frame` comes from, and whether it equals it.
+
+    A frame with derived columns or fewer rows is named by its response and grouping columns.
+    """
+    folder, parsed = datasets_folder(), _rbridge.parse(key["formula"])
+    marks = {*parsed.group_columns, *re.findall(r"\w+", parsed.response)} & set(frame.columns)
+    likely = None
+    for path in sorted([*folder.glob("*.csv"), *folder.glob("published/*.csv")]) if folder else []:
+        with path.open(encoding="utf-8") as file:
+            header = [h.strip('"') for h in file.readline().strip().split(",")]
+        if not marks <= set(header):
+            continue
+        likely = likely or path.stem
+        if set(frame.columns) <= set(header):
+            same = _dataset(path.stem)[list(frame.columns)].dropna().reset_index(drop=True)
+            if data_digest(_rbridge.r_frame(parsed, same)) == key["data_sha256"]:
+                return path.stem, True
+    return likely, False

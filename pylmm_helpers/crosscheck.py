@@ -1,0 +1,214 @@
+"""Real lme4 beside this package and statsmodels: `lmer`, `crosscheck`, `agreement_records`.
+
+The only module that touches pymer4, and only when called. Where R is missing (or PYLMM_NO_R=1 is
+set) both functions read what R gave when datasets/reference/record.py ran, and say so. With
+PYLMM_RECORD=1 every live fit is recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from . import _comparison, _rbridge, _reference
+from ._agreement import Agreement, AgreementError, agreement_records, save_record
+from ._comparison import TOLERANCES, Tolerance
+from ._lmerfit import LmerFit, from_record
+
+__all__ = ["TOLERANCES", "Agreement", "AgreementError", "LmerFit", "Tolerance",
+           "agreement_records", "crosscheck", "lmer"]  # fmt: skip
+
+# lme4's default stops when the criterion moves by less than 1e-8, which leaves theta known to
+# about 1e-5; this setting leaves 1e-7, so that a comparison tests the estimate, not the stop.
+CONTROL = "optimizer='bobyqa', optCtrl=list(rhoend=1e-9)"
+# pbkrtest builds n x n matrices: 0.2 s at 1,750 rows, a minute at 20,000.
+KENWARD_ROGER_ROWS = 3_000
+
+
+def lmer(
+    formula: str,
+    data: pd.DataFrame,
+    reml: bool = True,
+    name: str | None = None,
+    missing: str = "raise",
+    control: str | None = None,
+    kenward_roger: bool | None = None,
+) -> LmerFit:
+    """Fit a linear mixed model with R's lme4, or read what R gave for it earlier.
+
+    Parameters
+    ----------
+    formula : str
+        lme4 formula, such as ``"milk_kg ~ parity + (1 | herd)"``. ``C(x)`` and ``factor(x)`` mean
+        the same.
+    data : DataFrame
+        One row per observation. Text and category columns become factors with treatment contrasts;
+        the first category (or the first in sorted order) is the reference, as in formulaic.
+    reml : bool
+        REML (default) or ML.
+    name : str, optional
+        Name of the recorded reference; by default a digest of model and data.
+    missing : {"raise", "drop"}
+        What to do with rows that have a gap in a column the model uses.
+    control : str, optional
+        Arguments of R's ``lmerControl``. Default: `CONTROL`, which is tighter than lme4's own;
+        ``""`` gives lme4's own.
+    kenward_roger : bool, optional
+        Compute Kenward-Roger (REML only). Default: up to `KENWARD_ROGER_ROWS` rows.
+
+    Returns
+    -------
+    LmerFit
+
+    Raises
+    ------
+    ValueError
+        For a formula or data that cannot be fitted (R's own words included), a missing value, or
+        when there is neither R nor a matching record.
+
+    References
+    ----------
+    Bates, Maechler, Bolker & Walker (2015), doi:10.18637/jss.v067.i01; Kuznetsova, Brockhoff &
+    Christensen (2017), doi:10.18637/jss.v082.i13; Halekoh & Hojsgaard (2014),
+    doi:10.18637/jss.v059.i09.
+    """
+    parsed = _rbridge.parse(formula)
+    frame = _rbridge.model_frame(parsed, data, missing)
+    r_data = _rbridge.r_frame(parsed, frame)
+    for column in parsed.group_columns:
+        if r_data[column].nunique() < 2:
+            raise ValueError(f"column {column!r} has one group: a random effect needs several.")
+    settings = CONTROL if control is None else control
+    key = {
+        "formula": _reference.normalised(formula),
+        "reml": bool(reml),
+        "control": settings,
+        "data_sha256": _reference.data_digest(r_data),
+    }
+    if kenward_roger is None:
+        kenward_roger = len(frame) <= KENWARD_ROGER_ROWS
+    engine, reason = _pymer4()
+    if engine is None:
+        try:
+            record = _reference.find(key, name)
+        except _reference.NoRecordError as error:
+            raise ValueError(
+                f"lme4 cannot be asked for {formula!r}: {reason}; and there is {error}. Either "
+                "install R with lme4, lmerTest and pbkrtest and this package's extra 'lme4', or "
+                "record the model where R is: python datasets/reference/record.py"
+            ) from error
+        return from_record(record["lme4"], formula, reml, "recorded", frame)
+    result = _fit_live(engine, parsed, frame, r_data, reml, settings, kenward_roger and reml)
+    if os.environ.get("PYLMM_RECORD") == "1":
+        _reference.save(key, name, result, frame)
+    return from_record(result, formula, reml, "live", frame)
+
+
+def _pymer4() -> tuple[Any, str]:
+    """pymer4's Lmer class, or None and why there is none."""
+    if os.environ.get("PYLMM_NO_R") == "1":
+        if os.environ.get("PYLMM_RECORD") == "1":
+            raise ValueError("PYLMM_RECORD=1 needs R, but PYLMM_NO_R=1 forbids it: unset one.")
+        return None, "PYLMM_NO_R=1 is set"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # rpy2 warns about the R it finds or misses
+            with _rbridge.quiet_console():
+                from pymer4.models import Lmer
+                from rpy2.robjects.packages import importr
+
+                importr("lmerTest")
+        return Lmer, ""
+    except Exception as error:  # a missing R shows as ImportError, OSError, ValueError or worse
+        return None, f"R with lme4 and lmerTest, or pymer4, is missing ({error})"
+
+
+def _fit_live(
+    engine: Any,
+    parsed: _rbridge.MixedFormula,
+    frame: pd.DataFrame,
+    r_data: pd.DataFrame,
+    reml: bool,
+    control: str,
+    kenward_roger: bool,
+) -> dict[str, Any]:
+    """Fit through pymer4 and read the R object; R's words go to `messages`."""
+    model = engine(_rbridge.to_r(parsed.text), data=r_data)
+    # pymer4 would discard what R says, and go on discarding it after the fit
+    model._set_R_stdout = lambda verbose: None
+    with _rbridge.quiet_console() as written, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore", FutureWarning)  # pymer4 0.8.2 uses DataFrame.applymap
+        with contextlib.redirect_stdout(io.StringIO()):
+            try:
+                model.fit(summarize=False, REML=reml, control=control, no_warnings=True)
+                result = _rbridge.extract(model.model_obj, parsed, frame, kenward_roger)
+            except Exception as error:  # R's error, or pymer4 stumbling over R's answer
+                said = "; ".join([str(error).strip(), *_rbridge.console_messages(written)])
+                raise ValueError(f"lme4 could not fit {parsed.text!r}: {said}") from error
+    python = [str(w.message) for w in caught if not issubclass(w.category, FutureWarning)]
+    said_all = [*result["messages"], *_rbridge.console_messages(written), *python]
+    result["messages"] = list(dict.fromkeys(text.strip() for text in said_all))
+    return result
+
+
+def crosscheck(
+    fit: Any, formula: str, label: str, data: pd.DataFrame | None = None, control: str | None = None
+) -> Agreement:
+    """Compare a fitted model with lme4, quantity by quantity; raise when one is off.
+
+    For a statsmodels fit the same model is also fitted by `fit_lmm` ("engine"), where that can
+    (one grouping factor). Differences are scaled and tolerances chosen as `TOLERANCES` says.
+
+    Parameters
+    ----------
+    fit : MixedLMResults or LMMResults
+        The fitted model.
+    formula : str
+        The same model as an lme4 formula.
+    label : str
+        Unique in the book; names the recorded reference and the agreement record.
+    data : DataFrame, optional
+        The data of the fit; by default what the fit itself keeps.
+    control : str, optional
+        As in `lmer`.
+
+    Returns
+    -------
+    Agreement
+        Shows as a table; carries the record of the build.
+
+    Raises
+    ------
+    AgreementError
+        When a quantity is outside its tolerance; the message holds the table.
+    ValueError
+        When `formula` is another model than `fit` (response, terms, rows, ML or REML).
+    """
+    parsed = _rbridge.parse(formula)
+    own = _comparison.describe_fit(fit, parsed, data)
+    reference = lmer(formula, own.data, reml=own.reml, name=label, missing="drop", control=control)
+    agreement = _comparison.compare(own, reference, parsed)
+    frame = _rbridge.model_frame(parsed, own.data, "drop")
+    r_data = _rbridge.r_frame(parsed, frame)
+    key = {"formula": formula, "data_sha256": _reference.data_digest(r_data)}
+    record = {
+        "label": label,
+        "formula": formula,
+        "data": _reference.identify(frame, key)[0],
+        **agreement.record,
+    }
+    agreement = replace(agreement, record=record)
+    save_record(agreement)
+    if not agreement.agrees:
+        bad = ", ".join(map(str, agreement.table.index[~agreement.table["agrees"]]))
+        raise AgreementError(
+            f"{label}: {bad} outside tolerance for {formula}\n\n{agreement._repr_markdown_()}",
+            agreement,
+        )
+    return agreement

@@ -1,0 +1,153 @@
+"""One entry for every helper: this package's own results, or a fitted statsmodels MixedLM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pylmm_helpers._crossprod import Array
+from pylmm_helpers._design import Design, group_codes, materialise, parse, parse_random
+from pylmm_helpers._profile import factor_to_theta
+from pylmm_helpers._scaling import cross_products, reduce_rows
+from pylmm_helpers.lmm import LMMResults, results_at
+
+
+def as_results(fit: Any) -> LMMResults:
+    """Results in this package's form, whichever engine made the fit.
+
+    Parameters
+    ----------
+    fit : LMMResults or statsmodels MixedLMResults
+        A statsmodels fit is taken at statsmodels' own estimates: fixed effects, residual variance
+        and random-effects covariance stay as they are, and everything else (standard errors
+        included) follows from them by lme4's definitions.
+
+    Returns
+    -------
+    LMMResults
+
+    Raises
+    ------
+    ValueError
+        Anything else; a statsmodels fit with variance-component formulas or penalties, or with a
+        residual variance of zero.
+    """
+    if isinstance(fit, LMMResults):
+        return fit
+    model = getattr(fit, "model", None)
+    if type(model).__name__ != "MixedLM" or not hasattr(fit, "cov_re"):
+        raise ValueError(
+            "expected a fit from pylmm_helpers.fit_lmm(...) or a fitted statsmodels MixedLM "
+            f"(smf.mixedlm(...).fit()), not {type(fit).__name__}."
+        )
+    return from_statsmodels(fit)
+
+
+def from_statsmodels(fit: Any) -> LMMResults:
+    """`as_results` for a statsmodels MixedLMResults."""
+    model = fit.model
+    if getattr(model, "k_vc", 0) or getattr(model, "k_re", 0) == 0:
+        raise ValueError(
+            "this statsmodels fit uses vc_formula; the helpers know one grouping factor with random coefficients. "
+            "Fit it with groups= and re_formula= only."
+        )
+    if model.fe_pen is not None or model.re_pen is not None or fit.cov_pen is not None:
+        raise ValueError(
+            "this statsmodels fit is penalised; the helpers know (restricted) maximum likelihood only."
+        )
+    scale = float(fit.scale)
+    covariance = np.atleast_2d(np.asarray(fit.cov_re, dtype=float))
+    if not (scale > 0 and np.isfinite(scale) and np.isfinite(covariance).all()):
+        raise ValueError(
+            f"this statsmodels fit failed (residual variance {scale:g}); fit the model with fit_lmm."
+        )
+    design = design_of(fit)
+    cross = cross_products(design)
+    rows, cross = reduce_rows(cross, design)
+    values, vectors = np.linalg.eigh(covariance / scale)
+    factor = vectors * np.sqrt(np.maximum(values, 0.0))
+    theta = factor_to_theta(cross.scaling.scaled_factor(factor))
+    scaling = cross.scaling
+    beta = np.asarray(fit.fe_params, dtype=float) - scaling.y_shift * scaling.constant
+    beta = np.linalg.solve(scaling.x_map, beta) / scaling.y_scale
+    fixed = (beta, scale / scaling.y_scale**2)
+    return results_at(theta, cross, rows, bool(fit.reml), design, fixed, bool(fit.converged))
+
+
+def design_of(fit: Any) -> Design:
+    """The columns of a statsmodels MixedLM, named as the formulas would name them."""
+    model = fit.model
+    y = np.ascontiguousarray(model.endog, dtype=float)
+    x_names = tuple(str(name) for name in model.exog_names)
+    columns = [np.ascontiguousarray(c, dtype=float) for c in np.asarray(model.exog).T]
+    columns = [constant_as_view(c) for c in columns]
+    frame = frame_of(model, len(y))
+    raw_names = [str(name) for name in getattr(model.data, "exog_re_names", range(model.k_re))]
+    group_name = name_of_groups(model, frame, raw_names)
+    if group_name not in frame:
+        frame = frame.assign(**{group_name: np.asarray(model.groups)})
+    z_columns, z_names = [], []
+    for name, values in zip(raw_names, np.asarray(model.exog_re, dtype=float).T, strict=True):
+        z_columns.append(constant_as_view(np.ascontiguousarray(values)))
+        z_names.append("Intercept" if np.all(values == 1.0) else name)
+    shared = {name: c for name, c in zip(x_names, columns, strict=True)}
+    z_columns = [
+        shared.get(name, c) if np.array_equal(shared.get(name, ()), c) else c
+        for name, c in zip(z_names, z_columns, strict=True)
+    ]
+    codes, labels = group_codes(pd.Series(np.asarray(model.groups)), group_name)
+    formula = getattr(model, "formula", None) or f"{model.endog_names} ~ {' + '.join(x_names)}"
+    re_formula = " + ".join("1" if name == "Intercept" else name for name in z_names)
+    if "Intercept" not in z_names:
+        re_formula = "0 + " + re_formula
+    return Design(
+        formula, re_formula, str(model.endog_names), x_names, tuple(z_names), group_name, columns, z_columns, y,
+        codes, labels, None, frame, recipe(lambda: parse(formula).rhs, frame, x_names),
+        recipe(lambda: parse_random(re_formula), frame, tuple(z_names)),
+    )  # fmt: skip
+
+
+def constant_as_view(column: Array) -> Array:
+    """A column of ones as a broadcast view, which the scaling step knows for the intercept."""
+    return np.broadcast_to(1.0, len(column)) if np.all(column == 1.0) else column
+
+
+def frame_of(model: Any, n: int) -> pd.DataFrame:
+    """The rows that statsmodels used; without a formula, a frame made from its matrices."""
+    frame = getattr(model.data, "frame", None)
+    if frame is not None and len(frame) != n:
+        missing = getattr(model.data, "missing_row_idx", None)
+        frame = (
+            frame.drop(index=frame.index[missing]) if missing is not None and len(missing) else None
+        )
+    if frame is None or len(frame) != n:
+        frame = pd.DataFrame(np.asarray(model.exog), columns=list(model.exog_names))
+        frame[str(model.endog_names)] = np.asarray(model.endog)
+    return frame
+
+
+def name_of_groups(model: Any, frame: pd.DataFrame, re_names: list[str]) -> str:
+    """The grouping column's name, which statsmodels keeps only by accident; "Group" where it can't
+    be told."""
+    values = np.asarray(model.groups)
+    for name in [*(n for n in re_names if n in frame), *frame.columns]:
+        if (
+            len(frame[name]) == len(values)
+            and frame[name].dtype.kind in "OUSifub"
+            or str(frame[name].dtype) == "category"
+        ):
+            if np.array_equal(np.asarray(frame[name]), values):
+                return str(name)
+    return "Group"
+
+
+def recipe(terms: Any, frame: pd.DataFrame, names: tuple[str, ...]) -> Any:
+    """formulaic's recipe for the same columns, or None where formulaic can't repeat what
+    statsmodels did."""
+    try:
+        _, found, spec = materialise(terms(), frame, None)
+    except ValueError:
+        return None
+    return spec if tuple(found) == names else None

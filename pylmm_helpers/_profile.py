@@ -1,0 +1,211 @@
+r"""The profiled criterion of a linear mixed model, its gradient and its second derivatives.
+
+For one grouping factor, :math:`\operatorname{var}(y) = \sigma^2 V` with :math:`V_g = I + Z_g \Delta
+Z_g'` in each group g. Given the relative covariance :math:`\Delta = \Lambda\Lambda'` the best
+:math:`\beta` and :math:`\sigma^2` have closed forms; put back into the likelihood they leave a
+function of :math:`\theta`, the free entries of the triangular :math:`\Lambda`:
+
+.. math:: -2\ell = \log|V| + \nu(1 + \log(2\pi r^2/\nu)) + [\log|X'V^{-1}X|], \qquad r^2 = y'Py,
+
+with :math:`\nu = n` for ML, and :math:`\nu = n - p` and the bracket for REML. This is lme4's
+deviance or REML criterion (Bates et al. 2015, doi:10.18637/jss.v067.i01, eqs. 34 and 42).
+Derivatives follow from :math:`dP = -P\,dV\,P` (Searle, Casella & McCulloch 1992, ch. 6).
+
+Every function takes B values of theta at once (first axis), for several starts or for bootstrap
+replicates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pylmm_helpers._crossprod import Array, GroupRows, eliminate
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """The profiled criterion at B values of theta.
+
+    Attributes
+    ----------
+    value : ndarray (B,)
+        Deviance (ML) or REML criterion in scaled columns, prior weights left out.
+    r2 : ndarray (B,)
+        Weighted residual sum of squares plus the penalty of the random effects.
+    root : ndarray (B, p + 1, p + 1)
+        Cholesky factor of ``[X y]' V^-1 [X y]``; its last diagonal entry squared is `r2`.
+    """
+
+    value: Array
+    r2: Array
+    root: Array
+
+    def beta(self) -> Array:
+        """Fixed effects (B, p) in scaled columns."""
+        p = self.root.shape[-1] - 1
+        corner = self.root[:, :p, :p]
+        return np.asarray(np.linalg.solve(corner.swapaxes(1, 2), self.root[:, p, :p, None])[..., 0])
+
+    def unscaled_cov(self) -> Array:
+        """``(X' V^-1 X)^-1`` (B, p, p) in scaled columns; times sigma^2 it is the covariance of
+        beta."""
+        p = self.root.shape[-1] - 1
+        inverse = np.linalg.inv(self.root[:, :p, :p])
+        return np.asarray(inverse.swapaxes(1, 2) @ inverse)
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """Derivatives with respect to the symmetric matrix Delta, at B values of theta.
+
+    A change of Delta by the symmetric matrices E and F changes V by ``Z E Z'`` and ``Z F Z'``.
+    Tensors of shape (B, q, q, q, q) are bilinear forms: contract the first two indices with E, the
+    last two with F.
+
+    Attributes
+    ----------
+    trace : ndarray (B, q, q)
+        ``tr(P ZEZ')``; with ML, ``tr(V^-1 ZEZ')``.
+    quadratic : ndarray (B, q, q)
+        ``y'P ZEZ' P y / r2``.
+    trace2 : ndarray (B, q, q, q, q)
+        ``tr(P ZEZ' P ZFZ')``, twice the expected information; with ML, V^-1 in place of P.
+    quadratic2 : ndarray (B, q, q, q, q)
+        ``y'P ZEZ' P ZFZ' P y / r2``.
+    x_products : ndarray (B, q, p, q, p)
+        ``sum_g a_g a_g'`` with ``a_g = Z_g'V^-1 X_g root^-T``: contracted with E over both q it is
+        ``X'V^-1 ZEZ' V^-1 X`` in the basis where ``X'V^-1X`` is the identity.
+    """
+
+    trace: Array
+    quadratic: Array
+    trace2: Array
+    quadratic2: Array
+    x_products: Array
+
+
+def theta_to_factor(theta: Array, q: int) -> Array:
+    """Lower triangular Lambda (..., q, q) from theta (..., q(q+1)/2), lme4's order: down the
+    columns."""
+    factor = np.zeros(theta.shape[:-1] + (q, q))
+    column, row = np.triu_indices(q)
+    factor[..., row, column] = theta
+    return factor
+
+
+def factor_to_theta(factor: Array) -> Array:
+    """The free entries (..., q(q+1)/2) of lower triangular matrices (..., q, q), down the
+    columns."""
+    column, row = np.triu_indices(factor.shape[-1])
+    return np.asarray(factor[..., row, column])
+
+
+def whiten(theta: Array, rows: GroupRows) -> tuple[Array, Array]:
+    """Pseudo-rows multiplied by ``V_g^-1/2``.
+
+    Returns
+    -------
+    log_det : ndarray (B,)
+        ``log|V|``.
+    whitened : ndarray (B, q + p + 1, q, G)
+        Columns of Z, X and y after whitening; rows of pseudo-rows, group last.
+    """
+    q, ngroups = rows.q, rows.Z.shape[-1]
+    factor = theta_to_factor(theta, q)
+    ZL = (factor.swapaxes(1, 2) @ rows.Z.reshape(q, -1)).reshape(-1, q, q, ngroups)
+    V = np.einsum("bjrg,bjsg->brsg", ZL, ZL)
+    V[:, np.arange(q), np.arange(q)] += 1.0
+    right = np.concatenate([np.broadcast_to(rows.Z, (len(rows.R),) + rows.Z.shape), rows.R], axis=1)
+    pivots, whitened = eliminate(V, right)
+    return np.log(pivots).sum(axis=(1, 2)), whitened
+
+
+def criterion(theta: Array, rows: GroupRows, reml: bool) -> tuple[Criterion, Array]:
+    """Profiled criterion at theta (B, q(q+1)/2), and the whitened rows from which `derivatives`
+    goes on."""
+    q, p, nu = rows.q, rows.p, rows.nobs - (rows.p if reml else 0)
+    log_det, whitened = whiten(theta, rows)
+    flat = whitened[:, q:].reshape(len(whitened), p + 1, -1)
+    root = np.linalg.cholesky(rows.within + flat @ flat.swapaxes(1, 2))
+    r2 = root[:, p, p] ** 2
+    value = log_det + nu * (1.0 + np.log(2.0 * np.pi * r2 / nu))
+    if reml:
+        value = value + 2.0 * np.log(np.diagonal(root[:, :p, :p], axis1=1, axis2=2)).sum(axis=1)
+    return Criterion(value, r2, root), whitened
+
+
+def group_products(at: Criterion, whitened: Array, q: int) -> tuple[Array, Array]:
+    """What each group adds: ``Z'V^-1 Z`` (B, q, q, G), and ``Z'V^-1 [X y] root^-T`` (B, p + 1, q,
+    G).
+
+    In the basis of the Cholesky factor X'V^-1X is the identity and the last column is the residual
+    y - X beta divided by r, so that one matrix product serves beta, residual and projection.
+    """
+    Z, R = whitened[:, :q], whitened[:, q:]
+    ZVZ = np.einsum("birg,bjrg->bijg", Z, Z)
+    ZVR = np.einsum("bcrg,birg->bcig", R, Z)
+    a = np.linalg.solve(at.root, ZVR.reshape(ZVR.shape[:2] + (-1,))).reshape(ZVR.shape)
+    return ZVZ, a
+
+
+def derivatives(at: Criterion, whitened: Array, rows: GroupRows, reml: bool) -> Derivatives:
+    """All first and second derivatives with respect to Delta; see `Derivatives`."""
+    q, p = rows.q, rows.p
+    ZVZ, a = group_products(at, whitened, q)
+    B, ngroups = len(a), a.shape[-1]
+    flat = a.reshape(B, (p + 1) * q, ngroups)
+    products = (flat @ flat.swapaxes(1, 2)).reshape(B, p + 1, q, p + 1, q)
+    x_products = products[:, :p, :, :p, :]
+    residual = products[:, p, :, p, :]
+    trace = ZVZ.sum(axis=-1)
+    spread = ZVZ
+    if reml:
+        trace = trace - np.einsum("bpipj->bij", x_products)
+        spread = ZVZ - 2.0 * np.einsum("bpig,bpjg->bijg", a[:, :p], a[:, :p])
+    square = np.einsum("big,bjg->bijg", a[:, p], a[:, p])
+    pairs = np.concatenate([spread, square], axis=1).reshape(B, 2 * q * q, ngroups)
+    fourth = ZVZ.reshape(B, q * q, ngroups) @ pairs.swapaxes(1, 2)
+    fourth = fourth.reshape(B, q, q, 2, q, q)
+    trace2 = np.einsum("bjkli->bijkl", fourth[:, :, :, 0])
+    quadratic2 = np.einsum("bjkli->bijkl", fourth[:, :, :, 1])
+    cross = products[:, :p, :, p, :]
+    quadratic2 = quadratic2 - np.einsum("bpij,bpkl->bijkl", cross, cross)
+    if reml:
+        trace2 = trace2 + np.einsum("bpirj,brkpl->bijkl", x_products, x_products)
+    return Derivatives(trace, residual, symmetrise(trace2), symmetrise(quadratic2), x_products)
+
+
+def symmetrise(form: Array) -> Array:
+    """The part of a bilinear form (..., q, q, q, q) that symmetric matrices can see."""
+    form = form + form.swapaxes(-1, -2)
+    form = form + form.swapaxes(-3, -4)
+    return np.asarray(form / 4.0)
+
+
+def delta_gradient(d: Derivatives, nu: int) -> Array:
+    """Gradient (B, q, q) of the profiled criterion with respect to Delta."""
+    return d.trace - nu * d.quadratic
+
+
+def delta_hessian(d: Derivatives, nu: int) -> Array:
+    """Second derivatives (B, q, q, q, q) of the profiled criterion with respect to Delta."""
+    outer = np.einsum("bij,bkl->bijkl", d.quadratic, d.quadratic)
+    return np.asarray(-d.trace2 + 2.0 * nu * d.quadratic2 - nu * outer)
+
+
+def theta_derivatives(theta: Array, gradient: Array, hessian: Array) -> tuple[Array, Array]:
+    """Chain rule from Delta to theta: gradient (B, d) and Hessian (B, d, d), d = q(q+1)/2.
+
+    ``d Delta / d Lambda_ij = e_i lambda_j' + lambda_j e_i'`` with lambda_j the j-th column of
+    Lambda.
+    """
+    q = gradient.shape[-1]
+    factor = theta_to_factor(theta, q)
+    column, row = np.triu_indices(q)
+    first = 2.0 * np.einsum("bia,baj->bij", gradient, factor)[:, row, column]
+    full = 4.0 * np.einsum("biakc,baj,bcl->bijkl", hessian, factor, factor)
+    second = full[:, row, column][:, :, row, column]
+    second = second + 2.0 * gradient[:, row][:, :, row] * (column[:, None] == column[None, :])
+    return first, np.asarray(second)

@@ -17,10 +17,11 @@ from .assemble import Assembled, assemble
 from .crossref import Document, Target
 from .errors import BuildError
 from .execute import Runner, inputs_digest
-from .pandoc import Pandoc, div, nodes
+from .pandoc import Node, Pandoc, div, nodes
 from .progress import Reporter
 from .project import Chapter, Project, load_project
 from .source import Cell, Part, split
+from .tex_reading import read_tex
 
 RECORD_MIME = "application/vnd.pylmm-helpers.agreement+json"
 COLLECTS = "agreement_records("
@@ -158,6 +159,8 @@ def link(project: Project, assembled: dict[str, Assembled], engine: Pandoc) -> l
         trees = list(
             pool.map(lambda c: engine.read(assembled[c.source].markdown), project.chapters)
         )
+    for chapter, tree in zip(project.chapters, trees, strict=True):
+        check_formulas(chapter, tree)
     targets: dict[str, Target] = {}
     documents = [
         crossref.number(c, tree, targets) for c, tree in zip(project.chapters, trees, strict=True)
@@ -168,6 +171,17 @@ def link(project: Project, assembled: dict[str, Assembled], engine: Pandoc) -> l
     if any(document.cited for document in documents):
         cite(project, documents, engine)
     return documents
+
+
+def check_formulas(chapter: Chapter, tree: Node) -> None:
+    """Every formula can be read aloud, or the build stops where it stands."""
+    for node in nodes(tree["blocks"], "Math"):
+        tex = node["c"][1]
+        try:
+            read_tex(tex)
+        except ValueError as error:
+            line = crossref.line_of(chapter.path, tex.strip().split("\n")[0])
+            raise BuildError(str(error), chapter.path, line) from None
 
 
 def bibliography_keys(project: Project, engine: Pandoc) -> set[str]:

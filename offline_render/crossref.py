@@ -228,7 +228,7 @@ def _link(citation: Node, target: Target) -> Node:
 
 def line_of(path: Path, needle: str) -> int | None:
     """First line of ``path`` with ``needle`` as a whole word."""
-    pattern = re.compile(re.escape(needle) + r"(?![\w-])")
+    pattern = re.compile(re.escape(needle) + (r"(?![\w-])" if needle[-1:].isalnum() else ""))
     for count, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if pattern.search(line):
             return count

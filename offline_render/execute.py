@@ -187,6 +187,8 @@ class Runner:
             book,
             timeout=1800,
             kernel_name="python3",
+            # Timings would be part of the cache's key.
+            record_timing=False,
             # Pipes instead of network ports: nothing listens, and no port can be taken.
             config=Config({"KernelManager": {"transport": "ipc", "ip": f"{pipes}/kernel"}}),
             resources={"metadata": {"path": str(chapter.path.parent)}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -35,19 +36,27 @@ class Pandoc:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self, text: str, *options: str, depends: str = "") -> str:
-        key_text = "\0".join([version(), *options, depends, text])
+    def run(self, text: str, *options: str, depends: str = "", target: str = "") -> str:
+        """Convert ``text``; ``depends`` joins the key, ``target`` tells filters the final format."""
+        key_text = "\0".join([version(), *options, depends, target, text])
         key = hashlib.sha256(key_text.encode()).hexdigest()
         kept = self.folder / key
         if kept.exists():
             return kept.read_text(encoding="utf-8")
         done = subprocess.run(
-            [executable(), *options], input=text, capture_output=True, text=True, encoding="utf-8"
+            [executable(), *options],
+            input=text,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, **({"HANDBOOK_FORMAT": target} if target else {})},
         )
         if done.returncode:
             raise BuildError(f"pandoc failed: {done.stderr.strip()}")
-        if done.stderr.strip():
-            raise BuildError(f"pandoc warns: {done.stderr.strip()}")
+        # Labels that stand twice are found, with their place, when references are resolved.
+        warnings = [w for w in done.stderr.strip().split("\n") if "Duplicate identifier" not in w]
+        if any(warnings):
+            raise BuildError("pandoc warns: " + "\n".join(warnings))
         part = kept.with_suffix(f".{id(done)}.part")
         part.write_text(done.stdout, encoding="utf-8")
         part.replace(kept)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import typst
 
 from . import fonts, pandoc
 from .blocks import Writer, transform
-from .crossref import Document, Heading, line_of
+from .crossref import Document, Heading
 from .errors import BuildError
 from .pandoc import Node, Pandoc, raw
 from .project import Project
@@ -119,11 +120,7 @@ class TypstWriter(Writer):
     def math(self, node: Node) -> Node:
         display = node["c"][0]["t"] == "DisplayMath"
         tex = node["c"][1]
-        try:
-            reading = read_tex(tex)
-        except ValueError as error:
-            path = self.document.chapter.path
-            raise BuildError(str(error), path, line_of(path, tex.strip().split("\n")[0])) from None
+        reading = read_tex(tex)
         body = self.formulas[(node["c"][0]["t"], tex)]
         block = "true" if display else "false"
         return raw(
@@ -179,21 +176,36 @@ def formulas(documents: list[Document], engine: Pandoc) -> dict[tuple[str, str],
     return dict(zip(seen, parts, strict=True))
 
 
+def with_questions(documents: list[Document], engine: Pandoc, lua: Path) -> list[Document]:
+    """Documents with their quizzes set for print; the answer key follows the last one."""
+    blocks = [pandoc.div(f"hb-document-{k}", [], d.tree["blocks"]) for k, d in enumerate(documents)]
+    text = engine.run(
+        json.dumps({**documents[0].tree, "meta": {}, "blocks": blocks}),
+        "-f", "json", "-t", "json", "--lua-filter", str(lua),
+        depends=lua.read_text(encoding="utf-8"), target="typst",
+    )  # fmt: skip
+    out = json.loads(text)["blocks"]
+    count = len(documents)
+    printed = [
+        replace(d, tree={**d.tree, "blocks": block["c"][1]})
+        for d, block in zip(documents, out[:count], strict=True)
+    ]
+    printed[-1].tree["blocks"] += out[count:]
+    return printed
+
+
 def typst_source(
     project: Project, documents: list[Document], engine: Pandoc, lua: Path | None
 ) -> str:
     """The whole book as one Typst text."""
+    if lua is not None:
+        documents = with_questions(documents, engine, lua)
     known = formulas(documents, engine)
     blocks: list[Node] = []
     for document in documents:
         blocks += transform(document, TypstWriter(document, known))
-    options = ["-f", "json", "-t", "typst-citations", "--wrap=none"]
-    depends = ""
-    if lua is not None:
-        options += ["--lua-filter", str(lua)]
-        depends = lua.read_text(encoding="utf-8")
     tree = {**documents[0].tree, "meta": {}, "blocks": blocks}
-    body = engine.run(json.dumps(tree), *options, depends=depends)
+    body = engine.run(json.dumps(tree), "-f", "json", "-t", "typst-citations", "--wrap=none")
     settings = (
         f"#show: handbook.with(title: {quoted(project.title)}, "
         f"subtitle: {quoted(project.subtitle)}, author: {quoted(project.author)}, "

@@ -22,6 +22,9 @@ or to the end of the document where there is none. More than one [x] makes a que
 right options.
 ]]
 
+-- The embedded renderer passes a document tree on to its own steps, and says here what it is for.
+local FORMAT = os.getenv("HANDBOOK_FORMAT") or FORMAT
+
 local LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 local UNCHECKED, CHECKED = "☐", "☒" -- what pandoc makes of [ ] and [x]
 local CHOOSE_ALL = "Choose every option that is right."

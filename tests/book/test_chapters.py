@@ -1,0 +1,137 @@
+"""Every document of the real book: its dialect, its prose, its results."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from offline_render import dialect
+from offline_render.dialect import CODE_SPAN, MATH_SPAN
+from offline_render.errors import BuildError
+from offline_render.project import load_project
+from offline_render.source import Cell, split
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [c.path for c in load_project(ROOT).chapters] + [ROOT / "chapters" / "_template.qmd"]
+DECIMAL = re.compile(r"(?<![\w.])\d+\.\d+(?!\.\d|\w)")
+PERCENT = re.compile(r"(?<![\w.])\d+(?:\.\d+)?\s?(?:%|per cent)")
+# Conventional levels and shares say nothing about the data.
+CONVENTIONS = {"50", "80", "90", "95", "99", "100"}
+CAPTIONS = ("fig-cap", "fig-alt", "tbl-cap", "fig-subcap")
+
+
+def truths() -> set[str]:
+    """Numbers that the codebook states as truths of the generated data."""
+    package = json.loads((ROOT / "datasets" / "datapackage.json").read_text(encoding="utf-8"))
+    stated = json.dumps([r.get("truth") for r in package["resources"]])
+    return set(re.findall(r"\d+\.\d+", stated))
+
+
+def typed_results(path: Path, allowed: set[str]) -> list[str]:
+    """Places in a document's prose and captions where a result seems typed."""
+    found = []
+    for part in split(path):
+        if isinstance(part, Cell):
+            for name in CAPTIONS:
+                found += [
+                    f"{path.name}:{part.line}: {hit} in {name}"
+                    for hit in _hits(str(part.options.get(name, "")), allowed)
+                ]
+            continue
+        text = re.sub(r"^ *(```+|~~~+).*?^ *\1", _blank, part.text, flags=re.S | re.M)
+        text = MATH_SPAN.sub(_blank, CODE_SPAN.sub(_blank, text))
+        text = re.sub(r"\]\([^)]*\)|https?://\S+", _blank, text)
+        for offset, line in enumerate(text.split("\n")):
+            found += [f"{path.name}:{part.line + offset}: {hit}" for hit in _hits(line, allowed)]
+    return found
+
+
+def _blank(match: re.Match[str]) -> str:
+    return "\n" * match.group(0).count("\n")
+
+
+def _hits(text: str, allowed: set[str]) -> list[str]:
+    hits = [h for h in DECIMAL.findall(text) if h not in allowed]
+    for hit in PERCENT.findall(text):
+        if re.match(r"\d+(\.\d+)?", hit).group(0) not in CONVENTIONS | allowed:  # type: ignore[union-attr]
+            hits.append(hit)
+    return hits
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_document_keeps_to_the_dialect(path: Path) -> None:
+    dialect.check(path)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_no_result_is_typed(path: Path) -> None:
+    assert typed_results(path, truths()) == []
+
+
+def test_the_search_for_typed_results_finds_them_and_spares_code_and_math(tmp_path: Path) -> None:
+    path = tmp_path / "x.qmd"
+    path.write_text(
+        "# T\n\nThe ICC is 0.21, or 21% of it.\nFine: $0.21$, `0.21`, a 95% interval, "
+        "`{python} 0.5`.\n\n```\n0.21\n```\n\n"
+        '```{python}\n#| label: fig-x\n#| fig-cap: "About 3.5 kg."\n#| fig-alt: "A."\n1.5\n```\n',
+        encoding="utf-8",
+    )
+    assert typed_results(path, set()) == [
+        "x.qmd:3: 0.21", "x.qmd:3: 21%", "x.qmd:10: 3.5 in fig-cap",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["<b>x</b>", "{{< include x >}}", "::: {.nonsense}\nx\n:::", "```{=html}\nx\n```"]
+)
+def test_a_construct_outside_the_dialect_is_named_with_its_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.qmd"
+    path.write_text(f"# T\n\n{text}\n", encoding="utf-8")
+    with pytest.raises(BuildError, match=r"x\.qmd:3"):
+        dialect.check(path)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_chunks_are_short_and_one_sentence_stands_on_a_line(path: Path) -> None:
+    for part in split(path):
+        if isinstance(part, Cell):
+            lines = [line for line in part.code.strip().split("\n") if line.strip()]
+            assert len(lines) <= 15, f"{path.name}:{part.line}: {len(lines)} lines of code"
+            continue
+        text = re.sub(r"^ *(```+|~~~+).*?^ *\1", _blank, part.text, flags=re.S | re.M)
+        for offset, line in enumerate(text.split("\n")):
+            plain = MATH_SPAN.sub("m", CODE_SPAN.sub("c", line))
+            if plain.startswith(("|", "#", ":")):
+                continue
+            breaks = re.findall(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)[a-z)]\. [A-Z]", plain)
+            assert not breaks, f"{path.name}:{part.line + offset}: two sentences on one line"
+
+
+def test_every_chapter_ran_and_its_models_agree_with_lme4(book: Path) -> None:
+    page = (book / "chapters" / "B-agreement.html").read_text(encoding="utf-8")
+    records = sorted((ROOT / ".handbook" / "agreement").glob("*.json"))
+    labels = {json.loads(p.read_text(encoding="utf-8"))["label"] for p in records}
+    used = set()
+    for path in DOCUMENTS:
+        if not path.name.startswith("_"):
+            text = path.read_text(encoding="utf-8")
+            used |= set(re.findall(r'label="([a-z0-9-]+)"', text))
+    assert used and used <= labels
+    for label in used:
+        assert label in page
+
+
+def test_every_chapter_follows_the_contract() -> None:
+    for path in DOCUMENTS:
+        if not re.match(r"\d\d-", path.name):
+            continue
+        text = path.read_text(encoding="utf-8").lower()
+        headings = " ".join(re.findall(r"^#+ .*$", text, flags=re.M))
+        for needed in ("common mistakes", "summary", "session"):
+            assert needed in headings, f"{path.name} lacks the section {needed!r}"
+        assert "in r" in headings and "lmer(" in text
+        assert text.count("{.quiz") >= 3 and "{.reflection" in text and ".model-answer" in text
+        assert "crosscheck(" in text

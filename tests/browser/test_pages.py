@@ -1,0 +1,114 @@
+"""The finished pages in a real browser, as a reader opens them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from offline_render.project import load_project
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [c.href for c in load_project(ROOT).chapters]
+WIDTHS = [360, 768, 1440]
+
+
+def set_view(browser, width: int, scheme: str) -> None:  # type: ignore[no-untyped-def]
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_loads_whole_and_quietly(browser, serve, book: Path, page: str) -> None:  # type: ignore[no-untyped-def]
+    site = serve(book)
+    set_view(browser, 1440, "light")
+    browser.get_log("browser")
+    browser.get(f"{site}/{page}")
+    browser.execute_script(
+        "document.querySelectorAll('img').forEach(i => { i.loading = 'eager'; })"
+    )
+    WebDriverWait(browser, 20).until(
+        lambda d: d.execute_script("return [...document.images].every(i => i.complete)")
+    )
+    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert severe == []
+    broken = browser.execute_script(
+        "return [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
+    )
+    assert broken == []
+    assert browser.execute_script("return [...document.images].every(i => i.alt.length > 20)")
+    origins = browser.execute_script(
+        "return performance.getEntriesByType('resource').map(e => new URL(e.name).origin)"
+    )
+    assert {o for o in origins if o != "null"} <= {site.rstrip("/")}
+    source = browser.page_source
+    if "<math" in source:
+        boxes = browser.execute_script(
+            "return [...document.querySelectorAll('main math')]"
+            ".filter(m => m.checkVisibility()).map(m => m.getBoundingClientRect().width)"
+        )
+        assert all(width > 0 for width in boxes)
+    assert "??" not in browser.find_element(By.TAG_NAME, "main").text
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_page_scrolls_sideways(browser, serve, book: Path, width: int, scheme: str) -> None:  # type: ignore[no-untyped-def]
+    site = serve(book)
+    set_view(browser, width, scheme)
+    for page in PAGES:
+        browser.get(f"{site}/{page}")
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width, page
+
+
+def test_search_finds_intraclass(browser, serve, book: Path) -> None:  # type: ignore[no-untyped-def]
+    set_view(browser, 1440, "light")
+    browser.get(f"{serve(book)}/index.html")
+    browser.find_element(By.TAG_NAME, "body").send_keys("/")
+    browser.switch_to.active_element.send_keys("intraclass")
+    WebDriverWait(browser, 20).until(
+        lambda d: d.find_elements(By.CSS_SELECTOR, ".search-results a")
+    )
+    link = browser.find_element(By.CSS_SELECTOR, ".search-results a")
+    browser.get(link.get_attribute("href"))
+    text = browser.find_element(By.TAG_NAME, "main").text
+    assert re.search("intraclass", text, re.I)
+
+
+def test_theme_button_switches_and_the_choice_stays(browser, serve, book: Path) -> None:  # type: ignore[no-untyped-def]
+    set_view(browser, 1440, "light")
+    browser.get(f"{serve(book)}/index.html")
+    colour = "return getComputedStyle(document.body).backgroundColor"
+    light = browser.execute_script(colour)
+    browser.find_element(By.CSS_SELECTOR, ".theme-button").click()
+    dark = browser.execute_script(colour)
+    assert dark != light
+    browser.refresh()
+    assert browser.execute_script(colour) == dark
+    browser.execute_script("localStorage.removeItem('handbook-theme')")
+
+
+def test_menu_opens_on_a_phone_and_closes_with_escape(browser, serve, book: Path) -> None:  # type: ignore[no-untyped-def]
+    set_view(browser, 360, "light")
+    browser.get(f"{serve(book)}/index.html")
+    nav = browser.find_element(By.ID, "book-nav")
+    assert not nav.is_displayed()
+    browser.find_element(By.CSS_SELECTOR, ".menu-button").click()
+    assert nav.is_displayed()
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not nav.is_displayed()
+
+
+def test_pages_stay_under_a_megabyte_without_figures(book: Path) -> None:
+    for page in PAGES:
+        assert (book / page).stat().st_size < 1_000_000, page

@@ -10,8 +10,8 @@ import pandas as pd
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._design import Design, group_codes, materialise, parse, parse_random
 from pylmm_helpers._profile import factor_to_theta
+from pylmm_helpers._results import LMMResults, results_at
 from pylmm_helpers._scaling import cross_products, reduce_rows
-from pylmm_helpers.lmm import LMMResults, results_at
 
 
 def as_results(fit: Any) -> LMMResults:

@@ -55,13 +55,13 @@ class Scaling:
         ``z_map @ scaled`` is a factor already, only not triangular; its QR decomposition makes it
         so without ever forming the product, which would lose half the digits.
         """
-        lower = np.linalg.qr((self.z_map @ scaled).T, mode="r").T
+        lower = np.asarray(np.linalg.qr((self.z_map @ scaled).T, mode="r")).T
         signs = np.where(np.diag(lower) < 0, -1.0, 1.0)
         return np.asarray(lower * signs)
 
     def scaled_factor(self, factor: Array) -> Array:
         """Inverse of `factor`: triangular factor (q, q) for the scaled columns."""
-        lower = np.linalg.qr(np.linalg.solve(self.z_map, factor).T, mode="r").T
+        lower = np.asarray(np.linalg.qr(np.linalg.solve(self.z_map, factor).T, mode="r")).T
         signs = np.where(np.diag(lower) < 0, -1.0, 1.0)
         return np.asarray(lower * signs)
 

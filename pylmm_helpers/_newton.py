@@ -132,7 +132,7 @@ def canonical(theta: Array, q: int) -> Array:
     u, s, _ = np.linalg.svd(factor)
     keep = s > 1e-4 * np.maximum(s[..., :1], 1.0)
     root = u * np.where(keep, s, 0.0)[..., None, :]
-    lower = np.linalg.qr(root.swapaxes(-1, -2), mode="r").swapaxes(-1, -2)
+    lower = np.asarray(np.linalg.qr(root.swapaxes(-1, -2), mode="r")).swapaxes(-1, -2)
     lower = lower * np.where(np.diagonal(lower, axis1=-2, axis2=-1) < 0, -1.0, 1.0)[..., None, :]
     lower[
         np.abs(lower) < 1e-15 * np.abs(lower).max(axis=(-1, -2), keepdims=True, initial=1e-300)
@@ -182,7 +182,7 @@ def way_down(theta: Array, d: Derivatives, rows: GroupRows, reml: bool) -> Array
         ],
         axis=2,
     )
-    lower = np.linalg.qr(wider.swapaxes(1, 2), mode="r").swapaxes(1, 2)
+    lower = np.asarray(np.linalg.qr(wider.swapaxes(1, 2), mode="r")).swapaxes(1, 2)
     trials = factor_to_theta(lower)
     values_there = np.array([criterion(t[None], rows, reml)[0].value[0] for t in trials])
     best = int(values_there.argmin())

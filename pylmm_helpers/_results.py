@@ -1,0 +1,326 @@
+"""What a fit gives: estimates in the units of the data, likelihoods, random effects, fitted
+values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from pylmm_helpers._crossprod import Array, CrossProducts, GroupRows
+from pylmm_helpers._design import Design
+from pylmm_helpers._profile import (
+    Criterion,
+    Derivatives,
+    criterion,
+    derivatives,
+    factor_to_theta,
+    theta_to_factor,
+)
+from pylmm_helpers._summary import Summary, summarise
+
+#: A diagonal entry of the relative factor below this is a zero variance. lme4 draws the same line,
+#: but for the columns as given, so that its verdict depends on their units; here it is drawn for
+#: columns scaled to unit spread.
+SINGULAR = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class LMMResults:
+    """A fitted linear mixed model.
+
+    Built by `fit_lmm`, or by ``as_results`` from a statsmodels fit. Everything is in the units of
+    the data; the fields of the dataclass itself are in centred and scaled columns and are meant for
+    the other helpers.
+
+    Attributes
+    ----------
+    fe_params, bse_fe : Series (p,)
+        Fixed effects and their standard errors (sigma^2 (X'V^-1X)^-1), indexed by term.
+    cov_fe : DataFrame (p, p)
+        Covariance matrix of the fixed effects.
+    cov_re : DataFrame (q, q)
+        Covariance matrix of the random effects (squared units of the response).
+    scale : float
+        Residual variance sigma^2.
+    theta : ndarray (q(q+1)/2,)
+        Relative covariance factor as lme4 orders it: lower triangle, column by column.
+    criterion : float
+        lme4's deviance (ML) or REML criterion; ``llf`` is -1/2 of it.
+    aic, bic : float
+        With p + q(q+1)/2 + 1 parameters, and log(n) for BIC, as lme4 counts.
+    random_effects : DataFrame (G, q)
+        Predicted random effects (BLUPs).
+    random_effects_var : ndarray (G, q, q)
+        Their covariance given the data, variance parameters and fixed effects taken as known
+        (lme4's condVar).
+    fittedvalues, resid : Series (n,)
+        Conditional fitted values X beta + Z u, and what they leave of the response.
+    nobs, ngroups, df_resid, n_dropped : int
+        Rows used, groups, n - p, rows dropped as incomplete.
+    converged, singular, reml : bool
+        Gradient and boundary conditions of a minimum hold; some variance is zero or some
+        correlation is one; REML.
+    """
+
+    cross: CrossProducts
+    rows: GroupRows
+    theta_scaled: Array
+    at: Criterion
+    derivatives: Derivatives
+    converged: bool
+    reml: bool
+    design: Design | None = None
+    fixed: tuple[Array, float] | None = None
+
+    # -- estimates
+    # ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def beta_scaled(self) -> Array:
+        """Fixed effects (p,) in scaled columns."""
+        return self.at.beta()[0] if self.fixed is None else self.fixed[0]
+
+    @cached_property
+    def sigma2_scaled(self) -> float:
+        """Residual variance in squared units of the scaled response."""
+        nu = self.nobs - (self.cross.p if self.reml else 0)
+        return float(self.at.r2[0] / nu) if self.fixed is None else self.fixed[1]
+
+    @cached_property
+    def factor_scaled(self) -> Array:
+        """Relative covariance factor Lambda (q, q) for scaled columns."""
+        return theta_to_factor(self.theta_scaled, self.cross.q)
+
+    @cached_property
+    def factor(self) -> Array:
+        """Relative covariance factor Lambda (q, q), lower triangular: cov_re = scale * Lambda
+        Lambda'."""
+        return self.cross.scaling.factor(self.factor_scaled)
+
+    @property
+    def theta(self) -> Array:
+        """Free entries of `factor`, column by column."""
+        return factor_to_theta(self.factor)
+
+    @cached_property
+    def scale(self) -> float:
+        """Residual variance sigma^2."""
+        return self.sigma2_scaled * self.cross.scaling.y_scale**2
+
+    @cached_property
+    def fe_params(self) -> pd.Series:
+        """Fixed effects."""
+        return pd.Series(
+            self.cross.scaling.beta(self.beta_scaled),
+            index=list(self.cross.x_names),
+            name="estimate",
+        )
+
+    @cached_property
+    def cov_fe(self) -> pd.DataFrame:
+        """Covariance matrix of the fixed effects."""
+        values = self.cross.scaling.cov_beta(self.sigma2_scaled * self.at.unscaled_cov()[0])
+        return pd.DataFrame(
+            values, index=list(self.cross.x_names), columns=list(self.cross.x_names)
+        )
+
+    @property
+    def bse_fe(self) -> pd.Series:
+        """Standard errors of the fixed effects."""
+        return pd.Series(np.sqrt(np.diag(self.cov_fe)), index=self.cov_fe.index, name="std_error")
+
+    @cached_property
+    def cov_re(self) -> pd.DataFrame:
+        """Covariance matrix of the random effects."""
+        names = list(self.cross.z_names)
+        return pd.DataFrame(self.scale * self.factor @ self.factor.T, index=names, columns=names)
+
+    # -- fit
+    # ---------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def criterion(self) -> float:
+        """lme4's deviance or REML criterion, in the units of the data."""
+        scaling, nu = self.cross.scaling, self.nobs - (self.cross.p if self.reml else 0)
+        value = (
+            float(self.at.value[0])
+            + 2.0 * nu * np.log(scaling.y_scale)
+            - self.cross.sum_log_weights
+        )
+        if self.reml:
+            value -= 2.0 * float(np.linalg.slogdet(scaling.x_map)[1])
+        return float(value)
+
+    @property
+    def llf(self) -> float:
+        """(Restricted) log-likelihood."""
+        return -0.5 * self.criterion
+
+    @property
+    def n_params(self) -> int:
+        """Fixed effects, variance parameters and sigma."""
+        return self.cross.p + len(self.theta_scaled) + 1
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion."""
+        return self.criterion + 2.0 * self.n_params
+
+    @property
+    def bic(self) -> float:
+        """Bayesian (Schwarz) criterion."""
+        return self.criterion + float(np.log(self.nobs)) * self.n_params
+
+    @property
+    def nobs(self) -> int:
+        """Rows used."""
+        return self.cross.nobs
+
+    @property
+    def ngroups(self) -> int:
+        """Groups."""
+        return self.cross.ngroups
+
+    @property
+    def df_resid(self) -> int:
+        """Rows less fixed effects."""
+        return self.nobs - self.cross.p
+
+    @property
+    def n_dropped(self) -> int:
+        """Incomplete rows that ``missing="drop"`` left out."""
+        return 0 if self.design is None else self.design.dropped
+
+    @cached_property
+    def singular(self) -> bool:
+        """Whether the random-effects covariance has lost rank: a zero variance or a correlation of
+        one."""
+        return bool(np.diag(self.factor_scaled).min() < SINGULAR)
+
+    # -- groups and rows
+    # ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def random_effects(self) -> pd.DataFrame:
+        """Predicted random effects (BLUPs), groups by terms."""
+        _, whitened = criterion(self.theta_scaled[None], self.rows, self.reml)
+        q = self.cross.q
+        residual = np.einsum("crg,c->rg", whitened[0, q:], np.append(-self.beta_scaled, 1.0))
+        score = np.einsum("irg,rg->gi", whitened[0, :q], residual)
+        scaling = self.cross.scaling
+        to_data = scaling.y_scale * scaling.z_map @ self.factor_scaled @ self.factor_scaled.T
+        labels = pd.Index(self.cross.group_labels, name=self.cross.group_name)
+        return pd.DataFrame(score @ to_data.T, index=labels, columns=list(self.cross.z_names))
+
+    @cached_property
+    def random_effects_var(self) -> Array:
+        """Conditional covariance matrices of the random effects (G, q, q): sigma^2 L (I + L'Z'Z
+        L)^-1 L'."""
+        L, scaling = self.factor_scaled, self.cross.scaling
+        inner = np.eye(self.cross.q) + L.T @ np.moveaxis(self.cross.ZtZ, -1, 0) @ L
+        to_data = scaling.z_map @ L
+        return np.asarray(self.scale * to_data @ np.linalg.inv(inner) @ to_data.T)
+
+    @cached_property
+    def fittedvalues(self) -> pd.Series:
+        """Conditional fitted values X beta + Z u."""
+        effects = self.random_effects.to_numpy()
+        values = self.X @ self.fe_params.to_numpy()
+        for k, column in enumerate(self._rows_of.z_columns):
+            values = values + column * effects[self.codes, k]
+        return pd.Series(values, index=self.frame.index, name="fitted")
+
+    @cached_property
+    def resid(self) -> pd.Series:
+        """Response less conditional fitted values."""
+        return pd.Series(
+            self.y - self.fittedvalues.to_numpy(), index=self.frame.index, name="resid"
+        )
+
+    @property
+    def _rows_of(self) -> Design:
+        if self.design is None:
+            raise ValueError(
+                "this fit was made from cross products: it has no rows; fit the data frame to get them."
+            )
+        return self.design
+
+    @property
+    def X(self) -> Array:
+        """Fixed-effect matrix (n, p)."""
+        return self._rows_of.X
+
+    @property
+    def Z(self) -> Array:
+        """Random-effect columns (n, q)."""
+        return self._rows_of.Z
+
+    @property
+    def y(self) -> Array:
+        """Response (n,)."""
+        return self._rows_of.y
+
+    @property
+    def codes(self) -> np.ndarray:
+        """Group number of each row (n,)."""
+        return self._rows_of.codes
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows used, all columns of the data."""
+        return self._rows_of.frame
+
+    @property
+    def group_labels(self) -> pd.Index:
+        """Labels of the groups (G,)."""
+        return pd.Index(self.cross.group_labels)
+
+    @property
+    def groups(self) -> str:
+        """Name of the grouping column."""
+        return self.cross.group_name
+
+    @property
+    def endog_name(self) -> str:
+        """The response as the formula spells it."""
+        return self.cross.y_name
+
+    @property
+    def formula(self) -> str:
+        """Formula of the fixed part."""
+        return self._rows_of.formula
+
+    @property
+    def re_formula(self) -> str:
+        """Terms of the random part."""
+        return self._rows_of.re_formula
+
+    def summary(self) -> Summary:
+        """Fixed and random effects as text (`print`) and as tables in a notebook."""
+        return summarise(self)
+
+    def __repr__(self) -> str:
+        return f"<LMMResults: {self.endog_name} by {self.groups}, {'REML' if self.reml else 'ML'}, n = {self.nobs}>"
+
+
+def results_at(
+    theta_scaled: Array, cross: CrossProducts, rows: GroupRows, reml: bool, design: Design | None,
+    fixed: tuple[Array, float] | None = None, converged: bool = True,
+) -> LMMResults:  # fmt: skip
+    """Results at a given theta (d,) instead of the optimum; `fixed` keeps another engine's beta and
+    sigma^2."""
+    at, whitened = criterion(theta_scaled[None], rows, reml)
+    return LMMResults(
+        cross,
+        rows,
+        theta_scaled,
+        at,
+        derivatives(at, whitened, rows, reml),
+        converged,
+        reml,
+        design,
+        fixed,
+    )

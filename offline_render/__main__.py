@@ -34,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
             bench(root)
         else:
             from .build import build
-            from .quarto import find_quarto, render
+            from .native import render
+            from .quarto import find_quarto
 
             quarto = None if options.embedded else find_quarto(root)
             if quarto is None:
@@ -42,7 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
             else:
                 render(root, quarto)
     except BuildError as error:
-        print(f"\nThe book was not built; the last good one stays in place.\n{error}", file=sys.stderr)
+        print(
+            f"\nThe book was not built; the last good one stays in place.\n{error}", file=sys.stderr
+        )
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted. Run the same command again to go on.", file=sys.stderr)

@@ -195,7 +195,4 @@ def _image(path: str, alt: str) -> str:
 
 
 def _float(label: str, body: str, caption: str) -> str:
-    return (
-        f"::::: {{#{label} .hb-float}}\n{body}\n\n"
-        f":::: {{.hb-caption}}\n{caption}\n::::\n:::::"
-    )
+    return f"::::: {{#{label} .hb-float}}\n{body}\n\n:::: {{.hb-caption}}\n{caption}\n::::\n:::::"

@@ -116,7 +116,7 @@ def _inline(document: Document, writer: Writer, node: Node) -> Any:
         if not alt:
             path = node["c"][2][0]
             raise BuildError(
-                f"image {path} has no alt text; write ![](…){{fig-alt=\"…\"}}",
+                f'image {path} has no alt text; write ![](…){{fig-alt="…"}}',
                 document.chapter.path,
                 line_of(document.chapter.path, path),
             )

@@ -85,8 +85,7 @@ def build(root: Path, use_cache: bool = True) -> Path:
                     project, documents, files, engine, lua, staging / project.pdf_name,
                 )  # fmt: skip
                 bodies = {
-                    d.chapter.source: webpages.page_body(project, d, engine, lua)
-                    for d in documents
+                    d.chapter.source: webpages.page_body(project, d, engine, lua) for d in documents
                 }
                 webpages.write_site(project, documents, bodies, files, staging, project.pdf_name)
                 paper.result()
@@ -113,7 +112,9 @@ def run_cells(
         digest += "-" + json.dumps(records, sort_keys=True)
         later = [(c, sources[c.source]) for c in collectors]
         outputs |= runner.run(later, _short(digest), progress)
-    recorded = sorted({r["versions"].get("lme4", "?") for r in records if r["source"] == "recorded"})
+    recorded = sorted(
+        {r["versions"].get("lme4", "?") for r in records if r["source"] == "recorded"}
+    )
     if recorded:
         reporter.say(
             "R isn't here: lme4's columns come from the recorded references "

@@ -157,9 +157,7 @@ def _written_table(block: Node, floating: Any) -> Node:
     block["c"][0][0] = ""
     block["c"][1] = [None, []]
     blocks = [block, pandoc.div("", ["hb-caption"], caption)]
-    return _numbered(
-        pandoc.div(identifier, ["hb-float"], blocks), floating(identifier), identifier
-    )
+    return _numbered(pandoc.div(identifier, ["hb-float"], blocks), floating(identifier), identifier)
 
 
 def _written_figure(block: Node, floating: Any) -> Node | None:
@@ -173,9 +171,7 @@ def _written_figure(block: Node, floating: Any) -> Node | None:
     caption = [{"t": "Plain", "c": image["c"][1]}]
     image["c"][1] = []
     blocks = [block, pandoc.div("", ["hb-caption"], caption)]
-    return _numbered(
-        pandoc.div(identifier, ["hb-float"], blocks), floating(identifier), identifier
-    )
+    return _numbered(pandoc.div(identifier, ["hb-float"], blocks), floating(identifier), identifier)
 
 
 def resolve(document: Document, targets: dict[str, Target], known: set[str]) -> None:

@@ -71,7 +71,10 @@ def notebook(parts: list[Part], digest: str) -> nbformat.NotebookNode:
                 continue
             sized = "fig-width" in part.options or "fig-height" in part.options
             if sized:
-                size = {"width": part.option("fig-width", 7), "height": part.option("fig-height", 5)}
+                size = {
+                    "width": part.option("fig-width", 7),
+                    "height": part.option("fig-height", 5),
+                }
                 cells.append(new(WIDTH_CELL.format(**size), metadata={"part": -1}))
             cells.append(new(part.code, metadata={"part": index}))
             if sized:

@@ -104,7 +104,7 @@ def text_of(tree: Any) -> str:
     if isinstance(tree, list):
         return "".join(text_of(item) for item in tree)
     if isinstance(tree, dict):
-        kind, content = tree.get("t"), tree.get("c")
+        kind, content = tree.get("t"), tree.get("c", "")
         if kind == "Str":
             return str(content)
         if kind in ("Space", "SoftBreak", "LineBreak"):

@@ -249,7 +249,9 @@ def write_pdf(
         hints = "\n".join(getattr(error, "hints", []) or [])
         trace = "\n".join(map(str, getattr(error, "trace", []) or []))
         where = _context(main, str(error) + trace)
-        raise BuildError(f"Typst refuses the PDF: {error}", main, None, f"{hints}\n{trace}\n{where}") from None
+        raise BuildError(
+            f"Typst refuses the PDF: {error}", main, None, f"{hints}\n{trace}\n{where}"
+        ) from None
     target.write_bytes(data)
 
 

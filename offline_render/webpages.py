@@ -115,9 +115,7 @@ class HtmlWriter(Writer):
             number = f'<span class="section-number">{word}{found.number}</span> '
             inlines = [raw("html", number, inline=True), *inlines]
         if level > 1 and found:
-            anchor = (
-                f'<a class="anchor" href="#{attr[0]}" aria-label="Link to this section">#</a>'
-            )
+            anchor = f'<a class="anchor" href="#{attr[0]}" aria-label="Link to this section">#</a>'
             inlines = [*inlines, raw("html", anchor, inline=True)]
         return [{"t": "Header", "c": [level, attr, inlines]}]
 
@@ -149,9 +147,7 @@ class HtmlWriter(Writer):
         return posixpath.relpath(target.href, posixpath.dirname(self.chapter.href) or ".")
 
 
-def page_body(
-    project: Project, document: Document, engine: Pandoc, lua: Path | None
-) -> str:
+def page_body(project: Project, document: Document, engine: Pandoc, lua: Path | None) -> str:
     """HTML of one document's content."""
     writer = HtmlWriter(project, document.chapter)
     tree = dict(document.tree, blocks=transform(document, writer), meta={})
@@ -162,7 +158,9 @@ def page_body(
         depends = lua.read_text(encoding="utf-8")
     body = engine.run(json.dumps(tree), *options, depends=depends)
     # MathML has no use for the TeX copy, which screen readers would read twice.
-    return re.sub(r"<annotation encoding=\"application/x-tex\">.*?</annotation>", "", body, flags=re.S)
+    return re.sub(
+        r"<annotation encoding=\"application/x-tex\">.*?</annotation>", "", body, flags=re.S
+    )
 
 
 def write_site(

@@ -123,7 +123,9 @@ def _words(value: Any) -> str:
 def _layout(columns: list[tuple[str, list[str], bool]]) -> str:
     widths = [max([3, len(t), *(len(c) for c in cells)]) for t, cells, _ in columns]
     lines = [
-        "| " + " | ".join(_pad(t, w, r) for (t, _, r), w in zip(columns, widths, strict=True)) + " |",
+        "| "
+        + " | ".join(_pad(t, w, r) for (t, _, r), w in zip(columns, widths, strict=True))
+        + " |",
         "|"
         + "|".join(
             ("-" * (w + 1) + ":") if right else (":" + "-" * (w + 1))
@@ -132,9 +134,7 @@ def _layout(columns: list[tuple[str, list[str], bool]]) -> str:
         + "|",
     ]
     for row in zip(*(cells for _, cells, _ in columns), strict=True):
-        padded = (
-            _pad(c, w, r) for c, w, (_, _, r) in zip(row, widths, columns, strict=True)
-        )
+        padded = (_pad(c, w, r) for c, w, (_, _, r) in zip(row, widths, columns, strict=True))
         lines.append("| " + " | ".join(padded) + " |")
     return "\n".join(lines)
 

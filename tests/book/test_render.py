@@ -83,14 +83,17 @@ def test_cells_run_again_when_their_code_changes(small: Path, tmp_path: Path) ->
     assert (folder / "runs.txt").read_text() == before + "run\n"
 
 
-BAD_CELL = '\n```{python}\n#| label: breaks\nvalue = 1\nvalue / 0\n```\n'
+BAD_CELL = "\n```{python}\n#| label: breaks\nvalue = 1\nvalue / 0\n```\n"
 FAILURES = {
     "failing cell": (BAD_CELL, r"one\.qmd:(\d+): cell 'breaks' failed with ZeroDivisionError"),
     "failing inline": ("\n`{python} nothing`\n", r"one\.qmd:(\d+): inline .* NameError"),
     "dangling reference": ("\nSee @fig-none.\n", r"one\.qmd:(\d+): dangling cross-reference"),
     "unknown citation": ("\nSee @nobody.\n", r"one\.qmd:(\d+): unknown citation @nobody"),
     "missing image": ('\n![](no.png){fig-alt="A."}\n', r"one\.qmd:(\d+): missing image no.png"),
-    "image without alt": ("\n![](no.png)\n", r"one\.qmd:(\d+): (missing image|image no.png has no)"),
+    "image without alt": (
+        "\n![](no.png)\n",
+        r"one\.qmd:(\d+): (missing image|image no.png has no)",
+    ),
     "link out of the book": ("\n[x](zero.qmd)\n", r"one\.qmd:(\d+): link to zero.qmd"),
     "raw HTML": ("\n<div>x</div>\n", r"one\.qmd:(\d+): raw HTML"),
     "shortcode": ("\n{{< video x >}}\n", r"one\.qmd:(\d+): shortcodes"),

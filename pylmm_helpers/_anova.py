@@ -1,0 +1,182 @@
+"""Sums of squares between and within groups, after predictors if there are any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+#: Singular values below this share of the largest are rounding noise.
+RANK_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class AnovaParts:
+    """Sums of squares, their df, and n0, the coefficient of sigma2_g in E(MS between)."""
+
+    ss_between: float
+    ss_within: float
+    df_between: int
+    df_within: int
+    n0: float
+
+    @property
+    def ms_between(self) -> float:
+        """Mean square between groups."""
+        return self.ss_between / self.df_between
+
+    @property
+    def ms_within(self) -> float:
+        """Mean square within groups."""
+        return self.ss_within / self.df_within
+
+    @property
+    def f_statistic(self) -> float:
+        """Ratio of the mean squares."""
+        return self.ms_between / self.ms_within
+
+    @property
+    def sigma2(self) -> float:
+        """Residual variance."""
+        return self.ms_within
+
+    @property
+    def sigma2_g(self) -> float:
+        """Variance between groups; may be negative."""
+        return (self.ms_between - self.ms_within) / self.n0
+
+    @property
+    def icc(self) -> float:
+        """ANOVA estimate of the intraclass correlation."""
+        return self.sigma2_g / (self.sigma2_g + self.sigma2)
+
+
+def _basis(X: Array) -> Array:
+    """Orthonormal basis of the column space."""
+    if X.shape[1] == 0:
+        return X
+    scaled = X / np.maximum(np.linalg.norm(X, axis=0), 1e-300)
+    u, s, _ = np.linalg.svd(scaled, full_matrices=False)
+    return np.asarray(u[:, s > RANK_TOLERANCE * max(s[0], RANK_TOLERANCE)])
+
+
+def _within(values: Array, codes: NDArray[np.intp], sizes: Array) -> Array:
+    """Deviations from the group means; columns of (n, k)."""
+    means = np.column_stack([np.bincount(codes, weights=v) for v in values.T]) / sizes[:, None]
+    return np.asarray(values - means[codes])
+
+
+def one_way_parts(y: Array, X: Array, codes: NDArray[np.intp]) -> AnovaParts:
+    """Henderson's method 3 for one grouping factor: y (n,), X (n, p), codes (n,)."""
+    sizes = np.bincount(codes).astype(float)
+    n, groups = len(y), len(sizes)
+    if groups < 2:
+        raise ValueError("there is only one group; variance between groups needs at least two")
+    overall = _basis(X)
+    centred = X - X.mean(axis=0)
+    # deviations that are rounding noise beside the column itself carry no information within groups
+    deviations = _within(centred, codes, sizes)
+    spread = np.maximum(np.linalg.norm(centred, axis=0), 1e-300)
+    inside = _basis(deviations[:, np.linalg.norm(deviations, axis=0) > RANK_TOLERANCE * spread])
+    y = y - y.mean()
+    y_within = _within(y[:, None], codes, sizes)[:, 0]
+    residual = y - overall @ (overall.T @ y)
+    residual_within = y_within - inside @ (inside.T @ y_within)
+    ss_within = float(residual_within @ residual_within)
+    df_within = n - groups - inside.shape[1]
+    df_between = groups + inside.shape[1] - overall.shape[1]
+    if df_within < 1:
+        raise ValueError(
+            "no row is left to estimate the variance within groups; give groups of two rows or more"
+        )
+    if df_between < 1:
+        raise ValueError(
+            "the predictors leave no difference between groups; drop predictors that vary only by "
+            "group"
+        )
+    if ss_within <= 1e-24 * max(float(y @ y), 1e-300):
+        raise ValueError(
+            "the response does not vary within groups; there is no residual variance to compare "
+            "with"
+        )
+    sums = np.column_stack([np.bincount(codes, weights=v) for v in overall.T])
+    trace = n - float(np.sum(sums**2))
+    ss_between = float(residual @ residual) - ss_within
+    return AnovaParts(ss_between, ss_within, df_between, df_within, trace / df_between)
+
+
+def anova_input(
+    formula: Any, data: pd.DataFrame | None, groups: Any
+) -> tuple[Array, Array, NDArray[np.intp]]:
+    """Response (n,), predictors (n, p), group codes (n,), from a formula or from arrays."""
+    if groups is None:
+        raise ValueError(
+            "groups is missing; give the name of the grouping column, or the group of each row"
+        )
+    if isinstance(groups, str):
+        if data is None:
+            raise ValueError(
+                f"groups is the name {groups!r}, but there is no data; give data as well"
+            )
+        if groups not in data.columns:
+            raise ValueError(
+                f"column {groups!r} is not in the data; columns: "
+                f"{', '.join(map(str, data.columns))}"
+            )
+        labels, group_name = data[groups], groups
+    else:
+        labels, group_name = pd.Series(np.asarray(groups).ravel()), "groups"
+    if labels.isna().any():
+        raise ValueError(
+            f"column {group_name!r} has {int(labels.isna().sum())} missing values; drop those "
+            "rows first"
+        )
+    codes = pd.factorize(labels, sort=True)[0]
+    if isinstance(formula, str):
+        y, X, y_name = _from_formula(formula, data)
+    else:
+        y, y_name = np.asarray(formula, dtype=float).ravel(), "y"
+        X = np.ones((len(y), 1))
+    if len(y) != len(codes):
+        raise ValueError(
+            f"{y_name!r} has {len(y)} rows and {group_name!r} has {len(codes)}; they must be the "
+            "same rows"
+        )
+    if not np.all(np.isfinite(y)):
+        raise ValueError(
+            f"column {y_name!r} has missing or infinite values; drop or repair those rows first"
+        )
+    return y, X, codes
+
+
+def _from_formula(formula: str, data: pd.DataFrame | None) -> tuple[Array, Array, str]:
+    if data is None:
+        raise ValueError(f"formula {formula!r} needs data; give the DataFrame with its columns")
+    from formulaic import model_matrix
+    from formulaic.errors import FormulaicError
+
+    if "~" not in formula:
+        raise ValueError(f"{formula!r} is not a formula; write it as 'response ~ 1'")
+    try:
+        matrices = model_matrix(formula, data, na_action="raise")
+    except (FormulaicError, ValueError, KeyError, NameError) as error:
+        raise ValueError(
+            f"formula {formula!r} can't be evaluated: {error}; check the column names and that no "
+            "value is missing"
+        ) from error
+    left, X = matrices.lhs, np.asarray(matrices.rhs, dtype=float)
+    if left.shape[1] != 1:
+        raise ValueError(f"the response of {formula!r} is not one numeric column")
+    if not np.all(np.isfinite(X)):
+        bad = [
+            str(c)
+            for c, ok in zip(matrices.rhs.columns, np.isfinite(X).all(axis=0), strict=True)
+            if not ok
+        ]
+        raise ValueError(f"column {bad[0]!r} has infinite values; repair those rows first")
+    return np.asarray(left, dtype=float)[:, 0], X, str(left.columns[0])

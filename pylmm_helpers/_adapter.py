@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pylmm_helpers._columns import group_codes
 from pylmm_helpers._crossprod import Array
-from pylmm_helpers._design import Design, group_codes, materialise, parse, parse_random
+from pylmm_helpers._design import Design
 from pylmm_helpers._profile import factor_to_theta
 from pylmm_helpers._results import LMMResults, results_at
 from pylmm_helpers._scaling import cross_products, reduce_rows
@@ -104,8 +105,7 @@ def design_of(fit: Any) -> Design:
         re_formula = "0 + " + re_formula
     return Design(
         formula, re_formula, str(model.endog_names), x_names, tuple(z_names), group_name, columns, z_columns, y,
-        codes, labels, None, frame, recipe(lambda: parse(formula).rhs, frame, x_names),
-        recipe(lambda: parse_random(re_formula), frame, tuple(z_names)),
+        codes, labels, None, frame,
     )  # fmt: skip
 
 
@@ -141,13 +141,3 @@ def name_of_groups(model: Any, frame: pd.DataFrame, re_names: list[str]) -> str:
             if np.array_equal(np.asarray(frame[name]), values):
                 return str(name)
     return "Group"
-
-
-def recipe(terms: Any, frame: pd.DataFrame, names: tuple[str, ...]) -> Any:
-    """formulaic's recipe for the same columns, or None where formulaic can't repeat what
-    statsmodels did."""
-    try:
-        _, found, spec = materialise(terms(), frame, None)
-    except ValueError:
-        return None
-    return spec if tuple(found) == names else None

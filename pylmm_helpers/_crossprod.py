@@ -8,7 +8,7 @@ because products of raw columns with a large mean lose the digits that carry the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 #: Rows handled at a time: large enough to keep NumPy busy, small enough to stay in the processor's
 #: cache.
 CHUNK_ROWS = 32_768
+BLOCK_GROUPS = 8_192
 
 #: A pivot smaller than this share of its diagonal is rounding noise: the group says nothing in that
 #: direction.
@@ -160,6 +161,14 @@ class GroupRows:
     def p(self) -> int:
         """Number of fixed effects."""
         return int(self.within.shape[-1] - 1)
+
+    def blocks(self) -> Iterator[tuple[Array, Array]]:
+        """`Z` and `R` some thousand groups at a time, which fit in the processor's cache."""
+        ngroups = self.Z.shape[-1]
+        size = max(64, BLOCK_GROUPS // len(self.R))
+        for start in range(0, ngroups, size):
+            part = slice(start, min(start + size, ngroups))
+            yield self.Z[..., part], self.R[..., part]
 
     def take(self, index: NDArray[np.intp]) -> GroupRows:
         """The replicates in `index` only."""

@@ -5,7 +5,6 @@ Each refusal is a ValueError that names the column and says what to do about it.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,10 +16,17 @@ import pandas as pd
 from formulaic.errors import FormulaicError
 from numpy.typing import NDArray
 
+from pylmm_helpers._columns import (
+    as_frame,
+    check_size,
+    group_codes,
+    handle_missing,
+    numbers_as_text,
+    plain_values,
+    read_weights,
+    require_column,
+)
 from pylmm_helpers._crossprod import Array
-
-#: Squares of larger (or smaller) numbers overflow (or vanish) in double precision.
-LARGEST, SMALLEST = 1e140, 1e-140
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,6 @@ class Design:
     weights : ndarray (n,) or None
     frame : DataFrame
         The rows used, all columns of the data.
-    x_spec, z_spec : formulaic.ModelSpec or None
-        Make the same columns from new data.
     dropped : int
         Rows left out because a value was missing.
     """
@@ -56,9 +60,19 @@ class Design:
     group_labels: pd.Index
     weights: Array | None
     frame: pd.DataFrame
-    x_spec: Any = None
-    z_spec: Any = None
     dropped: int = 0
+    context: Mapping[str, Any] | None = None
+
+    @cached_property
+    def x_spec(self) -> Any:
+        """Recipe (formulaic.ModelSpec) for the columns of X from new data:
+        `get_model_matrix(new)`."""
+        return model_matrix(parse(self.formula).rhs, self.frame, self.context).model_spec
+
+    @cached_property
+    def z_spec(self) -> Any:
+        """Recipe (formulaic.ModelSpec) for the columns of Z from new data."""
+        return model_matrix(parse_random(self.re_formula), self.frame, self.context).model_spec
 
     @cached_property
     def X(self) -> Array:
@@ -96,20 +110,17 @@ def build_design(
     weight_values = read_weights(weights, frame)
     frame, weight_values, dropped = handle_missing(frame, [*used, groups], weight_values, missing)
     numbers_as_text(fixed, frame)
-    frame_for_terms = pd.DataFrame(
-        {name: plain_values(frame[name], name) for name in used}, copy=False
-    )
-    frame_for_terms.index = frame.index
+    values = {name: plain_values(frame[name], name) for name in used}
     codes, labels = group_codes(frame[groups], groups)
-    y_columns, y_names, _ = materialise(fixed.lhs, frame_for_terms, context)
+    y_columns, y_names = materialise(fixed.lhs, values, context)
     if len(y_names) != 1:
         raise ValueError(
             f"the response must be one numeric column, but {formula!r} gives {len(y_names)} "
             f"({', '.join(y_names[:4])}). Text and categories can't be a response here; "
             "convert numbers stored as text with pd.to_numeric."
         )
-    x_columns, x_names, x_spec = materialise(fixed.rhs, frame_for_terms, context)
-    z_columns, z_names, z_spec = materialise(random, frame_for_terms, context)
+    x_columns, x_names = materialise(fixed.rhs, values, context)
+    z_columns, z_names = materialise(random, values, context)
     shared = dict(zip(x_names, x_columns, strict=True))
     z_columns = [shared.get(name, column) for name, column in zip(z_names, z_columns, strict=True)]
     if not x_columns:
@@ -120,23 +131,8 @@ def build_design(
         )
     return Design(
         formula, re_formula, y_names[0], tuple(x_names), tuple(z_names), groups, x_columns, z_columns,
-        y_columns[0], codes, labels, weight_values, frame, x_spec, z_spec, dropped,
+        y_columns[0], codes, labels, weight_values, frame, dropped, context,
     )  # fmt: skip
-
-
-def as_frame(data: Any) -> pd.DataFrame:
-    """A pandas DataFrame from pandas, or from Polars and other tables that pandas can read."""
-    if isinstance(data, pd.DataFrame):
-        frame = data
-    elif hasattr(data, "to_pandas"):
-        frame = data.to_pandas()
-    elif hasattr(data, "__dataframe__"):
-        frame = pd.api.interchange.from_dataframe(data)
-    else:
-        raise ValueError(
-            f"data must be a pandas (or Polars) DataFrame, not {type(data).__name__}; wrap it in pd.DataFrame(...)."
-        )
-    return frame
 
 
 def parse(formula: str) -> Any:
@@ -180,191 +176,52 @@ def parse_text(text: str) -> Any:
         ) from error
 
 
-def require_column(frame: pd.DataFrame, name: str) -> None:
-    """Refuse unknown and repeated column names."""
-    found = int((frame.columns == name).sum())
-    if found > 1:
-        raise ValueError(
-            f"column '{name}' stands {found} times in the data; rename or drop the copies."
-        )
-    if found == 0:
-        close = difflib.get_close_matches(name, [str(c) for c in frame.columns], n=3)
-        hint = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
-        known = ", ".join(str(c) for c in frame.columns[:12])
-        raise ValueError(f"there is no column '{name}' in the data.{hint} Columns: {known}.")
-
-
-def read_weights(weights: Any, frame: pd.DataFrame) -> Array | None:
-    """Prior weights as floats, whether given as a column name or as one value per row."""
-    if weights is None:
-        return None
-    label = "weights"
-    if isinstance(weights, str):
-        require_column(frame, weights)
-        label, weights = f"weights column '{weights}'", frame[weights]
-    try:
-        values = np.asarray(weights, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{label} must be numbers; convert them with pd.to_numeric.") from error
-    if values.shape != (len(frame),):
-        raise ValueError(
-            f"{label} must have one value per row ({len(frame)}), not shape {values.shape}."
-        )
-    bad = ~(np.isnan(values) | ((values > 0) & np.isfinite(values)))
-    if bad.any():
-        raise ValueError(
-            f"{label} must be positive and finite, but {bad.sum()} are not; leave rows of zero weight out of the data."
-        )
-    return values
-
-
-def handle_missing(
-    frame: pd.DataFrame, names: list[str], weights: Array | None, missing: str
-) -> tuple[pd.DataFrame, Array | None, int]:
-    """Refuse or drop rows with a missing value in a used column; refuse infinite values."""
-    lacking = {name: np.asarray(frame[name].isna()) for name in dict.fromkeys(names)}
-    if weights is not None:
-        lacking["weights"] = np.isnan(weights)
-    counts = {name: int(flags.sum()) for name, flags in lacking.items()}
-    dropped = 0
-    if any(counts.values()):
-        listing = ", ".join(f"'{name}' ({count})" for name, count in counts.items() if count)
-        if missing == "raise":
-            raise ValueError(
-                f"missing values in column {listing}. Pass missing='drop' to leave those rows out (they are "
-                "counted), or fill them before fitting."
-            )
-        keep = ~np.logical_or.reduce(list(lacking.values()))
-        dropped = int((~keep).sum())
-        if not keep.any():
-            raise ValueError(
-                f"no complete row is left after dropping missing values in column {listing}."
-            )
-        frame, weights = frame.loc[keep], None if weights is None else weights[keep]
-    return frame, weights, dropped
-
-
-def plain_values(column: pd.Series, name: str) -> Any:
-    """The column as floats, or as it is when it holds categories; dates, complex numbers and the
-    like are refused."""
-    kind = column.dtype
-    if isinstance(kind, pd.CategoricalDtype):
-        return column.cat.remove_unused_categories()
-    if pd.api.types.is_bool_dtype(kind) or pd.api.types.is_string_dtype(kind):
-        return column
-    if pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind):
-        values = column.to_numpy(dtype=float)
-        check_size(values, name)
-        return values
-    raise ValueError(
-        f"column '{name}' has type {kind}, which can't enter a model; turn it into numbers "
-        "(for a date: the days since a fixed day) or categories."
-    )
-
-
-def check_size(values: Array, name: str) -> None:
-    """Refuse infinite values and magnitudes whose squares don't fit a double."""
-    low, high = values.min(), values.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        count = int((~np.isfinite(values)).sum())
-        raise ValueError(
-            f"column '{name}' holds {count} infinite or undefined value(s). Correct them, or set them to NaN and pass "
-            "missing='drop'. A logarithm needs positive values in the units of the data."
-        )
-    largest = max(abs(low), abs(high))
-    if largest > LARGEST or 0 < largest < SMALLEST:
-        raise ValueError(
-            f"the values of column '{name}' (up to {largest:.3g}) can't be squared; change the unit."
-        )
-
-
-def numbers_as_text(fixed: Any, frame: pd.DataFrame) -> None:
-    """Refuse a text column of numbers used as it is: a category for each number is never what was
-    meant."""
-    for term in [*fixed.lhs, *fixed.rhs]:
-        for factor in term.factors:
-            if factor.expr not in frame or not pd.api.types.is_string_dtype(
-                frame[factor.expr].dtype
-            ):
-                continue
-            if isinstance(frame[factor.expr].dtype, pd.CategoricalDtype):
-                continue
-            distinct = pd.Series(pd.unique(frame[factor.expr]))
-            if pd.to_numeric(distinct, errors="coerce").notna().all():
-                raise ValueError(
-                    f"column '{factor.expr}' holds numbers stored as text; convert it with pd.to_numeric, "
-                    f"or write C({factor.expr}) if each value is a category."
-                )
-
-
-def group_codes(column: pd.Series, name: str) -> tuple[NDArray[np.intp], pd.Index]:
-    """Number the groups 0 to G - 1 in the order of their labels (of the categories, if there are
-    any)."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.cat.remove_unused_categories()
-        codes, labels = column.cat.codes.to_numpy(dtype=np.intp), pd.Index(column.cat.categories)
-    else:
-        codes, labels = integer_codes(column)
-        if labels is None:
-            try:
-                codes, labels = pd.factorize(column, sort=True)
-            except TypeError:  # labels of mixed type have no order
-                codes, labels = pd.factorize(column)
-    if len(labels) < 2:
-        raise ValueError(
-            f"column '{name}' has only one group ('{labels[0]}'); a variance between groups needs at least two. "
-            "Use ordinary regression, or check that groups= names the right column."
-        )
-    return codes, pd.Index(labels, name=name)
-
-
-def integer_codes(column: pd.Series) -> tuple[Any, pd.Index | None]:
-    """Codes of integer labels by counting, many times faster than hashing; (None, None) if that
-    doesn't suit."""
-    if not pd.api.types.is_integer_dtype(column.dtype) or pd.api.types.is_extension_array_dtype(
-        column.dtype
-    ):
-        return None, None
-    values = column.to_numpy()
-    low, high = int(values.min()), int(values.max())
-    if high - low > 4 * len(values) + 1000:
-        return None, None
-    values = values.astype(np.intp, copy=False)
-    offset = values - low if low else values
-    present = np.zeros(high - low + 1, dtype=bool)
-    present[offset] = True
-    labels = np.flatnonzero(present)
-    if len(labels) != len(present):
-        number = np.cumsum(present) - 1
-        offset = number[offset]
-    return offset, pd.Index(labels + low, dtype=column.dtype)
-
-
 def materialise(
-    terms: Any, frame: pd.DataFrame, context: Mapping[str, Any] | None
-) -> tuple[list[Array], list[str], Any]:
-    """Columns, their names and the recipe (ModelSpec) of one side of a formula."""
-    if [str(term) for term in terms] == ["1"]:
-        spec = formulaic.ModelSpec(terms)
-        return [np.broadcast_to(1.0, len(frame))], ["Intercept"], spec
-    try:
-        with np.errstate(all="ignore"):  # what comes out undefined is refused by name below
-            matrix = formulaic.model_matrix(terms, frame, na_action="ignore", context=context)
-    except FormulaicError as error:
-        raise ValueError(
-            f"the terms '{terms}' can't be computed: {str(error).splitlines()[0]}"
-        ) from error
+    terms: Any, values: Mapping[str, Any], context: Mapping[str, Any] | None
+) -> tuple[list[Array], list[str]]:
+    """Columns and their names for one side of a formula, from checked columns of the data."""
+    plain = plain_terms(terms, values)
+    if plain is not None:
+        return plain
+    matrix = model_matrix(terms, pd.DataFrame(dict(values), copy=False), context)
     columns, names = [], [str(name) for name in matrix.columns]
     for position, name in enumerate(names):
-        values = matrix.iloc[:, position].to_numpy()
+        column = matrix.iloc[:, position].to_numpy()
         if name == "Intercept":
-            columns.append(np.broadcast_to(1.0, len(frame)))
+            columns.append(np.broadcast_to(1.0, len(column)))
             continue
-        if not pd.api.types.is_numeric_dtype(values.dtype) or np.iscomplexobj(values):
+        if not pd.api.types.is_numeric_dtype(column.dtype) or np.iscomplexobj(column):
             raise ValueError(
                 f"term '{name}' is not numeric; use a numeric column or C(...) for categories."
             )
-        values = np.ascontiguousarray(values, dtype=float)
-        check_size(values, name)
-        columns.append(values)
-    return columns, names, matrix.model_spec
+        column = np.ascontiguousarray(column, dtype=float)
+        check_size(column, name)
+        columns.append(column)
+    return columns, names
+
+
+def plain_terms(terms: Any, values: Mapping[str, Any]) -> tuple[list[Array], list[str]] | None:
+    """The same for terms that are numeric columns as they stand, without a detour; else None."""
+    length = len(next(iter(values.values())))
+    columns, names = [], []
+    for term in terms:
+        name = str(term)
+        if name == "1":
+            columns.append(np.broadcast_to(1.0, length))
+            names.append("Intercept")
+        elif isinstance(values.get(name), np.ndarray):
+            columns.append(np.ascontiguousarray(values[name]))
+            names.append(name)
+        else:
+            return None
+    return columns, names
+
+
+def model_matrix(terms: Any, frame: pd.DataFrame, context: Mapping[str, Any] | None) -> Any:
+    """formulaic's model matrix, with its errors turned into ValueErrors."""
+    try:
+        with np.errstate(all="ignore"):  # what comes out undefined is refused by name
+            return formulaic.model_matrix(terms, frame, na_action="ignore", context=context)
+    except FormulaicError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"the terms '{terms}' can't be computed: {reason}") from error

@@ -27,6 +27,10 @@ from pylmm_helpers._profile import (
 )
 
 MAX_STEPS = 200
+SCORING_STEPS = 2
+#: Scoring goes first while Newton's method promises more than this; nearer to the minimum Newton is
+#: better.
+SCORE_ABOVE = 1e-2
 #: A Newton step that lowers the criterion by less than this is the last: convergence is quadratic,
 #: so the error left after it is far below rounding.
 DECREMENT = 1e-8
@@ -45,84 +49,119 @@ class Optimum:
     steps: int
 
 
-def newton_step(gradient: Array, hessian: Array, radius: Array) -> tuple[Array, Array, Array]:
-    """Step (B, d) inside the trust radius (B,), predicted decrease and gradient measured in the
-    Hessian.
+def newton_step(gradient: Array, hessian: Array, radius: Array) -> tuple[Array, Array]:
+    """Step (B, d) of at most the given radius (B,), and the decrease (B,) a free step promises.
 
     Negative curvature is turned round, so that the step leaves saddles and maxima.
     """
     values, vectors = np.linalg.eigh(hessian)
     along = np.einsum("bij,bi->bj", vectors, gradient)
     size = np.abs(values)
-    floor = 1e-10 * size.max(axis=1, keepdims=True) + 1e-300
-    scaled = along / np.maximum(size, floor)
-    length = np.linalg.norm(scaled, axis=1)
+    scaled = along / np.maximum(size, 1e-10 * size.max(axis=1, keepdims=True) + 1e-300)
+    length = np.sqrt(np.sum(scaled**2, axis=1))
     shrink = np.minimum(1.0, radius / np.maximum(length, 1e-300))[:, None]
     step = -np.einsum("bij,bj->bi", vectors, scaled * shrink)
-    decrease = np.sum(along * scaled * shrink * (1.0 - 0.5 * shrink), axis=1)
-    return step, decrease, 0.5 * np.sum(along * scaled, axis=1)
+    return step, 0.5 * np.sum(along * scaled, axis=1)
+
+
+def scoring_step(theta: Array, d: Derivatives, nu: int) -> Array:
+    """Theta (B, d) after one step of Fisher scoring in the variances, sigma^2 and sigma^2 Delta
+    together.
+
+    The equations ``sum_s tr(P G_r P G_s) gamma_s = y'P G_r P y`` are linear in the variances gamma
+    and exact in one step for balanced data, wherever they start (Searle, Casella & McCulloch 1992,
+    ch. 8.3). With V itself in the place of the residual's I, their last row is trivial and can be
+    eliminated.
+    """
+    q = d.trace.shape[-1]
+    basis = symmetric_basis(q)
+    trace = np.einsum("kij,bij->bk", basis, d.trace)
+    quadratic = np.einsum("kij,bij->bk", basis, d.quadratic)
+    information = np.einsum("kij,bijmn,lmn->bkl", basis, d.trace2, basis)
+    information = information - trace[:, :, None] * trace[:, None, :] / nu
+    scale = np.sqrt(np.maximum(np.diagonal(information, axis1=1, axis2=2), 1e-300))
+    relative = information / (scale[:, :, None] * scale[:, None, :]) + 1e-9 * np.eye(len(basis))
+    change = (
+        np.linalg.solve(relative, ((nu * quadratic - trace) / scale)[..., None])[..., 0] / scale
+    )
+    residual = np.maximum(1.0 - np.sum(trace * change, axis=1) / nu, 0.05)
+    factor = theta_to_factor(theta, q)
+    delta = factor @ factor.swapaxes(1, 2)
+    delta = delta + np.einsum("bk,kij->bij", change / residual[:, None], basis)
+    values, vectors = np.linalg.eigh(delta)
+    floor = 1e-4 * np.maximum(values[:, -1:], 1e-2)
+    root = vectors * np.sqrt(np.maximum(values, floor))[:, None, :]
+    return factor_to_theta(triangular(root))
+
+
+def symmetric_basis(q: int) -> Array:
+    """Symmetric matrices (q(q+1)/2, q, q) with ones at (i, j) and (j, i), in the order of theta."""
+    column, row = np.triu_indices(q)
+    basis = np.zeros((len(row), q, q))
+    basis[np.arange(len(row)), row, column] = 1.0
+    basis[np.arange(len(row)), column, row] = 1.0
+    return basis
+
+
+def triangular(root: Array) -> Array:
+    """The lower triangular matrix (..., q, q), diagonal not negative, with the same product ``root
+    root'``."""
+    lower = np.asarray(np.linalg.qr(root.swapaxes(-1, -2), mode="r")).swapaxes(-1, -2)
+    return lower * np.where(np.diagonal(lower, axis1=-2, axis2=-1) < 0, -1.0, 1.0)[..., None, :]
 
 
 def minimise(start: Array, rows: GroupRows, reml: bool) -> Optimum:
-    """Newton's method with a trust radius from theta = start (B, d), one search for each replicate
-    of `rows`.
+    """Minimise from theta = start (B, d), one search for each replicate of `rows`.
 
-    With a single response and several starts the searches share the data.
+    Two steps of Fisher scoring come first, because they are right at any distance; then Newton's
+    method with a trust radius, because its convergence is quadratic. With a single response and
+    several starts, the searches share the data.
     """
     nu = rows.nobs - (rows.p if reml else 0)
-    theta = start.copy()
+    theta, trial = start.copy(), start.copy()
     B = len(theta)
     value = np.full(B, np.inf)
-    converged = np.zeros(B, dtype=bool)
+    gradient, hessian = np.zeros_like(theta), np.zeros(theta.shape + theta.shape[-1:])
+    radius = np.full(B, 10.0)
+    scored, converged = np.zeros(B, dtype=int), np.zeros(B, dtype=bool)
     active = np.arange(B)
-    radius = np.full(B, 1.0) + 2.0 * np.abs(theta).max(axis=1)
-    gradient = np.zeros_like(theta)
-    hessian = np.zeros(theta.shape + theta.shape[-1:])
-    trial, predicted = theta.copy(), np.zeros(B)
-    steps = 0
-    for steps in range(1, MAX_STEPS + 1):
+    for step in range(MAX_STEPS):
         part = rows.take(active)
         at, whitened = criterion(trial[active], part, reml)
         # rounding in a criterion of size 1e6 is about 1e-9: do not take it for a rise
-        noise = 1e-13 * np.abs(at.value) + 1e-12
-        first = np.isinf(value[active])
-        gain = value[active] - at.value
-        better = first | (gain > -noise)
-        radius[active] = np.where(
-            first, radius[active], np.where(better, 3.0, 0.25) * np.minimum(radius[active], 1e8)
-        )
-        radius[active] = np.where(
-            better,
-            radius[active],
-            np.minimum(
-                radius[active], 0.25 * np.linalg.norm(trial[active] - theta[active], axis=1)
-            ),
-        )
+        better = at.value < value[active] + 1e-13 * np.abs(at.value) + 1e-12
         moved = active[better]
         if len(moved):
-            if better.all():
-                subset, kept, sub = at, whitened, part
-            else:
-                subset = Criterion(at.value[better], at.r2[better], at.root[better])
-                kept, sub = whitened[better], part.take(np.flatnonzero(better))
-            theta[moved], value[moved] = trial[moved], subset.value
-            d = derivatives(subset, kept, sub, reml)
+            keep = np.flatnonzero(better)
+            kept = whitened if len(keep) == len(active) else [block[keep] for block in whitened]
+            d = derivatives(at.take(keep), kept, part.take(keep), reml)
+            theta[moved], value[moved] = trial[moved], at.value[better]
             gradient[moved], hessian[moved] = theta_derivatives(
                 theta[moved], delta_gradient(d, nu), delta_hessian(d, nu)
             )
-        step, predicted[active], decrement = newton_step(
-            gradient[active], hessian[active], radius[active]
+        # a rejected scoring step says nothing about the radius; a rejected Newton step divides it
+        taken = np.sqrt(np.sum((trial[active] - theta[active]) ** 2, axis=1))
+        by_newton = scored[active] >= SCORING_STEPS
+        radius[active] = np.where(
+            better,
+            np.minimum(2.0 * radius[active], 1e8),
+            np.where(by_newton, 0.25 * taken, radius[active]),
         )
-        trial[active] = theta[active] + step
-        stuck = radius[active] < 1e-12
-        small = decrement <= DECREMENT
+        scored[active[~better]] = SCORING_STEPS
+        move, promise = newton_step(gradient[active], hessian[active], radius[active])
+        trial[active] = theta[active] + move
+        if len(moved):
+            score = (scored[moved] < SCORING_STEPS) & (promise[better] > SCORE_ABOVE)
+            trial[moved[score]] = scoring_step(theta[moved], d, nu)[score]
+            scored[moved] = np.where(score, scored[moved] + 1, SCORING_STEPS)
+        small = promise <= DECREMENT
         last = active[small]
-        theta[last] = trial[last]
+        theta[last] += move[small]
         converged[last] = True
-        active = active[~(small | stuck)]
+        active = active[~(small | (radius[active] < 1e-13))]
         if not len(active):
             break
-    return Optimum(theta, value, converged, steps)
+    return Optimum(theta, value, converged, step + 1)
 
 
 def canonical(theta: Array, q: int) -> Array:
@@ -131,32 +170,35 @@ def canonical(theta: Array, q: int) -> Array:
     factor = theta_to_factor(theta, q)
     u, s, _ = np.linalg.svd(factor)
     keep = s > 1e-4 * np.maximum(s[..., :1], 1.0)
-    root = u * np.where(keep, s, 0.0)[..., None, :]
-    lower = np.asarray(np.linalg.qr(root.swapaxes(-1, -2), mode="r")).swapaxes(-1, -2)
-    lower = lower * np.where(np.diagonal(lower, axis1=-2, axis2=-1) < 0, -1.0, 1.0)[..., None, :]
+    lower = triangular(u * np.where(keep, s, 0.0)[..., None, :])
     lower[
         np.abs(lower) < 1e-15 * np.abs(lower).max(axis=(-1, -2), keepdims=True, initial=1e-300)
     ] = 0.0
     return factor_to_theta(lower)
 
 
-def settle(theta: Array, rows: GroupRows, reml: bool) -> tuple[Array, Criterion, Derivatives]:
+def settle(theta: Array, rows: GroupRows, reml: bool) -> tuple[Array, Criterion]:
     """Put a solution (1, d) that ended beside the boundary on it, if the criterion is no worse for
     it."""
     q = rows.q
     factor = theta_to_factor(theta, q)
     signs = np.where(np.diagonal(factor, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
     theta = factor_to_theta(factor * signs[:, None, :])
-    at, whitened = criterion(theta, rows, reml)
+    at, _ = criterion(theta, rows, reml)
     snapped = canonical(theta, q)
-    if np.linalg.matrix_rank(theta_to_factor(snapped, q)[0]) < q:
-        there, whitened_there = criterion(snapped, rows, reml)
+    if rank_of(snapped, q) < q:
+        there, _ = criterion(snapped, rows, reml)
         if there.value[0] <= at.value[0] + 1e-9:
-            theta, at, whitened = snapped, there, whitened_there
-    return theta, at, derivatives(at, whitened, rows, reml)
+            theta, at = snapped, there
+    return theta, at
 
 
-def way_down(theta: Array, d: Derivatives, rows: GroupRows, reml: bool) -> Array | None:
+def rank_of(theta: Array, q: int) -> int:
+    """Rank of Delta for one theta (1, d)."""
+    return int(np.linalg.matrix_rank(theta_to_factor(theta, q)[0]))
+
+
+def way_down(theta: Array, rows: GroupRows, reml: bool) -> Array | None:
     """Theta (1, d) from which the criterion falls below a false boundary, or None at a true
     minimum.
 
@@ -164,12 +206,13 @@ def way_down(theta: Array, d: Derivatives, rows: GroupRows, reml: bool) -> Array
     negative eigenvalue belongs to a direction whose variance ought not to be zero.
     """
     nu = rows.nobs - (rows.p if reml else 0)
-    delta_slope = delta_gradient(d, nu)[0]
     factor = theta_to_factor(theta, rows.q)[0]
     values, vectors = np.linalg.eigh(factor @ factor.T)
-    null = vectors[:, values <= BOUNDARY * max(values[-1], BOUNDARY)]
+    null = vectors[:, values <= BOUNDARY * max(values[-1], 1.0)]
     if not null.shape[1]:
         return None
+    at, whitened = criterion(theta, rows, reml)
+    delta_slope = delta_gradient(derivatives(at, whitened, rows, reml), nu)[0]
     slopes, directions = np.linalg.eigh(null.T @ delta_slope @ null)
     if slopes[0] >= 0.0:
         return None
@@ -182,12 +225,10 @@ def way_down(theta: Array, d: Derivatives, rows: GroupRows, reml: bool) -> Array
         ],
         axis=2,
     )
-    lower = np.asarray(np.linalg.qr(wider.swapaxes(1, 2), mode="r")).swapaxes(1, 2)
-    trials = factor_to_theta(lower)
-    values_there = np.array([criterion(t[None], rows, reml)[0].value[0] for t in trials])
-    best = int(values_there.argmin())
-    here = criterion(theta, rows, reml)[0].value[0]
-    return trials[best : best + 1] if values_there[best] < here - 1e-9 else None
+    trials = factor_to_theta(triangular(wider))
+    there = np.array([criterion(t[None], rows, reml)[0].value[0] for t in trials])
+    best = int(there.argmin())
+    return trials[best : best + 1] if there[best] < at.value[0] - 1e-9 else None
 
 
 def starts(rows: GroupRows) -> Array:
@@ -199,19 +240,19 @@ def starts(rows: GroupRows) -> Array:
     return np.array(scales)[:, None] * unit
 
 
-def optimise(rows: GroupRows, reml: bool) -> tuple[Array, Criterion, Derivatives, bool]:
-    """Global minimum for one response: theta (d,), criterion and derivatives there, converged."""
+def optimise(rows: GroupRows, reml: bool) -> tuple[Array, Criterion, bool]:
+    """Global minimum for one response: theta (d,), the criterion there, converged."""
     search = minimise(starts(rows), rows, reml)
     best = int(search.value.argmin())
     theta, converged = search.theta[best : best + 1], bool(search.converged[best])
-    theta, at, d = settle(theta, rows, reml)
+    theta, at = settle(theta, rows, reml)
     for _ in range(10):
-        better = way_down(theta, d, rows, reml)
+        better = way_down(theta, rows, reml)
         if better is None:
             break
         search = minimise(better, rows, reml)
         theta, converged = search.theta, bool(search.converged[0])
-        theta, at, d = settle(theta, rows, reml)
+        theta, at = settle(theta, rows, reml)
     else:
         converged = False
-    return theta[0], at, d, converged
+    return theta[0], at, converged

@@ -20,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pylmm_helpers._crossprod import Array, GroupRows, eliminate
 
@@ -41,6 +42,10 @@ class Criterion:
     value: Array
     r2: Array
     root: Array
+
+    def take(self, index: NDArray[np.intp]) -> Criterion:
+        """The chosen replicates only."""
+        return Criterion(self.value[index], self.r2[index], self.root[index])
 
     def beta(self) -> Array:
         """Fixed effects (B, p) in scaled columns."""
@@ -102,33 +107,44 @@ def factor_to_theta(factor: Array) -> Array:
     return np.asarray(factor[..., row, column])
 
 
-def whiten(theta: Array, rows: GroupRows) -> tuple[Array, Array]:
-    """Pseudo-rows multiplied by ``V_g^-1/2``.
+def whiten(factor: Array, Z: Array, R: Array) -> tuple[Array, Array]:
+    """Pseudo-rows of some groups, multiplied by ``V_g^-1/2``.
+
+    Parameters
+    ----------
+    factor : ndarray (B, q, q)
+        Lambda.
+    Z, R : ndarray (q, q, G) and (B or 1, p + 1, q, G)
+        Pseudo-rows of G groups, see `GroupRows`.
 
     Returns
     -------
-    log_det : ndarray (B,)
-        ``log|V|``.
+    pivots : ndarray (B, q, G)
+        Their product over q is the determinant of V_g.
     whitened : ndarray (B, q + p + 1, q, G)
-        Columns of Z, X and y after whitening; rows of pseudo-rows, group last.
+        Columns of Z, X and y after whitening.
     """
-    q, ngroups = rows.q, rows.Z.shape[-1]
-    factor = theta_to_factor(theta, q)
-    ZL = (factor.swapaxes(1, 2) @ rows.Z.reshape(q, -1)).reshape(-1, q, q, ngroups)
+    q = len(Z)
+    ZL = (factor.swapaxes(1, 2) @ Z.reshape(q, -1)).reshape(-1, *Z.shape)
     V = np.einsum("bjrg,bjsg->brsg", ZL, ZL)
     V[:, np.arange(q), np.arange(q)] += 1.0
-    right = np.concatenate([np.broadcast_to(rows.Z, (len(rows.R),) + rows.Z.shape), rows.R], axis=1)
-    pivots, whitened = eliminate(V, right)
-    return np.log(pivots).sum(axis=(1, 2)), whitened
+    right = np.concatenate([np.broadcast_to(Z, (len(R), *Z.shape)), R], axis=1)
+    return eliminate(V, right)
 
 
-def criterion(theta: Array, rows: GroupRows, reml: bool) -> tuple[Criterion, Array]:
-    """Profiled criterion at theta (B, q(q+1)/2), and the whitened rows from which `derivatives`
-    goes on."""
+def criterion(theta: Array, rows: GroupRows, reml: bool) -> tuple[Criterion, list[Array]]:
+    """Profiled criterion at theta (B, q(q+1)/2), and the whitened rows that `derivatives` needs,
+    block by block."""
     q, p, nu = rows.q, rows.p, rows.nobs - (rows.p if reml else 0)
-    log_det, whitened = whiten(theta, rows)
-    flat = whitened[:, q:].reshape(len(whitened), p + 1, -1)
-    root = np.linalg.cholesky(rows.within + flat @ flat.swapaxes(1, 2))
+    factor = theta_to_factor(theta, q)
+    log_det, products, whitened = np.zeros(len(theta)), rows.within, []
+    for Z, R in rows.blocks():
+        pivots, block = whiten(factor, Z, R)
+        log_det += np.log(pivots).sum(axis=(1, 2))
+        flat = block[:, q:].reshape(len(block), p + 1, -1)
+        products = products + flat @ flat.swapaxes(1, 2)
+        whitened.append(block)
+    root = np.asarray(np.linalg.cholesky(products), dtype=float)
     r2 = root[:, p, p] ** 2
     value = log_det + nu * (1.0 + np.log(2.0 * np.pi * r2 / nu))
     if reml:
@@ -136,8 +152,8 @@ def criterion(theta: Array, rows: GroupRows, reml: bool) -> tuple[Criterion, Arr
     return Criterion(value, r2, root), whitened
 
 
-def group_products(at: Criterion, whitened: Array, q: int) -> tuple[Array, Array]:
-    """What each group adds: ``Z'V^-1 Z`` (B, q, q, G), and ``Z'V^-1 [X y] root^-T`` (B, p + 1, q,
+def group_products(inverse_root: Array, whitened: Array, q: int) -> tuple[Array, Array]:
+    """What each group adds: ``Z'V^-1 Z`` (B, q, q, G), and ``root^-1 [X y]'V^-1 Z`` (B, p + 1, q,
     G).
 
     In the basis of the Cholesky factor X'V^-1X is the identity and the last column is the residual
@@ -146,35 +162,37 @@ def group_products(at: Criterion, whitened: Array, q: int) -> tuple[Array, Array
     Z, R = whitened[:, :q], whitened[:, q:]
     ZVZ = np.einsum("birg,bjrg->bijg", Z, Z)
     ZVR = np.einsum("bcrg,birg->bcig", R, Z)
-    a = np.linalg.solve(at.root, ZVR.reshape(ZVR.shape[:2] + (-1,))).reshape(ZVR.shape)
-    return ZVZ, a
+    return ZVZ, (inverse_root @ ZVR.reshape(*ZVR.shape[:2], -1)).reshape(ZVR.shape)
 
 
-def derivatives(at: Criterion, whitened: Array, rows: GroupRows, reml: bool) -> Derivatives:
+def derivatives(at: Criterion, whitened: list[Array], rows: GroupRows, reml: bool) -> Derivatives:
     """All first and second derivatives with respect to Delta; see `Derivatives`."""
-    q, p = rows.q, rows.p
-    ZVZ, a = group_products(at, whitened, q)
-    B, ngroups = len(a), a.shape[-1]
-    flat = a.reshape(B, (p + 1) * q, ngroups)
-    products = (flat @ flat.swapaxes(1, 2)).reshape(B, p + 1, q, p + 1, q)
-    x_products = products[:, :p, :, :p, :]
-    residual = products[:, p, :, p, :]
-    trace = ZVZ.sum(axis=-1)
-    spread = ZVZ
-    if reml:
-        trace = trace - np.einsum("bpipj->bij", x_products)
-        spread = ZVZ - 2.0 * np.einsum("bpig,bpjg->bijg", a[:, :p], a[:, :p])
-    square = np.einsum("big,bjg->bijg", a[:, p], a[:, p])
-    pairs = np.concatenate([spread, square], axis=1).reshape(B, 2 * q * q, ngroups)
-    fourth = ZVZ.reshape(B, q * q, ngroups) @ pairs.swapaxes(1, 2)
+    q, p, B = rows.q, rows.p, len(at.value)
+    inverse_root = np.linalg.inv(at.root)
+    trace = np.zeros((B, q, q))
+    products = np.zeros((B, (p + 1) * q, (p + 1) * q))
+    fourth = np.zeros((B, q * q, 2 * q * q))
+    for block in whitened:
+        ZVZ, a = group_products(inverse_root, block, q)
+        trace += ZVZ.sum(axis=-1)
+        flat = a.reshape(B, (p + 1) * q, -1)
+        products += flat @ flat.swapaxes(1, 2)
+        square = np.einsum("big,bjg->bijg", a[:, p], a[:, p])
+        spread = ZVZ - 2.0 * np.einsum("bpig,bpjg->bijg", a[:, :p], a[:, :p]) if reml else ZVZ
+        pairs = np.concatenate([spread, square], axis=1).reshape(B, 2 * q * q, -1)
+        fourth += ZVZ.reshape(B, q * q, -1) @ pairs.swapaxes(1, 2)
+    products = products.reshape(B, p + 1, q, p + 1, q)
+    x_products, cross = products[:, :p, :, :p, :], products[:, :p, :, p, :]
     fourth = fourth.reshape(B, q, q, 2, q, q)
     trace2 = np.einsum("bjkli->bijkl", fourth[:, :, :, 0])
     quadratic2 = np.einsum("bjkli->bijkl", fourth[:, :, :, 1])
-    cross = products[:, :p, :, p, :]
     quadratic2 = quadratic2 - np.einsum("bpij,bpkl->bijkl", cross, cross)
     if reml:
+        trace = trace - np.einsum("bpipj->bij", x_products)
         trace2 = trace2 + np.einsum("bpirj,brkpl->bijkl", x_products, x_products)
-    return Derivatives(trace, residual, symmetrise(trace2), symmetrise(quadratic2), x_products)
+    return Derivatives(
+        trace, products[:, p, :, p, :], symmetrise(trace2), symmetrise(quadratic2), x_products
+    )
 
 
 def symmetrise(form: Array) -> Array:

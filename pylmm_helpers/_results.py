@@ -13,9 +13,7 @@ from pylmm_helpers._crossprod import Array, CrossProducts, GroupRows
 from pylmm_helpers._design import Design
 from pylmm_helpers._profile import (
     Criterion,
-    Derivatives,
     criterion,
-    derivatives,
     factor_to_theta,
     theta_to_factor,
 )
@@ -69,7 +67,6 @@ class LMMResults:
     rows: GroupRows
     theta_scaled: Array
     at: Criterion
-    derivatives: Derivatives
     converged: bool
     reml: bool
     design: Design | None = None
@@ -208,8 +205,13 @@ class LMMResults:
         """Predicted random effects (BLUPs), groups by terms."""
         _, whitened = criterion(self.theta_scaled[None], self.rows, self.reml)
         q = self.cross.q
-        residual = np.einsum("crg,c->rg", whitened[0, q:], np.append(-self.beta_scaled, 1.0))
-        score = np.einsum("irg,rg->gi", whitened[0, :q], residual)
+        weights = np.append(-self.beta_scaled, 1.0)
+        score = np.concatenate(
+            [
+                np.einsum("irg,crg,c->gi", w[0, :q], w[0, q:], weights, optimize=True)
+                for w in whitened
+            ]
+        )
         scaling = self.cross.scaling
         to_data = scaling.y_scale * scaling.z_map @ self.factor_scaled @ self.factor_scaled.T
         labels = pd.Index(self.cross.group_labels, name=self.cross.group_name)
@@ -312,15 +314,5 @@ def results_at(
 ) -> LMMResults:  # fmt: skip
     """Results at a given theta (d,) instead of the optimum; `fixed` keeps another engine's beta and
     sigma^2."""
-    at, whitened = criterion(theta_scaled[None], rows, reml)
-    return LMMResults(
-        cross,
-        rows,
-        theta_scaled,
-        at,
-        derivatives(at, whitened, rows, reml),
-        converged,
-        reml,
-        design,
-        fixed,
-    )
+    at, _ = criterion(theta_scaled[None], rows, reml)
+    return LMMResults(cross, rows, theta_scaled, at, converged, reml, design, fixed)

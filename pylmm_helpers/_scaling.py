@@ -206,7 +206,11 @@ def reduce_rows(cross: CrossProducts, design: Design) -> tuple[GroupRows, CrossP
     """
     rows = group_rows(cross)
     spread = np.diag(rows.within[0]) / np.diag(cross.RtR)
-    if np.any(spread < 1e-7) or residual_share(rows.within[0], cross.RtR) < 1e-9:
+    # below 1e-14 a column simply does not vary within groups
+    if (
+        np.any((spread > 1e-14) & (spread < 1e-7))
+        or residual_share(rows.within[0], cross.RtR) < 1e-9
+    ):
         cross = replace(cross, RtR_within=within_products(cross, design))
         rows = group_rows(cross)
     rounding = 4.0 * np.finfo(float).eps * float(np.abs(design.y).max()) / cross.scaling.y_scale

@@ -96,5 +96,5 @@ def fit_lmm(
     design = build_design(formula, data, groups, re_formula, weights, missing, context)
     cross = cross_products(design)
     rows, cross = reduce_rows(cross, design)
-    theta, at, d, converged = optimise(rows, reml)
-    return LMMResults(cross, rows, theta, at, d, converged, reml, design)
+    theta, at, converged = optimise(rows, reml)
+    return LMMResults(cross, rows, theta, at, converged, reml, design)

@@ -1,0 +1,191 @@
+"""Checks on single columns of the data: each refusal names the column and says what to do about
+it."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pylmm_helpers._crossprod import Array
+
+#: Squares of larger (or smaller) numbers overflow (or vanish) in double precision.
+LARGEST, SMALLEST = 1e140, 1e-140
+
+
+def as_frame(data: Any) -> pd.DataFrame:
+    """A pandas DataFrame from pandas, or from Polars and other tables that pandas can read."""
+    if isinstance(data, pd.DataFrame):
+        frame = data
+    elif hasattr(data, "to_pandas"):
+        frame = data.to_pandas()
+    elif hasattr(data, "__dataframe__"):
+        frame = pd.api.interchange.from_dataframe(data)
+    else:
+        raise ValueError(
+            f"data must be a pandas (or Polars) DataFrame, not {type(data).__name__}; wrap it in pd.DataFrame(...)."
+        )
+    return frame
+
+
+def require_column(frame: pd.DataFrame, name: str) -> None:
+    """Refuse unknown and repeated column names."""
+    found = int((frame.columns == name).sum())
+    if found > 1:
+        raise ValueError(
+            f"column '{name}' stands {found} times in the data; rename or drop the copies."
+        )
+    if found == 0:
+        close = difflib.get_close_matches(name, [str(c) for c in frame.columns], n=3)
+        hint = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+        known = ", ".join(str(c) for c in frame.columns[:12])
+        raise ValueError(f"there is no column '{name}' in the data.{hint} Columns: {known}.")
+
+
+def read_weights(weights: Any, frame: pd.DataFrame) -> Array | None:
+    """Prior weights as floats, whether given as a column name or as one value per row."""
+    if weights is None:
+        return None
+    label = "weights"
+    if isinstance(weights, str):
+        require_column(frame, weights)
+        label, weights = f"weights column '{weights}'", frame[weights]
+    try:
+        values = np.asarray(weights, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{label} must be numbers; convert them with pd.to_numeric.") from error
+    if values.shape != (len(frame),):
+        raise ValueError(
+            f"{label} must have one value per row ({len(frame)}), not shape {values.shape}."
+        )
+    bad = ~(np.isnan(values) | ((values > 0) & np.isfinite(values)))
+    if bad.any():
+        raise ValueError(
+            f"{label} must be positive and finite, but {bad.sum()} are not; leave rows of zero weight out of the data."
+        )
+    return values
+
+
+def handle_missing(
+    frame: pd.DataFrame, names: list[str], weights: Array | None, missing: str
+) -> tuple[pd.DataFrame, Array | None, int]:
+    """Refuse or drop rows with a missing value in a used column; refuse infinite values."""
+    lacking = {name: np.asarray(frame[name].isna()) for name in dict.fromkeys(names)}
+    if weights is not None:
+        lacking["weights"] = np.isnan(weights)
+    counts = {name: int(flags.sum()) for name, flags in lacking.items()}
+    dropped = 0
+    if any(counts.values()):
+        listing = ", ".join(f"'{name}' ({count})" for name, count in counts.items() if count)
+        if missing == "raise":
+            raise ValueError(
+                f"missing values in column {listing}. Pass missing='drop' to leave those rows out (they are "
+                "counted), or fill them before fitting."
+            )
+        keep = ~np.logical_or.reduce(list(lacking.values()))
+        dropped = int((~keep).sum())
+        if not keep.any():
+            raise ValueError(
+                f"no complete row is left after dropping missing values in column {listing}."
+            )
+        frame, weights = frame.loc[keep], None if weights is None else weights[keep]
+    return frame, weights, dropped
+
+
+def plain_values(column: pd.Series, name: str) -> Any:
+    """The column as floats, or as it is when it holds categories; dates, complex numbers and the
+    like are refused."""
+    kind = column.dtype
+    if isinstance(kind, pd.CategoricalDtype):
+        return column.cat.remove_unused_categories()
+    if pd.api.types.is_bool_dtype(kind) or pd.api.types.is_string_dtype(kind):
+        return column
+    if pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind):
+        values = column.to_numpy(dtype=float)
+        check_size(values, name)
+        return values
+    raise ValueError(
+        f"column '{name}' has type {kind}, which can't enter a model; turn it into numbers "
+        "(for a date: the days since a fixed day) or categories."
+    )
+
+
+def check_size(values: Array, name: str) -> None:
+    """Refuse infinite values and magnitudes whose squares don't fit a double."""
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        count = int((~np.isfinite(values)).sum())
+        raise ValueError(
+            f"column '{name}' holds {count} infinite or undefined value(s). Correct them, or set them to NaN and pass "
+            "missing='drop'. A logarithm needs positive values in the units of the data."
+        )
+    largest = max(abs(low), abs(high))
+    if largest > LARGEST or 0 < largest < SMALLEST:
+        raise ValueError(
+            f"the values of column '{name}' (up to {largest:.3g}) can't be squared; change the unit."
+        )
+
+
+def numbers_as_text(fixed: Any, frame: pd.DataFrame) -> None:
+    """Refuse a text column of numbers used as it is: a category for each number is never what was
+    meant."""
+    for term in [*fixed.lhs, *fixed.rhs]:
+        for factor in term.factors:
+            if factor.expr not in frame or not pd.api.types.is_string_dtype(
+                frame[factor.expr].dtype
+            ):
+                continue
+            if isinstance(frame[factor.expr].dtype, pd.CategoricalDtype):
+                continue
+            distinct = pd.Series(pd.unique(frame[factor.expr]))
+            if pd.to_numeric(distinct, errors="coerce").notna().all():
+                raise ValueError(
+                    f"column '{factor.expr}' holds numbers stored as text; convert it with pd.to_numeric, "
+                    f"or write C({factor.expr}) if each value is a category."
+                )
+
+
+def group_codes(column: pd.Series, name: str) -> tuple[NDArray[np.intp], pd.Index]:
+    """Number the groups 0 to G - 1 in the order of their labels (of the categories, if there are
+    any)."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.cat.remove_unused_categories()
+        codes, labels = column.cat.codes.to_numpy(dtype=np.intp), pd.Index(column.cat.categories)
+    else:
+        codes, labels = integer_codes(column)
+        if labels is None:
+            try:
+                codes, labels = pd.factorize(column, sort=True)
+            except TypeError:  # labels of mixed type have no order
+                codes, labels = pd.factorize(column)
+    if len(labels) < 2:
+        raise ValueError(
+            f"column '{name}' has only one group ('{labels[0]}'); a variance between groups needs at least two. "
+            "Use ordinary regression, or check that groups= names the right column."
+        )
+    return codes, pd.Index(labels, name=name)
+
+
+def integer_codes(column: pd.Series) -> tuple[Any, pd.Index | None]:
+    """Codes of integer labels by counting, many times faster than hashing; (None, None) if that
+    doesn't suit."""
+    if not pd.api.types.is_integer_dtype(column.dtype) or pd.api.types.is_extension_array_dtype(
+        column.dtype
+    ):
+        return None, None
+    values = column.to_numpy()
+    low, high = int(values.min()), int(values.max())
+    if high - low > 4 * len(values) + 1000:
+        return None, None
+    values = values.astype(np.intp, copy=False)
+    offset = values - low if low else values
+    present = np.zeros(high - low + 1, dtype=bool)
+    present[offset] = True
+    labels = np.flatnonzero(present)
+    if len(labels) != len(present):
+        number = np.cumsum(present) - 1
+        offset = number[offset]
+    return offset, pd.Index(labels + low, dtype=column.dtype)

@@ -40,7 +40,7 @@ class Agreement:
     ----------
     table : DataFrame
         One row per quantity: engine, statsmodels, lme4, diff_engine, diff_statsmodels (scaled, see
-        `TOLERANCES`), tol_engine, tol_statsmodels, agrees, kind.
+        `TOLERANCES`), tol_engine, tol_statsmodels, kind, verdict.
     standard_errors : DataFrame
         Columns lme4, engine and, for a statsmodels fit, statsmodels_phi (from Phi at statsmodels'
         estimates) and statsmodels_own (`bse_fe`, defined otherwise).
@@ -57,8 +57,8 @@ class Agreement:
 
     @property
     def agrees(self) -> bool:
-        """True when every compared quantity is within its tolerance."""
-        return bool(self.table["agrees"].all())
+        """True when nothing is outside its tolerance but what was announced to be."""
+        return bool(self.record["verdict"] != "differs")
 
     def _repr_markdown_(self) -> str:
         engines = [c for c in ("engine", "statsmodels") if self.table[c].notna().any()]
@@ -71,7 +71,13 @@ class Agreement:
             pairs = [[row[f"{k}_{e}"] for e in engines] for k in ("diff", "tol")]
             cells = [_number(row[e]) for e in (*engines, "lme4")]
             cells += ["; ".join(_small(v) for v in pair) for pair in pairs]
-            rows.append([str(name), *cells, "agrees" if row["agrees"] else "**differs**"])
+            rows.append(
+                [
+                    str(name),
+                    *cells,
+                    row["verdict"] if row["verdict"] == "agrees" else f"**{row['verdict']}**",
+                ]
+            )
         notes = "\n\n".join(self.notes)
         return f"{pipe_table(header, rows)}\n\n{notes}\n"
 
@@ -118,7 +124,9 @@ def save_record(agreement: Agreement) -> None:
 def python_cells(source: str) -> Iterator[tuple[int, str]]:
     """The executed ```{python} cells of a .qmd text: (line of the first code line, code)."""
     lines = source.splitlines()
-    start, fence, body = None, "", []
+    start: int | None = None
+    fence = ""
+    body: list[str] = []
     for number, line in enumerate(lines, 1):
         opening = re.match(r"\s*(`{3,})\s*\{python\b[^}]*\}\s*$", line)
         if start is None and opening:

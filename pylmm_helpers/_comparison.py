@@ -9,45 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import _rbridge
+from . import _rformula
 from ._agreement import Agreement
 from ._lmerfit import LmerFit
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far a quantity may be from lme4's, and why.
-
-    Attributes
-    ----------
-    unit : str
-        What the difference is divided by.
-    engine, statsmodels : float
-        Largest accepted difference of this package's estimator, and of statsmodels.
-    reason : str
-        Why not less.
-    """
-
-    unit: str
-    engine: float
-    statsmodels: float
-    reason: str
-
-
-TOLERANCES: dict[str, Tolerance] = {
-    k: Tolerance("x", 1e-5, 1e-2, "y")
-    for k in (
-        "fixed effect",
-        "standard error",
-        "variance",
-        "covariance",
-        "residual variance",
-        "ICC",
-        "theta",
-        "criterion",
-        "conditional mode",
-    )
-}
+from ._tolerances import TOLERANCES
 
 
 @dataclass(frozen=True)
@@ -61,14 +26,12 @@ class OwnFit:
     reml: bool
 
 
-def tolerance_table() -> pd.DataFrame:
-    """`TOLERANCES` as a DataFrame: one row per kind of quantity, with unit and reason."""
-    return pd.DataFrame({kind: vars(t) for kind, t in TOLERANCES.items()}).T.rename_axis("quantity")
-
-
 def _same_term(name: str) -> str:
-    """Spelling-independent key of a term: spaces, `np.` and the order of an interaction aside."""
-    bare = re.sub(r"\s|\bnp\.", "", name)
+    """Spelling-independent key of a term.
+
+    Spaces, `np.`, the order of an interaction and the ".0" of a whole number as level don't count.
+    """
+    bare = re.sub(r"\s|\bnp\.|(?<=\d)\.0(?=\])", "", name)
     return ":".join(sorted(re.split(r":(?![^\[(]*[\])])", bare)))
 
 
@@ -84,7 +47,7 @@ def _aligned(values: pd.Series, reference: pd.Series, who: str) -> pd.Series:
     return pd.Series([values[keys[k]] for k in wanted], index=reference.index, dtype=float)
 
 
-def describe_fit(fit: Any, parsed: _rbridge.MixedFormula, data: pd.DataFrame | None) -> OwnFit:
+def describe_fit(fit: Any, parsed: _rformula.MixedFormula, data: pd.DataFrame | None) -> OwnFit:
     """The fit, its data, and the engine's fit of the same model.
 
     Raises
@@ -93,13 +56,14 @@ def describe_fit(fit: Any, parsed: _rbridge.MixedFormula, data: pd.DataFrame | N
         When `fit` is neither kind of result, keeps no data, or has another response or number of
         rows than the formula gives.
     """
-    from ._adapter import as_results
     from .lmm import LMMResults, fit_lmm
 
     if isinstance(fit, LMMResults):
         own = OwnFit(fit, None, None, fit.frame if data is None else data, bool(fit.reml))
         response, rows = fit.endog_name, int(fit.nobs)
     elif hasattr(getattr(fit, "model", None), "group_labels"):
+        from ._adapter import as_results
+
         converted = as_results(fit) if parsed.single else None
         frame = _statsmodels_frame(fit, parsed) if data is None else data
         own = OwnFit(None, converted, fit, frame, fit.method == "REML")
@@ -113,7 +77,7 @@ def describe_fit(fit: Any, parsed: _rbridge.MixedFormula, data: pd.DataFrame | N
         raise ValueError(
             f"the fit has the response {response!r}, the formula {parsed.text!r} another."
         )
-    complete = _rbridge.model_frame(parsed, own.data, "drop")
+    complete = _rformula.model_frame(parsed, own.data, "drop")
     if len(complete) != rows:
         raise ValueError(
             f"the fit used {rows} rows, the formula {parsed.text!r} gives {len(complete)} complete "
@@ -127,7 +91,7 @@ def describe_fit(fit: Any, parsed: _rbridge.MixedFormula, data: pd.DataFrame | N
     return own
 
 
-def _statsmodels_frame(fit: Any, parsed: _rbridge.MixedFormula) -> pd.DataFrame:
+def _statsmodels_frame(fit: Any, parsed: _rformula.MixedFormula) -> pd.DataFrame:
     """The data a statsmodels fit keeps, with its groups (which `missing="drop"` leaves out)."""
     frame = getattr(fit.model.data, "frame", None)
     if frame is None:
@@ -138,7 +102,9 @@ def _statsmodels_frame(fit: Any, parsed: _rbridge.MixedFormula) -> pd.DataFrame:
     return pd.DataFrame(frame)
 
 
-def compare(own: OwnFit, lme4: LmerFit, parsed: _rbridge.MixedFormula) -> Agreement:
+def compare(
+    own: OwnFit, lme4: LmerFit, parsed: _rformula.MixedFormula, statsmodels_differs: str = ""
+) -> Agreement:
     """The agreement of both engines with lme4; its record lacks only label, formula and data."""
     rows = _fixed_rows(own, lme4)
     rows += _random_rows(own, lme4) if parsed.single else _component_rows(own, lme4)
@@ -150,16 +116,30 @@ def compare(own: OwnFit, lme4: LmerFit, parsed: _rbridge.MixedFormula) -> Agreem
                  lme4.criterion))  # fmt: skip
     columns = ["quantity", "kind", "unit", "engine", "statsmodels", "lme4"]
     table = pd.DataFrame(rows, columns=columns).set_index("quantity")
-    agrees = pd.Series(True, index=table.index)
+    took_part = [w for w, r in (("engine", own.engine), ("statsmodels", own.raw)) if r is not None]
+    outside = {}
     for who in ("engine", "statsmodels"):
         table[f"diff_{who}"] = (table[who] - table["lme4"]).abs() / table["unit"]
-        table[f"tol_{who}"] = [getattr(TOLERANCES[kind], who) for kind in table["kind"]]
-        present = table[who].notna()
-        table.loc[~present, f"tol_{who}"] = np.nan
-        agrees &= ~present | (table[f"diff_{who}"] <= table[f"tol_{who}"])
-    table["agrees"] = agrees
+        tolerance = pd.Series([getattr(TOLERANCES[k], who) for k in table["kind"]], table.index)
+        table[f"tol_{who}"] = tolerance if who in took_part else np.nan
+        # so written, a difference that is not a number is outside too
+        outside[who] = ~(table[f"diff_{who}"] <= tolerance)
+    table["verdict"] = [
+        ", ".join(w for w in took_part if outside[w].iloc[i]) + " differs"
+        if any(outside[w].iloc[i] for w in took_part)
+        else "agrees"
+        for i in range(len(table))
+    ]
+    excused = bool(statsmodels_differs) and "statsmodels" in took_part
+    if excused and not outside["statsmodels"].any():
+        raise ValueError("statsmodels agrees with lme4 here: remove statsmodels_differs=...")
+    counted = [w for w in took_part if not (excused and w == "statsmodels")]
+    agrees = not any(bool(outside[w].any()) for w in counted)
     errors = _standard_errors(own, lme4)
-    return Agreement(table, errors, _record(table, lme4), _notes(errors, lme4))
+    notes = _notes(errors, lme4, own, statsmodels_differs)
+    verdict = "differs" if not agrees else "statsmodels differs" if excused else "agrees"
+    record = {**_record(table, lme4), "verdict": verdict, "reason": statsmodels_differs}
+    return Agreement(table, errors, record, notes)
 
 
 def _of(result: Any, name: str) -> float:
@@ -213,8 +193,10 @@ def _random_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
         text = f"variance of `{names[i]}`" if i == j else f"covariance, `{names[j]}`, `{names[i]}`"
         rows.append((text, kind, sd[i] * sd[j], *pick(covs, i, j), float(cov.iloc[i, j])))
     if names == ["Intercept"]:
-        iccs = [None if r is None else c[0, 0] / (c[0, 0] + r.scale)
-                for r, c in zip(results, covs, strict=True)]  # fmt: skip
+        iccs = [
+            None if r is None or c is None else c[0, 0] / (c[0, 0] + r.scale)
+            for r, c in zip(results, covs, strict=True)
+        ]
         rows.append(("ICC", "ICC", 1.0, *pick(iccs), lme4.icc))
     thetas = [None if r is None else r.theta for r in results]
     for k, (i, j) in enumerate(pairs):
@@ -300,15 +282,16 @@ def _record(table: pd.DataFrame, lme4: LmerFit) -> dict[str, Any]:
     record["tolerances"] = {
         k: {"engine": TOLERANCES[k].engine, "statsmodels": TOLERANCES[k].statsmodels} for k in kinds
     }
-    record["verdict"] = "agrees" if table["agrees"].all() else "differs"
     record["source"] = lme4.source
     record["versions"] = lme4.versions
     return record
 
 
-def _notes(errors: pd.DataFrame, lme4: LmerFit) -> tuple[str, ...]:
+def _notes(errors: pd.DataFrame, lme4: LmerFit, own: OwnFit, reason: str) -> tuple[str, ...]:
     """What stands under the table."""
-    notes = []
+    notes = [f"Why statsmodels differs: {reason}"] if reason else []
+    if own.raw is not None and not own.raw.converged:
+        notes.append("statsmodels says that its optimiser did not converge.")
     if "statsmodels_own" in errors:
         gap = (errors["statsmodels_own"] / errors["lme4"] - 1.0).abs()
         text = f"`{gap.idxmax()}`: {errors.loc[gap.idxmax(), 'statsmodels_own']:.6g}"

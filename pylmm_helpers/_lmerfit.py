@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import _rbridge
+from . import _rformula
 from ._agreement import pipe_table
 
 
@@ -196,7 +196,7 @@ def from_record(
         blocks.setdefault(block["group"], []).append(cov)
     modes, variances = {}, {}
     for name, group in result["groups"].items():
-        known = _rbridge.levels_of(frame, name)
+        known = _rformula.levels_of(frame, name)
         index = pd.Index([known.get(v, v) for v in group["levels"]], name=name)
         modes[name] = pd.DataFrame(group["modes"], index, group["terms"])
         variances[name] = np.array(group["var"])

@@ -1,4 +1,4 @@
-"""Between an lme4 formula and R: formula parts, the data frame R gets, names, and values out.
+"""Reading a model fitted in R: values, names and what R said.
 
 Nothing here fits a model. `crosscheck.lmer` fits (through pymer4) and calls `extract` to read the
 R object at full double precision; printed tables of R or pymer4 are never parsed for numbers.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from ._rformula import MixedFormula
 
 # Every number comes from the fitted object itself. Lb_ddf is pbkrtest's df for one contrast.
 _EXTRACT = """
@@ -52,175 +53,6 @@ function(m, kenward_roger) {
 """
 
 
-@dataclass(frozen=True)
-class RandomTerm:
-    """One `(expr | group)` of an lme4 formula; `diagonal` for the double bar."""
-
-    expr: str
-    group: str
-    diagonal: bool = False
-
-
-@dataclass(frozen=True)
-class MixedFormula:
-    """An lme4 formula taken apart; `response` and `fixed` in formulaic's spelling."""
-
-    text: str
-    response: str
-    fixed: str
-    random: tuple[RandomTerm, ...]
-
-    @property
-    def group_columns(self) -> list[str]:
-        """Columns that serve as grouping factors, in order of appearance."""
-        names = [c for t in self.random for c in re.split(r"[:/]", t.group)]
-        return list(dict.fromkeys(names))
-
-    @property
-    def single(self) -> RandomTerm | None:
-        """The random term when there is only one, unnested: what `fit_lmm` can fit."""
-        simple = len(self.random) == 1 and not self.random[0].diagonal
-        return self.random[0] if simple and len(self.group_columns) == 1 else None
-
-
-def _top_level(text: str, separators: str) -> list[tuple[str, str]]:
-    """Split at separators outside brackets: [(separator before, piece), ...]."""
-    pieces: list[tuple[str, str]] = []
-    depth, sign, start = 0, "", 0
-    for i, ch in enumerate(text):
-        depth += (ch in "([") - (ch in ")]")
-        if depth == 0 and ch in separators:
-            pieces.append((sign, text[start:i].strip()))
-            sign, start = ch, i + 1
-    pieces.append((sign, text[start:].strip()))
-    return [(s, p) for s, p in pieces if p]
-
-
-def to_python(text: str) -> str:
-    """R spelling of a formula part to formulaic's."""
-    return re.sub(r"\b(?:as\.)?factor\(", "C(", text).replace("^", "**")
-
-
-def to_r(text: str) -> str:
-    """Formulaic's spelling of a formula to R's."""
-    if re.search(r"\bC\([^()]*,", text):
-        raise ValueError(
-            f"formula {text!r}: contrasts inside C(...) have no R counterpart here; make the "
-            "column a pandas category whose first level is the reference and use its plain name."
-        )
-    text = re.sub(r"\bC\(", "factor(", text)
-    return re.sub(r"\bnp\.(log|exp|sqrt|log10|log2|log1p|abs)\(", r"\1(", text)
-
-
-def parse(formula: str) -> MixedFormula:
-    """Take an lme4 formula apart.
-
-    Raises
-    ------
-    ValueError
-        Without `~`, with unbalanced brackets, or without a `(... | group)` term.
-    """
-    if not isinstance(formula, str) or formula.count("~") != 1:
-        raise ValueError(f"formula {formula!r}: write 'response ~ predictors + (1 | group)'.")
-    if formula.count("(") != formula.count(")"):
-        raise ValueError(f"formula {formula!r}: the brackets do not balance.")
-    left, right = (part.strip() for part in formula.split("~"))
-    fixed, random = "", []
-    for sign, piece in _top_level(right, "+-"):
-        inner = piece[1:-1] if piece.startswith("(") and piece.endswith(")") else ""
-        bars = _top_level(inner, "|")
-        if inner and len(bars) == 2:
-            random.append(RandomTerm(to_python(bars[0][1]), bars[1][1].replace(" ", ""),
-                                     "||" in inner))  # fmt: skip
-        else:
-            fixed += f" {sign or '+'} {piece}"
-    if not random:
-        raise ValueError(f"formula {formula!r} has no random effect: add one, as in (1 | group).")
-    fixed = fixed.strip().removeprefix("+").strip() or "1"
-    return MixedFormula(formula, to_python(left), to_python(fixed), tuple(random))
-
-
-def used_columns(parsed: MixedFormula, data: pd.DataFrame) -> list[str]:
-    """Columns of `data` that the formula uses, in the order of `data`.
-
-    Raises
-    ------
-    ValueError
-        Naming a variable of the formula that is no column of `data`.
-    """
-    from formulaic import Formula
-
-    wanted = set(parsed.group_columns)
-    for part in (parsed.response, parsed.fixed, *(t.expr for t in parsed.random)):
-        try:
-            wanted |= {str(v) for v in Formula(part).required_variables}
-        except Exception as error:  # formulaic has many parser errors; all mean a bad formula
-            raise ValueError(f"formula {parsed.text!r}: cannot read {part!r}: {error}") from error
-    unknown = sorted(wanted - set(data.columns))
-    if unknown:
-        raise ValueError(
-            f"formula {parsed.text!r} uses {', '.join(map(repr, unknown))}, which the data do not "
-            f"have. Columns: {', '.join(map(str, data.columns))}."
-        )
-    return [str(c) for c in data.columns if c in wanted]
-
-
-def model_frame(parsed: MixedFormula, data: pd.DataFrame, missing: str = "raise") -> pd.DataFrame:
-    """The rows and columns the model uses, categories without unused levels.
-
-    Raises
-    ------
-    ValueError
-        For missing or infinite values (naming the column), unless `missing="drop"` drops rows
-        with missing ones.
-    """
-    if missing not in ("raise", "drop"):
-        raise ValueError(f"missing={missing!r}: choose 'raise' or 'drop'.")
-    frame = data[used_columns(parsed, data)]
-    gaps = frame.isna().sum()
-    if gaps.any() and missing == "raise":
-        named = ", ".join(f"{c} ({k})" for c, k in gaps[gaps > 0].items())
-        raise ValueError(f"missing values in {named}: use missing='drop' or fill them first.")
-    frame = frame.dropna().reset_index(drop=True)
-    if frame.empty:
-        raise ValueError("no complete row is left for the model: check the columns for gaps.")
-    for column in frame.columns:
-        values = frame[column]
-        if isinstance(values.dtype, pd.CategoricalDtype):
-            frame[column] = values.cat.remove_unused_categories()
-        elif pd.api.types.is_numeric_dtype(values) and not np.isfinite(values.astype(float)).all():
-            raise ValueError(f"column {column!r} has an infinite value: correct or drop that row.")
-    return frame
-
-
-def r_frame(parsed: MixedFormula, frame: pd.DataFrame) -> pd.DataFrame:
-    """`model_frame` as R gets it: float64 columns and unordered factors of strings.
-
-    Levels keep pandas' category order, or are sorted as formulaic sorts them, so that both
-    languages take the same reference level. Integer grouping columns become factors.
-    """
-    grouping = set(parsed.group_columns)
-    out = {}
-    for column in frame.columns:
-        values = frame[column]
-        numeric = pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)
-        if numeric and column not in grouping:
-            out[column] = values.astype(float)
-            continue
-        if isinstance(values.dtype, pd.CategoricalDtype):
-            levels = list(values.cat.categories)
-        else:
-            levels = sorted(values.unique())
-        codes = pd.Categorical(values, categories=levels).codes
-        out[column] = pd.Categorical.from_codes(codes, [str(level) for level in levels])
-    return pd.DataFrame(out)
-
-
-def levels_of(frame: pd.DataFrame, group: str) -> dict[str, Any]:
-    """R's level names of one grouping column, each with the value pandas has for it."""
-    return {str(v): v for v in frame[group].unique()} if group in frame else {}
-
-
 def match_names(
     r_names: list[str], matrix: np.ndarray, candidates: list[str], frame: pd.DataFrame
 ) -> list[str]:
@@ -242,12 +74,13 @@ def match_names(
         The n rows that R used.
     """
     from formulaic import model_matrix
+    from formulaic.errors import FormulaicError
 
     ours: list[tuple[str, np.ndarray]] = []
     for rhs in candidates:
         try:
             built = model_matrix(rhs, frame)
-        except Exception:  # an R-only function: nothing to match, R's names stay
+        except FormulaicError:  # an R-only function: nothing to match, R's names stay
             continue
         ours += [(str(name), np.asarray(built[name], dtype=float)) for name in built.columns]
     result: list[str] = []
@@ -308,7 +141,8 @@ def extract(model: Any, parsed: MixedFormula, frame: pd.DataFrame, kr: bool) -> 
 
     matrix = np.array(out.rx2("X"))
     fixed = match_names(list(out.rx2("fe_names")), matrix, [parsed.fixed], frame)
-    blocks, renamed = [], {}
+    blocks: list[dict[str, Any]] = []
+    renamed: dict[str, str] = {}
     for i, block in enumerate(out.rx2("blocks")):
         group = str(out.rx2("block_group")[i])
         r_terms, matrix = list(block.rownames), np.array(out.rx2("mm")[i])

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import _rbridge
+from . import _rformula
+from .datasets import _data_package, load
 
 _INLINE_ROWS = 5_000  # larger data are not copied into a record
 
@@ -37,30 +38,17 @@ def project_folder(start: Path | None = None) -> Path | None:
     return next((p for p in (here, *here.parents) if (p / "_quarto.yml").is_file()), None)
 
 
-def datasets_folder() -> Path | None:
-    """The repository's datasets folder: of the book being built, else beside this package."""
-    homes = (project_folder(), Path(__file__).resolve().parents[1])
-    found = (home / "datasets" for home in homes if home is not None)
-    return next((folder for folder in found if folder.is_dir()), None)
-
-
 def reference_folder() -> Path:
-    """Where records are read and written; PYLMM_REFERENCE_DIR overrides.
+    """Where records are read and written: datasets/reference, or PYLMM_REFERENCE_DIR where set.
 
     Raises
     ------
-    NoRecordError
-        Outside a copy of the handbook, with nothing set.
+    ValueError
+        When the handbook's data folder is not to be found.
     """
     if os.environ.get("PYLMM_REFERENCE_DIR"):
         return Path(os.environ["PYLMM_REFERENCE_DIR"])
-    folder = datasets_folder()
-    if folder is None:
-        raise NoRecordError(
-            "no datasets/reference folder here: work inside a copy of the handbook, or set "
-            "PYLMM_REFERENCE_DIR."
-        )
-    return folder / "reference"
+    return _data_package()[0] / "reference"
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -69,8 +57,10 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, allow_nan=False, ensure_ascii=False)
-            file.write("\n")
+            text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+            # a list of numbers on one line, so that a change in a record is a short diff
+            text = re.sub(r"\[\s+([^\[\]{}]+?)\s+\]", _one_line, text)
+            file.write(text + "\n")
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
@@ -78,8 +68,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         raise
 
 
+def _one_line(found: re.Match[str]) -> str:
+    return "[" + re.sub(r"\s*\n\s*", " ", found[1]) + "]"
+
+
 def data_digest(r_data: pd.DataFrame) -> str:
-    """SHA-256 of the columns as R gets them (`_rbridge.r_frame`), order of columns aside.
+    """SHA-256 of the columns as R gets them (`_rformula.r_frame`), order of columns aside.
 
     Numbers count to ten digits of their column's largest value: a group mean may differ in its
     last bit between machines without being other data.
@@ -186,7 +180,8 @@ def recorded_frame(record: dict[str, Any]) -> pd.DataFrame | None:
     """The data a record was made with, or None for data too large to keep."""
     source = record["data"]
     if "values" not in source:
-        return _dataset(source["dataset"])[source["columns"]].dropna().reset_index(drop=True)
+        parsed = _rformula.parse(record["key"]["formula"])
+        return _rformula.model_frame(parsed, load(source["dataset"]), "drop")
     if source["values"] is None:
         return None
     out = {}
@@ -200,28 +195,25 @@ def recorded_frame(record: dict[str, Any]) -> pd.DataFrame | None:
     return pd.DataFrame(out)
 
 
-def _dataset(name: str) -> pd.DataFrame:
-    from .datasets import load
-
-    return load(name)
-
-
 def identify(frame: pd.DataFrame, key: dict[str, Any]) -> tuple[str | None, bool]:
     """Name of the shipped data set that `frame` comes from, and whether it equals it.
 
     A frame with derived columns or fewer rows is named by its response and grouping columns.
     """
-    folder, parsed = datasets_folder(), _rbridge.parse(key["formula"])
+    try:
+        resources = _data_package()[1]["resources"]
+    except ValueError:  # used outside the handbook: other data, which need no name
+        return None, False
+    parsed = _rformula.parse(key["formula"])
     marks = {*parsed.group_columns, *re.findall(r"\w+", parsed.response)} & set(frame.columns)
     likely = None
-    for path in sorted([*folder.glob("*.csv"), *folder.glob("published/*.csv")]) if folder else []:
-        with path.open(encoding="utf-8") as file:
-            header = [h.strip('"') for h in file.readline().strip().split(",")]
-        if not marks <= set(header):
+    for resource in resources:
+        name, columns = (str(resource["name"]), {f["name"] for f in resource["schema"]["fields"]})
+        if not marks <= columns:
             continue
-        likely = likely or path.stem
-        if set(frame.columns) <= set(header):
-            same = _dataset(path.stem)[list(frame.columns)].dropna().reset_index(drop=True)
-            if data_digest(_rbridge.r_frame(parsed, same)) == key["data_sha256"]:
-                return path.stem, True
+        likely = likely or name
+        if set(frame.columns) <= columns:
+            same = _rformula.model_frame(parsed, load(name), "drop")
+            if data_digest(_rformula.r_frame(parsed, same)) == key["data_sha256"]:
+                return name, True
     return likely, False

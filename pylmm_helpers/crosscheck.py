@@ -16,13 +16,13 @@ from typing import Any
 
 import pandas as pd
 
-from . import _comparison, _rbridge, _reference
+from . import _comparison, _rbridge, _reference, _rformula
 from ._agreement import Agreement, AgreementError, agreement_records, save_record
-from ._comparison import TOLERANCES, Tolerance
 from ._lmerfit import LmerFit, from_record
+from ._tolerances import TOLERANCES, Tolerance, tolerance_table
 
 __all__ = ["TOLERANCES", "Agreement", "AgreementError", "LmerFit", "Tolerance",
-           "agreement_records", "crosscheck", "lmer"]  # fmt: skip
+           "agreement_records", "crosscheck", "lmer", "tolerance_table"]  # fmt: skip
 
 # lme4's default stops when the criterion moves by less than 1e-8, which leaves theta known to
 # about 1e-5; this setting leaves 1e-7, so that a comparison tests the estimate, not the stop.
@@ -78,9 +78,9 @@ def lmer(
     Christensen (2017), doi:10.18637/jss.v082.i13; Halekoh & Hojsgaard (2014),
     doi:10.18637/jss.v059.i09.
     """
-    parsed = _rbridge.parse(formula)
-    frame = _rbridge.model_frame(parsed, data, missing)
-    r_data = _rbridge.r_frame(parsed, frame)
+    parsed = _rformula.parse(formula)
+    frame = _rformula.model_frame(parsed, data, missing)
+    r_data = _rformula.r_frame(parsed, frame)
     for column in parsed.group_columns:
         if r_data[column].nunique() < 2:
             raise ValueError(f"column {column!r} has one group: a random effect needs several.")
@@ -125,13 +125,14 @@ def _pymer4() -> tuple[Any, str]:
 
                 importr("lmerTest")
         return Lmer, ""
-    except Exception as error:  # a missing R shows as ImportError, OSError, ValueError or worse
+    # a missing R shows as ImportError, OSError, ValueError or an error of R's own
+    except Exception as error:  # noqa: BLE001
         return None, f"R with lme4 and lmerTest, or pymer4, is missing ({error})"
 
 
 def _fit_live(
     engine: Any,
-    parsed: _rbridge.MixedFormula,
+    parsed: _rformula.MixedFormula,
     frame: pd.DataFrame,
     r_data: pd.DataFrame,
     reml: bool,
@@ -139,7 +140,7 @@ def _fit_live(
     kenward_roger: bool,
 ) -> dict[str, Any]:
     """Fit through pymer4 and read the R object; R's words go to `messages`."""
-    model = engine(_rbridge.to_r(parsed.text), data=r_data)
+    model = engine(_rformula.to_r(parsed.text), data=r_data)
     # pymer4 would discard what R says, and go on discarding it after the fit
     model._set_R_stdout = lambda verbose: None
     with _rbridge.quiet_console() as written, warnings.catch_warnings(record=True) as caught:
@@ -158,7 +159,12 @@ def _fit_live(
 
 
 def crosscheck(
-    fit: Any, formula: str, label: str, data: pd.DataFrame | None = None, control: str | None = None
+    fit: Any,
+    formula: str,
+    label: str,
+    data: pd.DataFrame | None = None,
+    control: str | None = None,
+    statsmodels_differs: str = "",
 ) -> Agreement:
     """Compare a fitted model with lme4, quantity by quantity; raise when one is off.
 
@@ -177,6 +183,9 @@ def crosscheck(
         The data of the fit; by default what the fit itself keeps.
     control : str, optional
         As in `lmer`.
+    statsmodels_differs : str, optional
+        Why statsmodels is known to be off here. Its differences are then shown with this reason and
+        don't raise; the engine must agree all the same, and statsmodels must really differ.
 
     Returns
     -------
@@ -190,12 +199,12 @@ def crosscheck(
     ValueError
         When `formula` is another model than `fit` (response, terms, rows, ML or REML).
     """
-    parsed = _rbridge.parse(formula)
+    parsed = _rformula.parse(formula)
     own = _comparison.describe_fit(fit, parsed, data)
     reference = lmer(formula, own.data, reml=own.reml, name=label, missing="drop", control=control)
-    agreement = _comparison.compare(own, reference, parsed)
-    frame = _rbridge.model_frame(parsed, own.data, "drop")
-    r_data = _rbridge.r_frame(parsed, frame)
+    agreement = _comparison.compare(own, reference, parsed, statsmodels_differs)
+    frame = _rformula.model_frame(parsed, own.data, "drop")
+    r_data = _rformula.r_frame(parsed, frame)
     key = {"formula": formula, "data_sha256": _reference.data_digest(r_data)}
     record = {
         "label": label,
@@ -206,7 +215,7 @@ def crosscheck(
     agreement = replace(agreement, record=record)
     save_record(agreement)
     if not agreement.agrees:
-        bad = ", ".join(map(str, agreement.table.index[~agreement.table["agrees"]]))
+        bad = ", ".join(map(str, agreement.table.index[agreement.table["verdict"] != "agrees"]))
         raise AgreementError(
             f"{label}: {bad} outside tolerance for {formula}\n\n{agreement._repr_markdown_()}",
             agreement,

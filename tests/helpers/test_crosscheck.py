@@ -1,0 +1,439 @@
+"""lmer() and crosscheck(): against known lme4 values, with R and from the records."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+
+from pylmm_helpers import _reference
+from pylmm_helpers._agreement import MIMETYPE, chapter_labels, python_cells
+from pylmm_helpers.crosscheck import (
+    AgreementError,
+    agreement_records,
+    crosscheck,
+    lmer,
+    tolerance_table,
+)
+from pylmm_helpers.datasets import load
+from pylmm_helpers.lmm import fit_lmm
+
+RECORDS = sorted((Path(__file__).parents[2] / "datasets" / "reference").glob("*.json"))
+SLEEP = "Reaction ~ Days + (Days | Subject)"
+
+
+@pytest.fixture(scope="session")
+def sleep() -> pd.DataFrame:
+    return load("sleepstudy")
+
+
+@pytest.fixture(scope="session")
+def with_r() -> None:
+    engine, reason = import_module("pylmm_helpers.crosscheck")._pymer4()
+    if engine is None:
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def without_r(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYLMM_NO_R", "1")
+
+
+@pytest.fixture
+def herds() -> pd.DataFrame:
+    rng = np.random.default_rng(20)
+    herd = np.repeat(np.arange(12), 9)
+    feeding = np.array(["pasture", "mixed", "confined"])[herd % 3]
+    parity = rng.integers(1, 5, herd.size)
+    milk = 300 + 8 * parity + 14 * rng.normal(size=12)[herd] + 28 * rng.normal(size=herd.size)
+    return pd.DataFrame(
+        {"milk": milk, "parity": parity, "feeding": feeding, "herd": [f"H{k}" for k in herd]}
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty book; the records of lme4 stay those of the repository."""
+    monkeypatch.setenv("PYLMM_REFERENCE_DIR", str(_reference.reference_folder()))
+    (tmp_path / "chapters").mkdir()
+    (tmp_path / "_quarto.yml").write_text("project: {type: book}\n")
+    monkeypatch.chdir(tmp_path / "chapters")
+    return tmp_path
+
+
+@pytest.fixture
+def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of records that a test may spoil, holding the sleepstudy ones."""
+    for path in RECORDS:
+        if path.stem.startswith("classic-sleepstudy"):
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setenv("PYLMM_REFERENCE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def check_sleepstudy(fit) -> None:
+    """Values of lme4 1.1-31, lmerTest 3.1-3 and pbkrtest 0.5.2, as the design lists them."""
+    assert fit.criterion == pytest.approx(1743.62827196, abs=1e-8)
+    assert fit.theta == pytest.approx([0.96673279, 0.01516906, 0.23090960], abs=1e-8)
+    assert np.sqrt(fit.scale) == pytest.approx(25.59181589, abs=1e-7)
+    assert list(fit.fe_params.index) == ["Intercept", "Days"]
+    assert fit.fe_params.to_numpy() == pytest.approx([251.4051048485, 10.4672859596], rel=1e-11)
+    assert fit.bse_fe.to_numpy() == pytest.approx([6.824555776, 1.545788932], rel=1e-6)
+    assert fit.df.to_numpy() == pytest.approx(np.full((2, 2), 17.0), abs=1e-4)
+    assert (fit.n, fit.ngroups, fit.singular) == (180, 18, False)
+
+
+def test_lmer_gives_the_known_values_of_sleepstudy(with_r, sleep):
+    fit = lmer(SLEEP, sleep)
+    assert fit.source == "live"
+    check_sleepstudy(fit)
+    assert set(fit.versions) == {"R", "lme4", "lmerTest", "pbkrtest"}
+    assert fit.random_effects.index.tolist() == sorted(set(sleep["Subject"]))
+    assert fit.random_effects_var.shape == (18, 2, 2)
+
+
+def test_without_r_the_record_gives_the_same_values_and_says_so(without_r, sleep):
+    fit = lmer(SLEEP, sleep)
+    assert fit.source == "recorded"
+    check_sleepstudy(fit)
+    assert "recorded earlier with R " in fit._repr_markdown_()
+
+
+def test_rows_in_another_order_are_other_data_for_a_record(without_r, records, sleep):
+    with pytest.raises(ValueError, match="other data"):
+        lmer(SLEEP, sleep.iloc[::-1], name="classic-sleepstudy-slope")
+
+
+def test_a_record_of_changed_data_is_refused(without_r, records, sleep):
+    changed = sleep.assign(Reaction=sleep["Reaction"] + (sleep.index == 3))
+    with pytest.raises(ValueError, match=r"other data.*record\.py"):
+        lmer(SLEEP, changed, name="classic-sleepstudy-slope")
+    with pytest.raises(ValueError, match=r"other data.*record\.py"):
+        lmer(SLEEP, changed)
+
+
+def test_a_record_of_another_formula_or_method_is_refused(without_r, records, sleep):
+    with pytest.raises(ValueError, match="formula"):
+        lmer("Reaction ~ Days + (1 | Subject)", sleep, name="classic-sleepstudy-slope")
+    with pytest.raises(ValueError, match="reml=True"):
+        lmer(SLEEP, sleep, reml=False, name="classic-sleepstudy-slope")
+
+
+def test_rounding_in_the_last_bit_is_not_other_data(without_r, sleep):
+    noisy = sleep.assign(Reaction=np.nextafter(sleep["Reaction"], np.inf))
+    assert lmer(SLEEP, noisy).source == "recorded"
+
+
+def test_without_r_and_without_record_the_error_says_how_to_get_either(without_r, herds):
+    with pytest.raises(ValueError, match=r"install R.*record\.py"):
+        lmer("milk ~ parity + (1 | herd)", herds)
+
+
+def test_recording_writes_what_reading_finds(with_r, tmp_path, monkeypatch, herds):
+    monkeypatch.setenv("PYLMM_REFERENCE_DIR", str(tmp_path))
+    monkeypatch.setenv("PYLMM_RECORD", "1")
+    formula = "milk ~ parity * feeding + (1 | herd)"
+    live = lmer(formula, herds, name="herds")
+    monkeypatch.delenv("PYLMM_RECORD")
+    monkeypatch.setenv("PYLMM_NO_R", "1")
+    recorded = lmer(formula, herds, name="herds")
+    assert (recorded.source, recorded.versions) == ("recorded", live.versions)
+    pd.testing.assert_series_equal(recorded.fe_params, live.fe_params, check_exact=True)
+    pd.testing.assert_frame_equal(recorded.random_effects, live.random_effects, check_exact=True)
+    assert recorded.criterion == live.criterion
+    frame = _reference.recorded_frame(json.loads((tmp_path / "herds.json").read_text()))
+    assert lmer(formula, frame, name="herds").criterion == live.criterion
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_every_record_is_repeated_by_live_r(with_r, path):
+    record = json.loads(path.read_text(encoding="utf-8"))
+    frame, key = _reference.recorded_frame(record), record["key"]
+    assert frame is not None, "too large to keep: check it with record.py --check"
+    live = lmer(key["formula"], frame, reml=key["reml"], control=key["control"])
+    kept = record["lme4"]
+    tight = 1e-5 if key["control"] else 5e-3
+    assert live.criterion == pytest.approx(kept["criterion"], abs=1e-6)
+    assert list(live.fe_params.index) == kept["fixed"]
+    error = np.abs(live.fe_params.to_numpy() - kept["fe_params"]) / live.bse_fe.to_numpy()
+    assert error.max() < tight
+    assert live.theta == pytest.approx(kept["theta"], abs=tight)
+    assert live.scale == pytest.approx(kept["scale"], rel=tight)
+
+
+def test_there_are_records():
+    assert len(RECORDS) > 5
+
+
+def test_names_and_levels_follow_pandas_categories(with_r, herds):
+    order = ["pasture", "confined", "mixed"]
+    data = herds.assign(feeding=pd.Categorical(herds["feeding"], [*order, "never seen"]))
+    fit = lmer("milk ~ feeding * parity + (1 | herd)", data)
+    own = fit_lmm("milk ~ feeding * parity", data, groups="herd")
+    assert list(fit.fe_params.index) == [
+        "Intercept", "feeding[T.confined]", "feeding[T.mixed]", "parity",
+        "feeding[T.confined]:parity", "feeding[T.mixed]:parity",
+    ]  # fmt: skip
+    assert np.abs((fit.fe_params - own.fe_params[fit.fe_params.index]) / fit.bse_fe).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "ours, theirs",
+    [
+        ("milk ~ C(parity)", "milk ~ factor(parity) + (1 | herd)"),
+        ("milk ~ C(parity)", "milk ~ C(parity) + (1 | herd)"),
+        ("np.log(milk) ~ I(parity**2) + parity", "log(milk) ~ I(parity^2) + parity + (1 | herd)"),
+        ("milk ~ parity:feeding", "milk ~ feeding:parity + (1|herd)"),
+    ],
+)
+def test_both_spellings_of_a_term_are_the_same_term(with_r, herds, ours, theirs):
+    assert crosscheck(fit_lmm(ours, herds, groups="herd"), theirs, "spelling").agrees
+
+
+def test_a_slope_of_a_factor_is_named_as_formulaic_names_it(with_r, sleep):
+    data = sleep.assign(late=np.where(sleep["Days"] > 4, "yes", "no"))
+    fit = lmer("Reaction ~ late + (late | Subject)", data)
+    assert list(fit.cov_re.index) == ["Intercept", "late[T.yes]"]
+    assert list(fit.random_effects.columns) == ["Intercept", "late[T.yes]"]
+
+
+def test_several_grouping_factors_are_kept_apart(without_r):
+    fit = lmer("strength ~ 1 + (1 | batch/cask)", load("pastes"))
+    # Bates et al., lme4's own documentation of these data: SDs 2.904 and 1.287, residual 0.823
+    sd = fit.variance_components["sd"]
+    assert sd.round(3).tolist() == [2.904, 1.287, 0.823]
+    with pytest.raises(ValueError, match="several grouping factors"):
+        _ = fit.cov_re
+
+
+def test_what_r_says_is_kept(with_r, herds, capfd):
+    u = load("dyestuff2")
+    singular = lmer("Yield ~ 1 + (1 | Batch)", u)
+    assert singular.singular
+    assert any("singular" in text for text in singular.messages)
+    scaled = herds.assign(
+        huge=herds["parity"] ** 7 * 1e6 + np.arange(len(herds)), twice=herds["parity"] * 2
+    )
+    fit = lmer("milk ~ parity + twice + huge + (1 | herd)", scaled)
+    assert any("rank deficient" in text for text in fit.messages)
+    assert any("very different scales" in text for text in fit.messages)
+    assert "very different scales" in fit._repr_markdown_()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_no_warning_of_pymer4_leaks(with_r, sleep, recwarn):
+    lmer(SLEEP, sleep)
+    assert [str(w.message) for w in recwarn.list] == []
+
+
+@pytest.mark.parametrize(
+    "formula, says",
+    [
+        ("Reaction ~ Days", "no random effect"),
+        ("Reaction + Days", "write 'response ~"),
+        ("Reaction ~ Days + (1 | Subject", "brackets"),
+        ("Reaction ~ Dayz + (1 | Subject)", "'Dayz'"),
+        ("Reaction ~ Days + (1 | Person)", "'Person'"),
+        ("Reaction ~ C(Days, Sum) + (1 | Subject)", "category"),
+    ],
+)
+def test_a_bad_formula_is_named(sleep, formula, says):
+    with pytest.raises(ValueError, match=says):
+        lmer(formula, sleep)
+
+
+def test_r_errors_come_as_value_errors_with_r_s_words(with_r, sleep):
+    one_each = sleep.assign(row=[f"r{k}" for k in range(len(sleep))])
+    with pytest.raises(ValueError, match="number of levels"):
+        lmer("Reaction ~ Days + (1 | row)", one_each)
+
+
+def test_gaps_are_named_or_dropped_on_request(sleep, without_r):
+    gappy = sleep.assign(Days=sleep["Days"].astype(float).where(sleep.index != 5))
+    with pytest.raises(ValueError, match=r"missing values in Days \(1\)"):
+        lmer(SLEEP, gappy)
+    with pytest.raises(ValueError, match="infinite"):
+        lmer(SLEEP, sleep.assign(Days=np.inf))
+    with pytest.raises(ValueError, match="'Subject' has one group"):
+        lmer(SLEEP, sleep[sleep["Subject"] == sleep["Subject"].iloc[0]])
+
+
+def test_crosscheck_agrees_on_a_statsmodels_fit(without_r, sleep):
+    fit = smf.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days").fit()
+    agreement = crosscheck(fit, SLEEP, label="classic-sleepstudy-slope")
+    table = agreement.table
+    assert agreement.agrees
+    assert table.loc["REML criterion", "lme4"] == pytest.approx(1743.62827196, abs=1e-8)
+    assert table["diff_engine"].max() < 1e-6
+    assert (table[["engine", "statsmodels", "lme4"]].notna()).all(axis=None)
+    shown = agreement._repr_markdown_()
+    assert "difference (engine; statsmodels)" in shown
+    assert "recorded earlier with R" in shown
+    assert "another quantity" in shown  # the definition of statsmodels' own standard errors
+
+
+def test_the_standard_errors_of_statsmodels_are_shown_for_what_they_are(with_r):
+    rng = np.random.default_rng(48)
+    g = np.repeat(np.arange(6), [1, 2, 3, 9, 3, 12])
+    x = rng.normal(size=g.size) + g * (g % 2)
+    y = x + 0.8 * rng.normal(size=6)[g] + rng.normal(size=g.size)
+    data = pd.DataFrame({"y": y, "x": x, "g": [f"g{k}" for k in g]})
+    fit = smf.mixedlm("y ~ x", data, groups="g").fit()
+    errors = crosscheck(fit, "y ~ x + (1 | g)", "own-errors").standard_errors
+    assert (errors["statsmodels_phi"] / errors["lme4"] - 1).abs().max() < 2e-3
+    assert (errors["statsmodels_own"] / errors["lme4"] - 1).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "kind, factor",
+    [("fixed effect", 1.001), ("standard error", 1.01), ("residual variance", 1.001)],
+)
+def test_an_estimate_that_is_off_stops(without_r, project, sleep, monkeypatch, kind, factor):
+    fit = fit_lmm("Reaction ~ Days", sleep, groups="Subject", re_formula="Days")
+    assert crosscheck(fit, SLEEP, "classic-sleepstudy-slope").agrees
+    written = project / ".handbook" / "agreement" / "classic-sleepstudy-slope.json"
+    assert written.is_file()
+    name = {"fixed effect": "fe_params", "standard error": "bse_fe"}.get(kind, "scale")
+    right = getattr(fit, name)
+    monkeypatch.setattr(type(fit), name, property(lambda self: right * factor))
+    with pytest.raises(AgreementError, match="outside tolerance") as caught:
+        crosscheck(fit, SLEEP, "classic-sleepstudy-slope")
+    table = caught.value.agreement.table
+    assert kind in set(table.loc[table["verdict"] == "engine differs", "kind"])
+    assert "**engine differs**" in str(caught.value)
+    assert not written.exists(), "a record of a model that no longer agrees must go"
+
+
+def test_a_value_that_is_not_a_number_is_no_agreement(without_r, sleep, monkeypatch):
+    fit = fit_lmm("Reaction ~ Days", sleep, groups="Subject", re_formula="Days")
+    monkeypatch.setattr(type(fit), "scale", property(lambda self: float("nan")))
+    with pytest.raises(AgreementError):
+        crosscheck(fit, SLEEP, "classic-sleepstudy-slope")
+
+
+def test_a_known_difference_of_statsmodels_is_announced_and_must_be_real(without_r):
+    children = load("orthodont")
+    formula = "distance ~ age * Sex + (age | Subject)"
+    with pytest.warns(Warning, match="converge|MLE|boundary|definite"):
+        fit = smf.mixedlm(
+            "distance ~ age * Sex", children, groups="Subject", re_formula="~age"
+        ).fit()
+    with pytest.raises(AgreementError, match="did not converge"):
+        crosscheck(fit, formula, "classic-orthodont-slope")
+    known = crosscheck(
+        fit, formula, "classic-orthodont-slope", statsmodels_differs="its optimiser gave up"
+    )
+    assert known.agrees
+    assert known.record["verdict"] == "statsmodels differs"
+    assert "its optimiser gave up" in known._repr_markdown_()
+    good = smf.mixedlm("distance ~ age * Sex", children, groups="Subject").fit()
+    with pytest.raises(ValueError, match="remove statsmodels_differs"):
+        crosscheck(good, "distance ~ age * Sex + (1 | Subject)", "classic-orthodont-intercept",
+                   statsmodels_differs="no reason")  # fmt: skip
+
+
+def test_another_model_than_the_formula_is_refused(without_r, sleep):
+    fit = fit_lmm("Reaction ~ Days", sleep, groups="Subject", re_formula="Days")
+    with pytest.raises(ValueError, match="response"):
+        crosscheck(fit, "Days ~ Reaction + (1 | Subject)", "other")
+    with pytest.raises(ValueError, match="rows"):
+        crosscheck(fit, SLEEP, "other", data=sleep.iloc[:-1])
+    with pytest.raises(ValueError, match="crosscheck takes"):
+        crosscheck("not a fit", SLEEP, "other")
+    with pytest.raises(ValueError, match="same model"):
+        short = fit_lmm("Reaction ~ 1", sleep, groups="Subject", re_formula="Days")
+        crosscheck(short, SLEEP, "classic-sleepstudy-slope")
+
+
+def test_ml_and_rows_with_gaps_are_taken_from_the_fit(with_r, sleep):
+    gappy = sleep.assign(Days=sleep["Days"].astype(float).where(sleep.index % 50 != 5))
+    fit = smf.mixedlm("Reaction ~ Days", gappy, groups="Subject", missing="drop").fit(reml=False)
+    agreement = crosscheck(fit, "Reaction ~ Days + (1 | Subject)", "gaps", data=gappy)
+    assert (agreement.record["n"], agreement.record["reml"]) == (176, False)
+    assert "ML deviance" in agreement.table.index
+    assert "ICC" in agreement.table.index
+
+
+def test_crossed_and_nested_factors_compare_statsmodels_alone(without_r):
+    pastes = load("pastes")
+    fit = smf.mixedlm("strength ~ 1", pastes, groups="batch", re_formula="1",
+                      vc_formula={"cask": "0 + C(cask)"}).fit()  # fmt: skip
+    agreement = crosscheck(fit, "strength ~ 1 + (1 | batch/cask)", "classic-pastes")
+    assert agreement.table["engine"].isna().all()
+    assert (agreement.table["kind"] == "variance").sum() == 2
+
+
+def test_the_record_travels_with_the_output_and_into_the_project(without_r, project, sleep):
+    fit = fit_lmm("Reaction ~ Days", sleep, groups="Subject", re_formula="Days")
+    agreement = crosscheck(fit, SLEEP, "classic-sleepstudy-slope")
+    bundle = agreement._repr_mimebundle_()
+    saved = json.loads((project / ".handbook/agreement/classic-sleepstudy-slope.json").read_text())
+    assert bundle[MIMETYPE] == agreement.record == saved
+    assert {"text/plain", "text/markdown"} < set(bundle)
+    assert saved["data"] == "sleepstudy"
+    assert saved["source"] == "recorded"
+    assert os.listdir(project / ".handbook/agreement") == ["classic-sleepstudy-slope.json"]
+
+
+def chapter(project: Path, name: str, *labels: str) -> None:
+    cells = [f'```{{python}}\n#| label: x\ncrosscheck(fit, f, label="{x}")\n```\n' for x in labels]
+    plot = '```{python}\nax.plot(x, y, label="herd mean")\n```\n'
+    unrun = '```{python}\n#| eval: false\ncrosscheck(fit, f, label="unrun")\n```\n'
+    (project / "chapters" / name).write_text("# Title\n\n" + "\n".join([*cells, plot, unrun]))
+
+
+def test_records_are_collected_by_chapter(without_r, project, sleep):
+    for name, formula in [("classic-sleepstudy-slope", SLEEP),
+                          ("classic-sleepstudy-intercept", "Reaction ~ Days + (1 | Subject)")]:  # fmt: skip
+        re = "Days" if "slope" in name else "1"
+        crosscheck(
+            fit_lmm("Reaction ~ Days", sleep, groups="Subject", re_formula=re), formula, name
+        )
+    chapter(project, "02-b.qmd", "classic-sleepstudy-slope")
+    chapter(project, "_template.qmd", "of-the-template")
+    table = agreement_records()
+    assert table.index.tolist() == ["classic-sleepstudy-slope"]  # the other is in no chapter
+    row = table.loc["classic-sleepstudy-slope"]
+    assert (row["chapter"], row["n"], row["verdict"]) == ("02-b", 180, "agrees")
+    assert row["max_diff_engine"] < 1e-6
+    chapter(project, "01-a.qmd", "never-run")
+    with pytest.raises(ValueError, match=r"01-a\.qmd.*never-run"):
+        agreement_records(project)
+    chapter(project, "01-a.qmd", "classic-sleepstudy-slope")
+    with pytest.raises(ValueError, match=r"twice.*01-a\.qmd.*02-b\.qmd"):
+        agreement_records(project)
+
+
+def test_a_label_that_is_not_a_plain_string_is_refused(project):
+    path = project / "chapters" / "03-c.qmd"
+    path.write_text("Text\n\n```{python}\nx = 1\ncrosscheck(fit, f, label=name)\n```\n")
+    with pytest.raises(ValueError, match=r"03-c\.qmd, line 5"):
+        chapter_labels(path)
+
+
+def test_outside_a_book_nothing_is_written(without_r, tmp_path, monkeypatch, sleep):
+    monkeypatch.setenv("PYLMM_REFERENCE_DIR", str(_reference.reference_folder()))
+    monkeypatch.chdir(tmp_path)
+    fit = fit_lmm("Reaction ~ Days", sleep, groups="Subject", re_formula="Days")
+    crosscheck(fit, SLEEP, "classic-sleepstudy-slope")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="_quarto.yml"):
+        agreement_records()
+
+
+def test_cells_are_found_with_their_lines():
+    text = "a\n```{python}\n#| label: one\nx = 1\n```\n\n````{python}\ny = '```'\n````\n```python\nz\n```\n"
+    assert list(python_cells(text)) == [(3, "#| label: one\nx = 1"), (8, "y = '```'")]
+
+
+def test_every_tolerance_has_its_reason():
+    table = tolerance_table()
+    assert (table["reason"].str.len() > 20).all()
+    assert (table["engine"] < table["statsmodels"]).all()
+    assert (table["statsmodels"] <= 5e-2).all()

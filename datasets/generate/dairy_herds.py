@@ -79,8 +79,8 @@ DATASET = DataSet(
             "Milk solids over the first 100 days in milk",
             "kg",
             decimals=1,
-            minimum=40,
-            maximum=320,
+            minimum=20,
+            maximum=350,
         ),
         Column("parity", "integer", "Lactation number", "lactations", minimum=1, maximum=6),
         Column(

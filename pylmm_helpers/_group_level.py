@@ -71,7 +71,7 @@ def group_level(res: LMMResults) -> GroupLevel:
 
 
 def mean_outer_z(res: LMMResults) -> Array:
-    """Average W (q, q) of ``z z'`` over the rows; tr(W G) is the average variance between groups."""
+    """Average W (q, q) of ``z z'`` over the rows; tr(W G) is the mean variance between groups."""
     if res.design is not None:
         return np.asarray(res.Z.T @ res.Z / len(res.Z))
     cross = res.cross

@@ -1,0 +1,259 @@
+"""Predicted random effects (BLUPs), their shrinkage, and predictions for known and new groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.stats import norm, t
+
+from pylmm_helpers._adapter import as_results
+from pylmm_helpers._crossprod import Array
+from pylmm_helpers._group_level import check_level, group_level
+from pylmm_helpers._new_data import as_new_frame, group_numbers, model_columns
+from pylmm_helpers._results import LMMResults
+
+__all__ = ["blups", "predict", "shrinkage_factor"]
+
+
+def shrinkage_factor(sigma2_g: ArrayLike, sigma2: ArrayLike, m: ArrayLike) -> Any:
+    r"""Share of a group's deviation that its BLUP keeps, :math:`\sigma_g^2 / (\sigma_g^2 + \sigma^2
+    / m)`.
+
+    Parameters
+    ----------
+    sigma2_g : float or array_like
+        Variance between groups.
+    sigma2 : float or array_like
+        Variance within groups (same units).
+    m : float or array_like
+        Rows of the group.
+
+    Returns
+    -------
+    float or ndarray
+        Between 0 (the BLUP is the overall mean) and 1 (it is the group's own mean). It is also the
+        reliability of the group's mean.
+
+    Raises
+    ------
+    ValueError
+        For a negative variance, two zero variances, or a size that is negative.
+
+    References
+    ----------
+    Searle, Casella & McCulloch (1992), Variance Components, section 3.4
+    (doi:10.1002/9780470316856).
+
+    Examples
+    --------
+    >>> round(shrinkage_factor(5, 20, 4), 2)
+    0.5
+    """
+    between, within, size = (np.asarray(v, dtype=float) for v in (sigma2_g, sigma2, m))
+    for name, value in (("sigma2_g", between), ("sigma2", within), ("m", size)):
+        if not np.all(np.isfinite(value)) or np.any(value < 0):
+            raise ValueError(f"{name} must be a finite number of at least 0")
+    if np.any((between == 0) & (within == 0)):
+        raise ValueError("sigma2_g and sigma2 are both 0; at least one variance must be positive")
+    # m sigma2_g / (m sigma2_g + sigma2) is the same and has no division by a size of 0
+    denominator = size * between + within
+    factor = np.divide(
+        size * between, denominator, out=np.zeros(denominator.shape), where=denominator > 0
+    )
+    return float(factor) if factor.ndim == 0 else factor
+
+
+def blups(fit: Any, term: str | None = None, level: float = 0.95) -> pd.DataFrame:
+    r"""Best linear unbiased predictors of the random effects, with their uncertainty and shrinkage.
+
+    Parameters
+    ----------
+    fit : MixedLMResults or LMMResults
+        A fitted linear mixed model.
+    term : str, optional
+        One random-effect term, as in ``fit.cov_re.index``. Without it, all terms.
+    level : float
+        Confidence level of the intervals.
+
+    Returns
+    -------
+    DataFrame
+        One row for each group, indexed by its label; with several terms and none chosen, indexed by
+        group and term. Columns: `n` (rows of the group); `estimate` (units of the response, per
+        unit of the term); `prediction_sd`, the SD of estimate minus true effect; `conditional_sd`,
+        the same with the fixed effects taken as known (lme4's ``condVar``); `shrinkage`, between 0
+        and 1; `ci_low`, `ci_high`, normal limits from `prediction_sd`.
+
+    Notes
+    -----
+    `prediction_sd` comes from the inverse of Henderson's mixed-model equations, so it includes the
+    uncertainty of the fixed effects, which `conditional_sd` leaves out. Both take the variances as
+    known. `shrinkage` is :math:`1 - c_{jj} / g_{jj}`, conditional over prior variance (the
+    reliability of the estimate); for a random intercept it is `shrinkage_factor`, the weight that
+    the group's own mean gets.
+
+    Raises
+    ------
+    ValueError
+        If `term` is not a random effect of the model.
+
+    References
+    ----------
+    Henderson (1975), Biometrics 31, 423-447 (doi:10.2307/2529430). Robinson (1991), Statistical
+    Science 6, 15-32 (doi:10.1214/ss/1177011926).
+    """
+    res = as_results(fit)
+    quantile = float(norm.ppf(0.5 + check_level(level) / 2.0))
+    effects = res.random_effects
+    terms = [str(c) for c in effects.columns]
+    if term is not None and term not in terms:
+        raise ValueError(
+            f"{term!r} is not a random effect of this model; random effects: {', '.join(terms)}"
+        )
+    blocks = group_level(res)
+    conditional = np.diagonal(blocks.conditional, axis1=1, axis2=2)
+    prediction = np.diagonal(blocks.prediction_covariance(), axis1=1, axis2=2)
+    prior = np.diag(res.cov_re.to_numpy(dtype=float))
+    kept = 1.0 - np.divide(conditional, prior, out=np.ones_like(conditional), where=prior > 0)
+    frames = []
+    for j, name in enumerate(terms):
+        estimate, sd = effects.iloc[:, j].to_numpy(), np.sqrt(np.maximum(prediction[:, j], 0.0))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "n": res.cross.sizes,
+                    "estimate": estimate,
+                    "prediction_sd": sd,
+                    "conditional_sd": np.sqrt(np.maximum(conditional[:, j], 0.0)),
+                    "shrinkage": np.clip(kept[:, j], 0.0, 1.0),
+                    "ci_low": estimate - quantile * sd,
+                    "ci_high": estimate + quantile * sd,
+                },
+                index=pd.Index(effects.index, name=res.groups),
+            )
+        )
+        if term == name or len(terms) == 1:
+            return frames[-1]
+    return (
+        pd.concat(frames, keys=terms, names=["term"])
+        .swaplevel()
+        .sort_index(level=0, sort_remaining=False)
+    )
+
+
+def predict(
+    fit: Any,
+    new_data: Any = None,
+    level: str = "population",
+    interval: str | None = None,
+    confidence: float = 0.95,
+    df: float | None = None,
+) -> pd.DataFrame:
+    r"""Predictions for the average group or for particular groups, also groups that were not in the
+    data.
+
+    Parameters
+    ----------
+    fit : MixedLMResults or LMMResults
+        A fitted linear mixed model.
+    new_data : DataFrame or dict, optional
+        Predictors, and for ``level="group"`` the grouping column. The rows of the fit, if left out.
+    level : {"population", "group"}
+        ``population``: fixed effects only, the average over groups. ``group``: BLUPs added; a group
+        that the fit has not seen gets the population's prediction and the uncertainty of a group
+        about which nothing is known.
+    interval : {None, "confidence", "prediction"}
+        ``confidence``: for the mean (of the population, or of that group). ``prediction``: for one
+        new observation (with ``level="population"``, of a new group).
+    confidence : float
+        Coverage of the interval.
+    df : float, optional
+        Use Student's t with these degrees of freedom instead of the normal distribution, which is
+        too narrow when there are few groups.
+
+    Returns
+    -------
+    DataFrame
+        Index of `new_data`; column `prediction` (units of the response). With an interval also
+        `std_error` (of the mean, or for ``prediction`` of the new observation), `ci_low`,
+        `ci_high`. With ``level="group"`` also `known_group`.
+
+    Notes
+    -----
+    Variance of the prediction's error, for a row with predictors x and random-effect columns z:
+
+    ========== ============ =======================================================================
+    level      group        confidence
+    ========== ============ =======================================================================
+    population any          :math:`x'\Phi x`
+    group      known        :math:`z'C_gz + (x - B_g'z)'\Phi(x - B_g'z)`
+    group      new          :math:`z'Gz + x'\Phi x`
+    ========== ============ =======================================================================
+
+    For ``prediction`` add :math:`\sigma^2` (of a row with weight 1), and for the population
+    :math:`z'Gz` too. The second row is the quadratic form of (x, z) in the inverse of Henderson's
+    mixed-model equations: errors in the fixed effects and in the BLUPs are correlated, and adding
+    their variances as if they were not would be wrong. Variances are taken as known, as everywhere
+    in BLUP theory.
+
+    Raises
+    ------
+    ValueError
+        For an unknown level or interval, a missing column, missing values, or a category that the
+        fit has not seen.
+
+    References
+    ----------
+    Henderson (1975), Biometrics 31, 423-447 (doi:10.2307/2529430).
+    """
+    res = as_results(fit)
+    if level not in ("population", "group"):
+        raise ValueError(f"level is {level!r}; choose 'population' or 'group'")
+    if interval not in (None, "confidence", "prediction"):
+        raise ValueError(f"interval is {interval!r}; choose None, 'confidence' or 'prediction'")
+    coverage = 0.5 + check_level(confidence) / 2.0
+    if df is not None and not df > 0:
+        raise ValueError(
+            f"df is {df!r}; give degrees of freedom above 0, or None for the normal distribution"
+        )
+    frame = res.frame if new_data is None else as_new_frame(new_data)
+    X = res.X if new_data is None else model_columns(res, frame, "fixed")
+    Z = res.Z if new_data is None else model_columns(res, frame, "random")
+    values = X @ res.fe_params.to_numpy()
+    numbers = np.full(len(frame), -1)
+    if level == "group":
+        numbers = res.codes if new_data is None else group_numbers(res, frame)
+        effects = np.vstack([res.random_effects.to_numpy(), np.zeros(res.cross.q)])
+        values = values + np.einsum("nq,nq->n", Z, effects[numbers])
+    result = pd.DataFrame({"prediction": values}, index=frame.index)
+    if interval is not None:
+        variance = error_variance(
+            res, X, Z, numbers, new_group=level == "group" or interval == "prediction"
+        )
+        if interval == "prediction":
+            variance = variance + res.scale
+        se = np.sqrt(variance)
+        quantile = float(norm.ppf(coverage) if df is None else t.ppf(coverage, df))
+        result["std_error"] = se
+        result["ci_low"], result["ci_high"] = values - quantile * se, values + quantile * se
+    if level == "group":
+        result["known_group"] = numbers >= 0
+    return result
+
+
+def error_variance(res: LMMResults, X: Array, Z: Array, numbers: Any, new_group: bool) -> Array:
+    """Variance (k,) of ``x'(b - beta) + z'(u_hat - u)``; group number -1 is a group without data.
+
+    Without `new_group`, rows of number -1 get the variance of the population mean.
+    """
+    blocks = group_level(res)
+    q, p = res.cross.q, res.cross.p
+    unknown = res.cov_re.to_numpy(dtype=float) if new_group else np.zeros((q, q))
+    conditional = np.concatenate([blocks.conditional, unknown[None]])[numbers]
+    link = np.concatenate([blocks.link, np.zeros((1, q, p))])[numbers]
+    direction = X - np.einsum("nq,nqp->np", Z, link)
+    between = np.einsum("nq,nqr,nr->n", Z, conditional, Z)
+    return np.asarray(between + np.einsum("np,pr,nr->n", direction, blocks.phi, direction))

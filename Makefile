@@ -1,0 +1,36 @@
+# The two commands are `make handbook` and `make test`; each does its own set-up first.
+PYTHON ?= python3
+SETUP = $(PYTHON) offline_render/bootstrap.py
+RUN = .venv/bin/python
+
+.PHONY: help handbook test preview bench setup lint lock clean distclean
+
+help: ## say what each target does
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
+
+handbook: ## set up and build the whole book: _book/index.html and the PDF beside it
+	@$(SETUP) handbook && $(RUN) -m offline_render build
+
+test: ## set up and run every test
+	@$(SETUP) test && $(RUN) -m pytest tests
+
+preview: ## show the book in a browser and rebuild it whenever a chapter is saved
+	@$(SETUP) handbook && $(RUN) -m offline_render preview
+
+bench: ## time a cold build and the rebuild after an edit of prose
+	@$(SETUP) handbook && $(RUN) -m offline_render bench
+
+setup: ## set up again, with another try at what could not be installed before
+	@$(SETUP) test --again
+
+lint: ## check style and types
+	@$(SETUP) handbook && $(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
+
+lock: ## pin the newest packages that pyproject.toml allows in requirements.lock
+	@$(SETUP) handbook && $(RUN) -m pip install --quiet uv && $(RUN) -m uv pip compile --quiet --upgrade pyproject.toml -o requirements.lock
+
+clean: ## remove the built book and every cache, but not the set-up
+	@rm -rf _book .handbook dist .pytest_cache .mypy_cache .ruff_cache .hypothesis && find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean ## remove the set-up as well
+	@rm -rf .venv

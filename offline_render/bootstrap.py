@@ -79,7 +79,8 @@ def set_up(command: str) -> None:
     make_venv(steps)
     pip = pip_command()
     install_requirements(pip, steps)
-    steps.step(f"Quarto: {quarto.provide(ROOT, pip, digest(), steps)}")
+    steps.step("Quarto")
+    steps.say(quarto.provide(ROOT, pip, digest(), steps))
     stamp = {"digest": digest(), "given_up": given_up, "root": os.geteuid() == 0}
     stamp["r"] = not set(debian.R_PACKAGES) & set(given_up) or debian.has_r()
     write_whole(STAMP, json.dumps(stamp, indent=1))

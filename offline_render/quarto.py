@@ -72,8 +72,8 @@ def provide(root: Path, pip: list[str], digest: str, steps: Steps) -> str:
         if found is None:
             note.write_text(digest)
     if found is None:
-        return "no Quarto 1.9 to be had, so the embedded renderer builds the book."
-    return f"{found} renders the book."
+        return "Quarto 1.9 is not to be had, so the embedded renderer builds the book."
+    return f"{found} will render the book."
 
 
 def render(root: Path, quarto: Path) -> Path:

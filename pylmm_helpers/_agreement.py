@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from ._reference import project_folder, write_json
-from .tables import _layout
+from .tables import MISSING, _layout
 
 MIMETYPE = "application/vnd.pylmm-helpers.agreement+json"
 _FOLDER = Path(".handbook") / "agreement"
@@ -82,7 +82,7 @@ class Agreement:
         return f"{pipe_table(header, rows)}\n\n{notes}\n"
 
     def __repr__(self) -> str:
-        return self.table.to_string()
+        return str(self.table.to_string())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {
@@ -94,13 +94,15 @@ class Agreement:
 
 def _number(value: float) -> str:
     if pd.isna(value):
-        return "–"
+        return MISSING
     text = f"{value:#.7g}"
-    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+    text = text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+    return text.replace("-", "\u2212")
 
 
 def _small(value: float) -> str:
-    return "–" if pd.isna(value) else "0" if value == 0 else f"{value:.0e}"
+    text: str = MISSING if pd.isna(value) else "0" if value == 0 else f"{value:.0e}"
+    return text.replace("-", "\u2212")
 
 
 def pipe_table(header: list[str], rows: list[list[str]]) -> str:

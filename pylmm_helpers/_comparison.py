@@ -290,6 +290,12 @@ def _record(table: pd.DataFrame, lme4: LmerFit) -> dict[str, Any]:
 def _notes(errors: pd.DataFrame, lme4: LmerFit, own: OwnFit, reason: str) -> tuple[str, ...]:
     """What stands under the table."""
     notes = [f"Why statsmodels differs: {reason}"] if reason else []
+    excess = lme4.criterion - (lme4.criterion if own.engine is None else own.engine.criterion)
+    if excess > TOLERANCES["criterion"].engine:
+        notes.append(
+            f"lme4's criterion is {excess:.2g} above the engine's, so lme4 is not at the optimum: "
+            "centre and scale the predictors, or look at the random effects this model asks for."
+        )
     if own.raw is not None and not own.raw.converged:
         notes.append("statsmodels says that its optimiser did not converge.")
     if "statsmodels_own" in errors:

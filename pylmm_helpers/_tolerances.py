@@ -28,31 +28,44 @@ class Tolerance:
 
 
 _FLAT = (
-    "the criterion is flat at its optimum: an error of 1e-10 there moves a variance by about 1e-6; "
-    "largest seen with the tight lme4 control 2e-6"
+    "the criterion is flat at its optimum, most of all with a slope whose x is not centred: lme4's "
+    "optimiser leaves up to 7e-5 there, 2e-6 elsewhere"
 )
-_STATSMODELS = "statsmodels stops earlier, at a gradient of 1e-5"
-_AT_ZERO = "a tenth of the residual SD at least, so that a variance near zero keeps a scale"
+_SM = "statsmodels stops earlier, at a gradient of 1e-5"
+_AT_ZERO = "the SD taken as a tenth of the residual SD at least, so that zero keeps a scale"
 TOLERANCES: dict[str, Tolerance] = {
-    "fixed effect": Tolerance("lme4's standard error", 1e-5, 2e-3,
-        f"it follows the variances, to which it is insensitive; {_STATSMODELS}"),
-    "standard error": Tolerance("lme4's value", 1e-5, 2e-3,
-        f"half the relative error of the variances; {_STATSMODELS}"),
-    "variance": Tolerance(f"lme4's value ({_AT_ZERO})", 2e-5, 1e-2, f"{_FLAT}; {_STATSMODELS}"),
-    "covariance": Tolerance(f"the product of both SDs ({_AT_ZERO})", 2e-5, 1e-2,
-        f"as for the variances; {_STATSMODELS}"),
-    "residual variance": Tolerance("lme4's value", 5e-6, 1e-3,
-        f"many rows estimate it, so it is steeper than the others; {_STATSMODELS}"),
-    "ICC": Tolerance("1", 5e-6, 1e-3, f"a ratio of the variances; {_STATSMODELS}"),
-    "theta": Tolerance(f"SD of the term over the residual SD ({_AT_ZERO})", 2e-5, 5e-2,
-        "lme4's optimiser works in it; at a boundary the root magnifies what statsmodels leaves of "
-        "a variance that should be zero"),
-    "criterion": Tolerance("1", 1e-6, 1e-4,
-        "an optimiser settles it first: rounding is left, 4e-11 seen with 1,800 rows, 3e-8 with "
-        f"a million; {_STATSMODELS}"),
-    "conditional mode": Tolerance(f"SD of the term ({_AT_ZERO})", 2e-5, 1e-2,
-        f"it follows the variances; {_STATSMODELS}"),
-}  # fmt: skip
+    "fixed effect": Tolerance(
+        "lme4's standard error", 1e-4, 2e-3, f"it follows the variances, weakly; {_SM}"
+    ),
+    "standard error": Tolerance(
+        "lme4's value", 1e-4, 2e-3, f"it has half the relative error of the variances; {_SM}"
+    ),
+    "variance": Tolerance(f"lme4's value, {_AT_ZERO}", 2e-4, 1e-2, f"{_FLAT}; {_SM}"),
+    "covariance": Tolerance(
+        f"the product of both SDs, {_AT_ZERO}", 2e-4, 1e-2, f"as for the variances: {_FLAT}; {_SM}"
+    ),
+    "residual variance": Tolerance(
+        "lme4's value", 1e-5, 1e-3, f"every row estimates it, so the optimum is sharper; {_SM}"
+    ),
+    "ICC": Tolerance("1", 1e-5, 1e-3, f"a ratio of two variances, with no slope; {_SM}"),
+    "theta": Tolerance(
+        f"SD of the term over the residual SD, {_AT_ZERO}",
+        1e-3,
+        5e-2,
+        "it is a root: where a variance or 1 - r^2 is zero, an error of 1e-6 in it is one of 1e-3 "
+        "here; the variances beside it are held to less",
+    ),
+    "criterion": Tolerance(
+        "1",
+        1e-6,
+        1e-4,
+        "an optimiser settles it first, so only rounding is left: 4e-11 seen with 1,800 rows, 3e-8 "
+        f"with a million; {_SM}",
+    ),
+    "conditional mode": Tolerance(
+        f"SD of the term, {_AT_ZERO}", 2e-4, 1e-2, f"it follows the variances; {_SM}"
+    ),
+}
 
 
 def tolerance_table() -> pd.DataFrame:

@@ -1,0 +1,138 @@
+"""Colours, axes and bands that the plots share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import beta, norm
+
+from pylmm_helpers._crossprod import Array
+from pylmm_helpers._new_data import model_columns
+from pylmm_helpers._results import LMMResults
+
+BLUE, VERMILLION, INK, SOFT, BAND = "#0072B2", "#D55E00", "#333333", "#9A9A9A", "#D9E6F2"
+
+#: Sorted samples drawn to calibrate a simultaneous band, and the largest size that needs its own.
+DRAWS, LARGEST = 1000, 2000
+
+
+def axes_or_new(ax: Any) -> Any:
+    """Give back the Axes, or a new figure's when there is none."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots()[1]
+
+
+def order_band(n: int, confidence: float, simultaneous: bool) -> tuple[Array, Array, Array]:
+    """Normal quantiles (n,) and limits (n,) for the sorted values of a normal sample of size n.
+
+    The k-th of n sorted uniforms has a beta(k, n + 1 - k) distribution. For a simultaneous band the
+    same tail probability is used at every k, chosen so that a whole sample stays inside with the
+    wanted probability (equal local levels; Aldor-Noiman et al. 2013,
+    doi:10.1080/00031305.2013.847865).
+    """
+    k = np.arange(1, n + 1)
+    tail = (1.0 - confidence) / 2.0
+    if simultaneous:
+        m = min(n, LARGEST)
+        rank = np.arange(1, m + 1)
+        draws = np.sort(np.random.default_rng(20120).random((DRAWS, m)), axis=1)
+        below = beta.cdf(draws, rank, m + 1 - rank)
+        tail = float(np.quantile(np.minimum(below, 1.0 - below).min(axis=1), 1.0 - confidence))
+    low, high = beta.ppf(tail, k, n + 1 - k), beta.ppf(1.0 - tail, k, n + 1 - k)
+    return norm.ppf((k - 0.5) / n), norm.ppf(low), norm.ppf(high)
+
+
+def own_effects(res: LMMResults) -> tuple[Array, Array]:
+    """Unshrunken least-squares deviation of each group (G, q), and which groups have one (G,)."""
+    weights = res._rows_of.weights
+    root = np.ones(res.nobs) if weights is None else np.sqrt(weights)
+    rest = (res.y - res.X @ res.fe_params.to_numpy()) * root
+    Z = res.Z * root[:, None]
+    own = np.zeros((res.ngroups, res.cross.q))
+    whole = np.zeros(res.ngroups, dtype=bool)
+    order = np.argsort(res.codes, kind="stable")
+    ends = np.cumsum(res.cross.sizes)
+    for g, (start, end) in enumerate(zip(ends - res.cross.sizes, ends, strict=True)):
+        mine = order[start:end]
+        own[g], _, rank, _ = np.linalg.lstsq(Z[mine], rest[mine], rcond=1e-8)
+        whole[g] = rank == res.cross.q
+    return own, whole
+
+
+def typical_columns(res: LMMResults, x: str, values: Array) -> tuple[Array, Array]:
+    """X (k, p) and Z (k, q) along x, all other predictors at their median or most common value."""
+    frame = res.frame
+    if x not in frame.columns or not pd.api.types.is_numeric_dtype(frame[x]):
+        raise ValueError(f"x is {x!r}; give a numeric column of the data")
+    typical: dict[str, Any] = {}
+    for name in frame.columns:
+        column = frame[name]
+        numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+        typical[str(name)] = float(column.median()) if numeric else column.mode().iloc[0]
+        if pd.api.types.is_integer_dtype(column):
+            typical[str(name)] = (
+                column.mode().iloc[0] if column.nunique() < 10 else typical[str(name)]
+            )
+    rows = pd.DataFrame({**typical, x: values}, index=range(len(values)))
+    for name in frame.columns:
+        if isinstance(frame[name].dtype, pd.CategoricalDtype):
+            rows[name] = pd.Categorical(rows[name], categories=frame[name].cat.categories)
+    return model_columns(res, rows, "fixed"), model_columns(res, rows, "random")
+
+
+def chosen_term(res: LMMResults, term: str | None) -> str:
+    """Check the random-effect term; the first one unless another is named."""
+    terms = [str(t) for t in res.cov_re.index]
+    if term is None:
+        return terms[0]
+    if term not in terms:
+        raise ValueError(
+            f"{term!r} is not a random effect of this model; random effects: {', '.join(terms)}"
+        )
+    return term
+
+
+def effect_name(res: LMMResults, term: str) -> str:
+    """Words for an axis: what the random effect of this term is."""
+    return (
+        f"{res.groups} effect" if term == "Intercept" else f"{res.groups} effect on slope of {term}"
+    )
+
+
+def extent(res: LMMResults, x: str) -> tuple[Array, Array]:
+    """Smallest and largest value (G,) of a column in each group."""
+    if x not in res.frame.columns or not pd.api.types.is_numeric_dtype(res.frame[x]):
+        raise ValueError(f"x is {x!r}; give a numeric column of the data")
+    by_group = pd.Series(res.frame[x].to_numpy(dtype=float)).groupby(res.codes)
+    return by_group.min().to_numpy(), by_group.max().to_numpy()
+
+
+def arrows(ax: Any, start: Array, end: Array, colours: Any) -> None:
+    """Thin arrows between points (k, 2); the axes are widened to hold them."""
+    ax.update_datalim(np.vstack([start, end]))
+    ax.autoscale_view()
+    style = {
+        "arrowstyle": "-|>,head_width=0.1,head_length=0.22",
+        "linewidth": 0.9,
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
+    for a, b, colour in zip(start, end, colours, strict=True):
+        ax.annotate("", tuple(b), tuple(a), arrowprops={**style, "color": colour})
+
+
+def size_colours(sizes: Array) -> tuple[Array, Any]:
+    """Colours, darker for larger groups, and the scale for a colour bar (None if all are equal)."""
+    import matplotlib as mpl
+
+    # the palest fifth of the map is too faint for thin lines on white
+    shades = mpl.colors.ListedColormap(mpl.colormaps["cividis_r"](np.linspace(0.2, 1.0, 256)))
+    if sizes.min() == sizes.max():
+        return shades(np.full(len(sizes), 0.6)), None
+    scale = mpl.cm.ScalarMappable(mpl.colors.LogNorm(sizes.min(), sizes.max()), shades)
+    return np.asarray(scale.to_rgba(sizes)), scale

@@ -1,0 +1,291 @@
+"""Figures of the groups: are they normal, who is where, how far did shrinkage move them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pylmm_helpers._adapter import as_results
+from pylmm_helpers._group_level import check_level
+from pylmm_helpers._plot_parts import (
+    BAND,
+    BLUE,
+    INK,
+    SOFT,
+    VERMILLION,
+    arrows,
+    axes_or_new,
+    chosen_term,
+    effect_name,
+    extent,
+    order_band,
+    own_effects,
+    size_colours,
+    typical_columns,
+)
+from pylmm_helpers.diagnostics import residuals
+from pylmm_helpers.prediction import blups
+
+#: More groups than this and their labels no longer fit beside a figure of the book's height.
+LABELLED_GROUPS = 30
+
+
+def qq(
+    fit: Any,
+    level: str = "group",
+    term: str | None = None,
+    band: str = "simultaneous",
+    confidence: float = 0.95,
+    ax: Any = None,
+) -> Any:
+    """Normal QQ plot of standardised BLUPs, or of standardised residuals, with a band.
+
+    Parameters
+    ----------
+    fit : MixedLMResults or LMMResults
+        A fitted linear mixed model.
+    level : {"group", "observation"}
+        BLUPs of the groups (each divided by its own standard deviation, so that groups of all sizes
+        can be compared), or conditional residuals of the rows.
+    term : str, optional
+        Random effect to show; the first unless named.
+    band : {"simultaneous", "pointwise"}
+        The whole of a normal sample stays inside a simultaneous band with the given probability;
+        inside a pointwise band each point does, so that some points outside are to be expected.
+    confidence : float
+        That probability.
+    ax : matplotlib Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        Points outside the band are named (groups) and coloured.
+    """
+    res = as_results(fit)
+    if band not in ("simultaneous", "pointwise"):
+        raise ValueError(f"band is {band!r}; choose 'simultaneous' or 'pointwise'")
+    table = residuals(res, level)
+    if level == "group":
+        name = chosen_term(res, term)
+        part = table if len(res.cov_re) == 1 else table.xs(name, level="term")
+        values, what = part["standardised"], f"standardised {effect_name(res, name)}"
+    else:
+        values, what = table["conditional_std"], "standardised residual"
+    values = values.sort_values()
+    if not np.any(values.to_numpy()):
+        raise ValueError(
+            "all BLUPs are 0, so there is no distribution to show; see check_singular(fit)"
+        )
+    x, low, high = order_band(len(values), check_level(confidence), band == "simultaneous")
+    y = values.to_numpy()
+    ax = axes_or_new(ax)
+    # far out in a long sample the band runs off; the points decide how much of it is shown
+    ax.fill_between(
+        x, low, high, color=BAND, linewidth=0, label=f"{100 * confidence:g}% {band} band"
+    )
+    ends = np.array([x[0], x[-1]])
+    ax.plot(ends, ends, color=INK, linewidth=1.0)
+    out = (y < low) | (y > high)
+    size = 26 if len(y) <= 200 else 10
+    ax.scatter(x[~out], y[~out], s=size, color=BLUE, zorder=3)
+    if out.any():
+        ax.scatter(x[out], y[out], s=size, color=VERMILLION, zorder=3, label="outside")
+    if level == "group":
+        for k in np.flatnonzero(out)[:8]:
+            ax.annotate(
+                str(values.index[k]),
+                (x[k], y[k]),
+                xytext=(5, -9),
+                textcoords="offset points",
+                fontsize=8.5,
+            )
+    ax.set(xlabel="standard normal quantile", ylabel=what)
+    ax.legend(loc="upper left")
+    return ax
+
+
+def caterpillar(fit: Any, term: str | None = None, level: float = 0.95, ax: Any = None) -> Any:
+    """Caterpillar plot: BLUPs in order, with intervals from their prediction SD.
+
+    Parameters
+    ----------
+    fit : MixedLMResults or LMMResults
+        A fitted linear mixed model.
+    term : str, optional
+        Random effect to show; the first unless named.
+    level : float
+        Confidence level of each interval (not of comparisons between groups).
+    ax : matplotlib Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        Groups whose interval excludes 0 are coloured. All groups are named up to 30 of them, beyond
+        that the three at either end.
+    """
+    res = as_results(fit)
+    name = chosen_term(res, term)
+    table = blups(res, name, level).sort_values("estimate")
+    position = np.arange(1, len(table) + 1)
+    apart = ((table["ci_low"] > 0) | (table["ci_high"] < 0)).to_numpy()
+    ax = axes_or_new(ax)
+    width = float(np.clip(100.0 / len(table), 0.7, 2.0))
+    for mask, colour, label in ((~apart, SOFT, "includes 0"), (apart, BLUE, "excludes 0")):
+        if mask.any():
+            part = table[mask]
+            ax.hlines(
+                position[mask],
+                part["ci_low"],
+                part["ci_high"],
+                color=colour,
+                linewidth=width,
+                label=label,
+            )
+            ax.scatter(part["estimate"], position[mask], s=12 * width, color=colour, zorder=3)
+    ax.axvline(0.0, color=INK, linewidth=0.9)
+    if len(table) <= LABELLED_GROUPS:
+        ax.set_yticks(position, [str(v) for v in table.index])
+        ax.set_ylabel(res.groups)
+    else:
+        ax.set_ylabel(f"{res.groups}, by rank")
+        for k in (0, 1, 2, -3, -2, -1):
+            right = k < 0
+            ax.annotate(
+                str(table.index[k]),
+                (table["ci_low"].iloc[k] if right else table["ci_high"].iloc[k], position[k]),
+                xytext=(-4 if right else 4, 0), textcoords="offset points",
+                ha="right" if right else "left", va="center", fontsize=7.5,
+            )  # fmt: skip
+    ax.grid(axis="y", visible=False)
+    ax.set_ylim(0.0, len(table) + 1.0)
+    ax.set_xlabel(f"{effect_name(res, name)}, with {100 * level:g}% interval")
+    ax.legend(title="interval", loc="lower right")
+    return ax
+
+
+def shrinkage(fit: Any, term: str | None = None, ax: Any = None) -> Any:
+    """Arrows from each group's own estimate to its BLUP.
+
+    Parameters
+    ----------
+    fit : MixedLMResults or LMMResults
+        A fitted linear mixed model.
+    term : str, optional
+        With one random effect, or one named: the group's own deviation (above) and the BLUP (below)
+        on one axis. With two random effects and none named: both deviations as a point in the
+        plane.
+    ax : matplotlib Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        Small groups move further; a group that can't be estimated by itself is left out.
+    """
+    res = as_results(fit)
+    own, whole = own_effects(res)
+    best = res.random_effects.to_numpy()
+    terms = [str(t) for t in res.cov_re.index]
+    ax = axes_or_new(ax)
+    if len(terms) >= 2 and term is None:
+        arrows(ax, own[whole][:, :2], best[whole][:, :2], [SOFT] * int(whole.sum()))
+        ax.scatter(*own[whole][:, :2].T, s=16, color=SOFT, label="own estimate", zorder=3)
+        ax.scatter(*best[whole][:, :2].T, s=16, color=BLUE, label="BLUP", zorder=4)
+        ax.axhline(0.0, color=INK, linewidth=0.9)
+        ax.axvline(0.0, color=INK, linewidth=0.9)
+        ax.set(xlabel=effect_name(res, terms[0]), ylabel=effect_name(res, terms[1]))
+        ax.legend(loc="best")
+        return ax
+    name = chosen_term(res, term)
+    j = terms.index(name)
+    start, end = own[whole][:, j], best[whole][:, j]
+    sizes = res.cross.sizes[whole]
+    colours, scale = size_colours(sizes)
+    ones = np.ones(len(start))
+    arrows(ax, np.column_stack([start, ones]), np.column_stack([end, 0.0 * ones]), colours)
+    ax.scatter(start, np.ones(len(start)), s=20, c=colours, zorder=3)
+    ax.axvline(0.0, color=INK, linewidth=0.9)
+    ax.set_yticks([1.0, 0.0], ["own estimate", "BLUP"])
+    ax.set_ylim(-0.12, 1.12)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel(effect_name(res, name))
+    if scale is not None:
+        bar = ax.figure.colorbar(scale, ax=ax, pad=0.02, aspect=28)
+        bar.set_label(f"rows of the {res.groups}")
+        bar.ax.minorticks_off()
+        ticks = np.unique(np.round(np.geomspace(sizes.min(), sizes.max(), 4)).astype(int))
+        bar.set_ticks(ticks, labels=[str(t) for t in ticks])
+        bar.outline.set_visible(False)
+    return ax
+
+
+def spaghetti(fit: Any, x: str, shrink: bool = True, ax: Any = None) -> Any:
+    """Each group's line from the model, with arrows from its own estimate to the model's.
+
+    Parameters
+    ----------
+    fit : MixedLMResults or LMMResults
+        A fitted linear mixed model.
+    x : str
+        Numeric column of the data for the horizontal axis. Other predictors are held at their
+        median or most common value.
+    shrink : bool
+        Draw the arrows, in a margin on the right: from where the group's own (unshrunken) line ends
+        to where the model's line ends.
+    ax : matplotlib Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        Group lines span the values of x in their group; the thick line is the population's.
+    """
+    res = as_results(fit)
+    low, high = extent(res, x)
+    span = np.linspace(float(low.min()), float(high.max()), 61)
+    X, Z = typical_columns(res, x, span)
+    population = X @ res.fe_params.to_numpy()
+    best = res.random_effects.to_numpy()
+    ax = axes_or_new(ax)
+    faint = float(np.clip(12.0 / res.ngroups, 0.25, 0.7))
+    for g in range(res.ngroups):
+        inside = (span >= low[g] - 1e-9) & (span <= high[g] + 1e-9)
+        ax.plot(
+            span[inside], (population + Z @ best[g])[inside], color=BLUE, linewidth=0.9, alpha=faint
+        )
+    ax.plot(span, population, color=INK, linewidth=2.2, label="population")
+    ax.plot([], [], color=BLUE, linewidth=0.9, alpha=0.8, label=f"{res.groups} (BLUP)")
+    if shrink:
+        own, whole = own_effects(res)
+        own, mine = own[whole], best[whole]
+        order = np.argsort(Z[-1] @ mine.T)
+        # every group at the same x would hide all arrows but one, so they share out a margin
+        place = span[-1] + (0.05 + 0.20 * np.linspace(0.0, 1.0, len(order))) * (span[-1] - span[0])
+        start = population[-1] + (Z[-1] @ own.T)[order]
+        end = population[-1] + (Z[-1] @ mine.T)[order]
+        arrows(
+            ax,
+            np.column_stack([place, start]),
+            np.column_stack([place, end]),
+            [VERMILLION] * len(order),
+        )
+        ax.scatter(place, start, s=7, color=SOFT, zorder=3, label="own estimate")
+        ax.plot(
+            [], [], color=VERMILLION, linewidth=1.0, marker=">", markersize=4, label="shrinkage"
+        )
+        ax.plot(
+            [span[-1], place[-1]],
+            [population[-1]] * 2,
+            color=INK,
+            linewidth=0.9,
+            linestyle=(0, (2, 3)),
+        )
+        ax.axvline(span[-1] + 0.025 * (span[-1] - span[0]), color=SOFT, linewidth=0.8)
+        # the margin is no continuation of the x axis
+        ax.set_xticks([t for t in ax.get_xticks() if span[0] <= t <= span[-1]])
+    ax.set(xlabel=x, ylabel=res.endog_name)
+    ax.legend(loc="best", ncols=2)
+    return ax

@@ -51,18 +51,20 @@ def from_statsmodels(fit: Any) -> LMMResults:
     model = fit.model
     if getattr(model, "k_vc", 0) or getattr(model, "k_re", 0) == 0:
         raise ValueError(
-            "this statsmodels fit uses vc_formula; the helpers know one grouping factor with random coefficients. "
-            "Fit it with groups= and re_formula= only."
+            "this statsmodels fit uses vc_formula; the helpers know one grouping factor with "
+            "random coefficients. Fit it with groups= and re_formula= only."
         )
     if model.fe_pen is not None or model.re_pen is not None or fit.cov_pen is not None:
         raise ValueError(
-            "this statsmodels fit is penalised; the helpers know (restricted) maximum likelihood only."
+            "this statsmodels fit is penalised; the helpers know (restricted) maximum likelihood "
+            "only."
         )
     scale = float(fit.scale)
     covariance = np.atleast_2d(np.asarray(fit.cov_re, dtype=float))
     if not (scale > 0 and np.isfinite(scale) and np.isfinite(covariance).all()):
         raise ValueError(
-            f"this statsmodels fit failed (residual variance {scale:g}); fit the model with fit_lmm."
+            f"this statsmodels fit failed (residual variance {scale:g}); fit the model with "
+            "fit_lmm."
         )
     design = design_of(fit)
     cross = cross_products(design)

@@ -26,7 +26,8 @@ def as_frame(data: Any) -> pd.DataFrame:
         frame = pd.api.interchange.from_dataframe(data)
     else:
         raise ValueError(
-            f"data must be a pandas (or Polars) DataFrame, not {type(data).__name__}; wrap it in pd.DataFrame(...)."
+            f"data must be a pandas (or Polars) DataFrame, not {type(data).__name__}; wrap it in "
+            "pd.DataFrame(...)."
         )
     return frame
 
@@ -64,7 +65,8 @@ def read_weights(weights: Any, frame: pd.DataFrame) -> Array | None:
     bad = ~(np.isnan(values) | ((values > 0) & np.isfinite(values)))
     if bad.any():
         raise ValueError(
-            f"{label} must be positive and finite, but {bad.sum()} are not; leave rows of zero weight out of the data."
+            f"{label} must be positive and finite, but {bad.sum()} are not; leave rows of zero "
+            "weight out of the data."
         )
     return values
 
@@ -82,8 +84,8 @@ def handle_missing(
         listing = ", ".join(f"'{name}' ({count})" for name, count in counts.items() if count)
         if missing == "raise":
             raise ValueError(
-                f"missing values in column {listing}. Pass missing='drop' to leave those rows out (they are "
-                "counted), or fill them before fitting."
+                f"missing values in column {listing}. Pass missing='drop' to leave those rows out "
+                "(they are counted), or fill them before fitting."
             )
         keep = ~np.logical_or.reduce(list(lacking.values()))
         dropped = int((~keep).sum())
@@ -119,13 +121,15 @@ def check_size(values: Array, name: str) -> None:
     if not (np.isfinite(low) and np.isfinite(high)):
         count = int((~np.isfinite(values)).sum())
         raise ValueError(
-            f"column '{name}' holds {count} infinite or undefined value(s). Correct them, or set them to NaN and pass "
-            "missing='drop'. A logarithm needs positive values in the units of the data."
+            f"column '{name}' holds {count} infinite or undefined value(s). Correct them, or set "
+            "them to NaN and pass missing='drop'. A logarithm needs positive values in the units "
+            "of the data."
         )
     largest = max(abs(low), abs(high))
     if largest > LARGEST or 0 < largest < SMALLEST:
         raise ValueError(
-            f"the values of column '{name}' (up to {largest:.3g}) can't be squared; change the unit."
+            f"the values of column '{name}' (up to {largest:.3g}) can't be squared; change the "
+            "unit."
         )
 
 
@@ -143,8 +147,8 @@ def numbers_as_text(fixed: Any, frame: pd.DataFrame) -> None:
             distinct = pd.Series(pd.unique(frame[factor.expr]))
             if pd.to_numeric(distinct, errors="coerce").notna().all():
                 raise ValueError(
-                    f"column '{factor.expr}' holds numbers stored as text; convert it with pd.to_numeric, "
-                    f"or write C({factor.expr}) if each value is a category."
+                    f"column '{factor.expr}' holds numbers stored as text; convert it with "
+                    f"pd.to_numeric, or write C({factor.expr}) if each value is a category."
                 )
 
 
@@ -163,8 +167,8 @@ def group_codes(column: pd.Series, name: str) -> tuple[NDArray[np.intp], pd.Inde
                 codes, labels = pd.factorize(column)
     if len(labels) < 2:
         raise ValueError(
-            f"column '{name}' has only one group ('{labels[0]}'); a variance between groups needs at least two. "
-            "Use ordinary regression, or check that groups= names the right column."
+            f"column '{name}' has only one group ('{labels[0]}'); a variance between groups needs "
+            "at least two. Use ordinary regression, or check that groups= names the right column."
         )
     return codes, pd.Index(labels, name=name)
 

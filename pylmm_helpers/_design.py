@@ -141,8 +141,8 @@ def parse(formula: str) -> Any:
         raise ValueError(f"formula must be text such as 'y ~ x', not {type(formula).__name__}.")
     if "|" in formula:
         raise ValueError(
-            f"{formula!r} contains '|'. Name the grouping column in groups= and the random terms in "
-            "re_formula=, not in the formula."
+            f"{formula!r} contains '|'. Name the grouping column in groups= and the random terms "
+            "in re_formula=, not in the formula."
         )
     parsed = parse_text(formula)
     if not (hasattr(parsed, "lhs") and hasattr(parsed, "rhs")):
@@ -158,7 +158,8 @@ def parse_random(re_formula: str) -> Any:
         )
     if "|" in re_formula:
         raise ValueError(
-            f"re_formula {re_formula!r} contains '|'; give the terms only and the column in groups=."
+            f"re_formula {re_formula!r} contains '|'; give the terms only and the column in "
+            "groups=."
         )
     parsed = parse_text(re_formula)
     if hasattr(parsed, "lhs") or not isinstance(parsed, formulaic.SimpleFormula):

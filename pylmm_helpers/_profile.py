@@ -124,10 +124,10 @@ def whiten(factor: Array, Z: Array, R: Array) -> tuple[Array, Array]:
     whitened : ndarray (B, q + p + 1, q, G)
         Columns of Z, X and y after whitening.
     """
-    q = len(Z)
-    ZL = (factor.swapaxes(1, 2) @ Z.reshape(q, -1)).reshape(-1, *Z.shape)
+    diagonal = np.arange(Z.shape[1])
+    ZL = (factor.swapaxes(1, 2) @ Z.reshape(len(Z), -1)).reshape(-1, *Z.shape)
     V = np.einsum("bjrg,bjsg->brsg", ZL, ZL)
-    V[:, np.arange(q), np.arange(q)] += 1.0
+    V[:, diagonal, diagonal] += 1.0
     right = np.concatenate([np.broadcast_to(Z, (len(R), *Z.shape)), R], axis=1)
     return eliminate(V, right)
 

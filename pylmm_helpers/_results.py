@@ -246,7 +246,8 @@ class LMMResults:
     def _rows_of(self) -> Design:
         if self.design is None:
             raise ValueError(
-                "this fit was made from cross products: it has no rows; fit the data frame to get them."
+                "this fit was made from cross products: it has no rows; fit the data frame to "
+                "get them."
             )
         return self.design
 

@@ -106,18 +106,20 @@ def check_counts(n: int, p: int, q: int, ngroups: int, design: Design) -> None:
     parameters = q * (q + 1) // 2
     if ngroups < parameters:
         raise ValueError(
-            f"{ngroups} groups in column '{design.group_name}' can't carry the {parameters} variance parameters of "
-            f"re_formula {design.re_formula!r}; use fewer random terms."
+            f"{ngroups} groups in column '{design.group_name}' can't carry the {parameters} "
+            f"variance parameters of re_formula {design.re_formula!r}; use fewer random terms."
         )
     if n <= ngroups * q:
         raise ValueError(
-            f"{n} rows for {ngroups * q} random effects ({ngroups} groups in column '{design.group_name}', {q} each): "
-            "the random effects can't be told from the residuals. Use fewer random terms, ordinary regression if "
-            "there is one row a group, or check that groups= names the right column."
+            f"{n} rows for {ngroups * q} random effects ({ngroups} groups in column "
+            f"'{design.group_name}', {q} each): the random effects can't be told from the "
+            "residuals. Use fewer random terms, ordinary regression if there is one row a group, "
+            "or check that groups= names the right column."
         )
     if n <= p:
         raise ValueError(
-            f"{n} rows can't carry the {p} fixed effects of {design.formula!r}; use fewer predictors."
+            f"{n} rows can't carry the {p} fixed effects of {design.formula!r}; use fewer "
+            "predictors."
         )
 
 
@@ -147,7 +149,8 @@ def location_and_scale(name: str, column: Array, centred: bool) -> tuple[float, 
         spread = float(column.std())
         if spread <= CONSTANT * float(np.abs(column).max()):
             raise ValueError(
-                f"predictor '{name}' is constant ({mean:.6g} in every row), like the intercept; drop it from the formula."
+                f"predictor '{name}' is constant ({mean:.6g} in every row), like the intercept; "
+                "drop it from the formula."
             )
         return mean, spread
     size = float(np.sqrt(np.mean(column**2)))
@@ -164,8 +167,8 @@ def response_scale(design: Design, centred: bool) -> tuple[float, float]:
     mean, spread = float(y.mean()), float(y.std())
     if spread <= CONSTANT * float(np.abs(y).max()):
         raise ValueError(
-            f"response '{design.y_name}' is constant ({mean:.6g} in every row): there is no variance to explain. "
-            "Check the column and its unit."
+            f"response '{design.y_name}' is constant ({mean:.6g} in every row): there is no "
+            "variance to explain. Check the column and its unit."
         )
     return (mean, spread) if centred else (0.0, float(np.sqrt(np.mean(y**2))))
 
@@ -191,8 +194,9 @@ def check_collinear(products: Array, names: tuple[str, ...], what: str, where: s
             if left < COLLINEAR:
                 others = [names[b] for b, w in zip(basis, weights, strict=True) if abs(w) > 1e-6]
                 raise ValueError(
-                    f"{what} '{names[k]}' is a linear combination of {', '.join(repr(o) for o in others[:6])} "
-                    f"(collinear); drop one of them {where}."
+                    f"{what} '{names[k]}' is a linear combination of "
+                    f"{', '.join(repr(o) for o in others[:6])} (collinear); drop one of them "
+                    f"{where}."
                 )
         basis.append(k)
 
@@ -216,9 +220,10 @@ def reduce_rows(cross: CrossProducts, design: Design) -> tuple[GroupRows, CrossP
     rounding = 4.0 * np.finfo(float).eps * float(np.abs(design.y).max()) / cross.scaling.y_scale
     if residual_share(rows.within[0], cross.RtR) <= max(rounding**2, 1e-28):
         raise ValueError(
-            f"response '{design.y_name}' has no residual variation: within the groups of '{design.group_name}' the "
-            "model reproduces it exactly. If it is measured once per group, analyse one row per group by ordinary "
-            "regression; if it was computed from the predictors, drop those."
+            f"response '{design.y_name}' has no residual variation: within the groups of "
+            f"'{design.group_name}' the model reproduces it exactly. If it is measured once per "
+            "group, analyse one row per group by ordinary regression; if it was computed from "
+            "the predictors, drop those."
         )
     return rows, cross
 

@@ -36,11 +36,11 @@ class Summary:
     def _repr_markdown_(self) -> str:
         header = pd.DataFrame({"": list(self.header), " ": list(self.header.values())})
         parts = [
-            _pipe(header),
+            as_pipe_table(header),
             "**Random effects**",
-            _pipe(self.random),
+            as_pipe_table(self.random),
             "**Fixed effects**",
-            _pipe(self.fixed),
+            as_pipe_table(self.fixed),
         ]
         return "\n\n".join([*parts, *self.notes]) + "\n"
 
@@ -125,7 +125,8 @@ def _text(table: pd.DataFrame) -> str:
     return "\n".join("  " + line.rstrip() for line in lines)
 
 
-def _pipe(table: pd.DataFrame) -> str:
+def as_pipe_table(table: pd.DataFrame) -> str:
+    """A Markdown pipe table, numbers to the right."""
     rule = ["---:" if right else ":---" for right in _numeric(table)]
     rows = [[str(c) for c in table.columns], rule, *_cells(table)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

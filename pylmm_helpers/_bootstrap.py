@@ -1,0 +1,323 @@
+"""Parametric bootstrap, all replicates fitted at once.
+
+Neither rows nor responses are simulated, but the statistics that a fit needs of them: each group's
+q pseudo-rows are normal with mean X beta and variance sigma^2 V, and what is left of the rows
+enters through ``X'e``, which is normal, and a residual sum of squares, which is chi-squared. The
+distribution is exactly that of simulated rows, at a cost that does not depend on their number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pylmm_helpers._adapter import as_results
+from pylmm_helpers._crossprod import Array, GroupRows
+from pylmm_helpers._lrt import lrt
+from pylmm_helpers._nesting import Comparison, compare
+from pylmm_helpers._newton import Optimum, minimise, triangular
+from pylmm_helpers._profile import criterion, factor_to_theta, theta_to_factor
+from pylmm_helpers._results import LMMResults
+from pylmm_helpers._summary import as_pipe_table
+
+#: Numbers held at a time; more replicates are done in turns.
+BATCH = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class BootstrapTest:
+    """Bootstrap likelihood ratio test.
+
+    Attributes
+    ----------
+    table : DataFrame (one row)
+        statistic, p_value, mc_error (its simulation standard error), p_value_lrt (the asymptotic
+        one), replicates.
+    statistics : ndarray (replicates,)
+        The statistic under the reduced model.
+    """
+
+    table: pd.DataFrame
+    statistics: Array
+
+    def _repr_markdown_(self) -> str:
+        return as_pipe_table(self.table.reset_index())
+
+
+@dataclass(frozen=True, eq=False)
+class BootstrapIntervals:
+    """Bootstrap distribution of the estimates.
+
+    Attributes
+    ----------
+    table : DataFrame
+        estimate, bias, std_error, ci_low and ci_high (percentiles) for each parameter.
+    draws : DataFrame (replicates rows)
+        The estimates, one column per parameter.
+    """
+
+    table: pd.DataFrame
+    draws: pd.DataFrame
+
+    def _repr_markdown_(self) -> str:
+        return as_pipe_table(self.table.reset_index())
+
+
+def parametric_bootstrap(
+    fit: Any,
+    reduced: Any = None,
+    replicates: int = 1000,
+    level: float = 0.95,
+    rng: int | np.random.Generator = 20150601,
+) -> BootstrapTest | BootstrapIntervals:
+    """Simulate from a fitted model and refit, to test a reduced model or to get intervals.
+
+    Parameters
+    ----------
+    fit : LMMResults or statsmodels MixedLMResults
+    reduced : fitted model or "ols", optional
+        With it: test of `reduced` within `fit` by the likelihood ratio, simulated under `reduced`.
+        Without: percentile intervals for every parameter, simulated under `fit`.
+    replicates : int
+        Number of simulated data sets.
+    level : float
+        Confidence level of the intervals.
+    rng : int or numpy Generator
+        Seed (the default repeats) or generator.
+
+    Returns
+    -------
+    BootstrapTest or BootstrapIntervals
+
+    Raises
+    ------
+    ValueError
+        What `lrt` refuses, and replicates or level out of range.
+
+    References
+    ---------- Halekoh & Højsgaard (2014), doi:10.18637/jss.v059.i09, section 5: p = (1 + #{T* >=
+    T}) / (1 + replicates).
+    """
+    if not isinstance(replicates, int | np.integer) or replicates < 1:
+        raise ValueError(f"replicates must be a whole number of at least 1, not {replicates!r}.")
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must lie between 0 and 1 (such as 0.95), not {level!r}.")
+    generator = np.random.default_rng(rng)
+    if reduced is None:
+        return bootstrap_intervals(as_results(fit), int(replicates), level, generator)
+    return bootstrap_test(compare(fit, reduced), int(replicates), generator, fit, reduced)
+
+
+def bootstrap_test(
+    models: Comparison, replicates: int, rng: np.random.Generator, fit: Any, reduced: Any
+) -> BootstrapTest:
+    """Distribution of the likelihood ratio statistic under the reduced model."""
+    full, x_basis, z_basis = models.full, models.x_basis, models.z_basis
+    beta, sigma2, root = null_estimates(models)
+    start = near(root, full)
+    parts = []
+    for size in batches(full, replicates):
+        rows = simulate(full, beta, sigma2, root, size, rng)
+        wide = refit(rows, start, full.reml)
+        narrow_rows = narrowed(rows, x_basis, z_basis)
+        if models.random_kept == 0:
+            narrow = without_z(narrow_rows, full.reml)
+        else:
+            narrow = refit(narrow_rows, near(z_basis.T @ root, full), full.reml).value
+        parts.append(np.maximum(narrow - wide.value, 0.0))
+    null = np.concatenate(parts)
+    statistic = models.statistic
+    p_value = (1.0 + np.sum(null >= statistic - 1e-9)) / (1.0 + replicates)
+    asymptotic = (
+        float(lrt(fit, reduced)["p_value"].iloc[0]) if models.random_dropped <= 2 else float("nan")
+    )
+    table = pd.DataFrame(
+        {
+            "statistic": [statistic],
+            "p_value": [p_value],
+            "mc_error": [float(np.sqrt(p_value * (1.0 - p_value) / replicates))],
+            "p_value_lrt": [asymptotic],
+            "replicates": [replicates],
+        },
+        index=pd.Index(["parametric bootstrap"], name="test"),
+    )
+    return BootstrapTest(table, null)
+
+
+def null_estimates(models: Comparison) -> tuple[Array, float, Array]:
+    """Fixed effects (p,), sigma^2 and a factor (q, q) of the reduced model, in the full model's
+    scaled columns."""
+    full, q = models.full, models.full.cross.q
+    if models.reduced is not None:
+        small = models.reduced
+        shift = full.cross.scaling.y_shift * full.cross.scaling.constant
+        beta = np.linalg.solve(
+            full.cross.scaling.x_map, models.x_map @ small.fe_params.to_numpy() - shift
+        )
+        to_scaled = np.linalg.solve(full.cross.scaling.z_map, models.z_map)
+        root = np.pad(to_scaled @ small.factor, ((0, 0), (0, q - models.random_kept)))
+        return (
+            beta / full.cross.scaling.y_scale,
+            small.scale / full.cross.scaling.y_scale**2,
+            triangular(root),
+        )
+    products, basis = full.cross.RtR, models.x_basis
+    p = full.cross.p
+    X = basis.T @ products[:p, :p] @ basis
+    inner = np.linalg.solve(X, basis.T @ products[:p, p])
+    rss = float(products[p, p] - inner @ basis.T @ products[:p, p])
+    nu = full.nobs - (len(inner) if full.reml else 0)
+    return basis @ inner, rss / nu, np.zeros((q, q))
+
+
+def near(root: Array, fit: LMMResults) -> Array:
+    """A theta (d,) near the truth of the simulation from which every variance can grow or
+    vanish."""
+    typical = np.trace(fit.cross.ZtZ.sum(axis=-1)) / (fit.cross.q * fit.ngroups)
+    delta = root @ root.T
+    return factor_to_theta(np.linalg.cholesky(delta + 0.3 / max(typical, 1.0) * np.eye(len(delta))))
+
+
+def batches(full: LMMResults, replicates: int) -> list[int]:
+    """Sizes of the turns in which the replicates are done."""
+    each = full.ngroups * full.cross.q * (full.cross.q + full.cross.p + 1)
+    size = int(np.clip(BATCH // max(each, 1), 1, replicates))
+    return [min(size, replicates - done) for done in range(0, replicates, size)]
+
+
+def simulate(
+    fit: LMMResults,
+    beta: Array,
+    sigma2: float,
+    root: Array,
+    replicates: int,
+    rng: np.random.Generator,
+) -> GroupRows:
+    """Sufficient statistics of simulated responses, in scaled columns.
+
+    Parameters
+    ----------
+    beta, sigma2, root : ndarray (p,), float, ndarray (q, q)
+        Truth of the simulation; ``root root'`` is the relative covariance of the random effects.
+    """
+    rows, p, q = fit.rows, fit.cross.p, fit.cross.q
+    sigma = np.sqrt(sigma2)
+    X, ngroups = rows.R[0, :p], rows.Z.shape[-1]
+    effects = sigma * np.einsum("ij,bjg->big", root, rng.standard_normal((replicates, q, ngroups)))
+    noise = sigma * rng.standard_normal((replicates, q, ngroups))
+    present = np.any(rows.Z != 0.0, axis=0)  # a row of zeros stands for no row
+    y = (
+        np.einsum("crg,c->rg", X, beta)
+        + np.einsum("irg,big->brg", rows.Z, effects)
+        + noise * present
+    )
+    R = np.concatenate([np.broadcast_to(X, (replicates, *X.shape)), y[:, None]], axis=1)
+    within = rows.within[0, :p, :p]
+    size = np.sqrt(np.diag(fit.cross.RtR)[:p])
+    values, vectors = np.linalg.eigh(within / np.outer(size, size))
+    good = values > 1e-12
+    half = size[:, None] * vectors[:, good] * np.sqrt(values[good])
+    df = fit.nobs - int(present.sum()) - int(good.sum())
+    z = rng.standard_normal((replicates, half.shape[1]))
+    score = sigma * z @ half.T
+    total = np.empty((replicates, p + 1, p + 1))
+    total[:, :p, :p] = within
+    total[:, :p, p] = total[:, p, :p] = within @ beta + score
+    square = sigma2 * (np.sum(z**2, axis=1) + rng.chisquare(df, replicates))
+    total[:, p, p] = beta @ within @ beta + 2.0 * score @ beta + square
+    return GroupRows(rows.Z, R, total, fit.nobs)
+
+
+def narrowed(rows: GroupRows, x_basis: Array, z_basis: Array) -> GroupRows:
+    """The same responses for a model with fewer columns."""
+    p0 = x_basis.shape[1]
+    A = np.zeros((x_basis.shape[0] + 1, p0 + 1))
+    A[:-1, :-1], A[-1, -1] = x_basis, 1.0
+    R = np.einsum("bcrg,cd->bdrg", rows.R, A, optimize=True)
+    return GroupRows(np.einsum("irg,ij->jrg", rows.Z, z_basis), R, A.T @ rows.within @ A, rows.nobs)
+
+
+def without_z(rows: GroupRows, reml: bool) -> Array:
+    """Criterion (B,) of ordinary regression on the same responses."""
+    flat = rows.R.reshape(len(rows.R), rows.p + 1, -1)
+    root = np.linalg.cholesky(rows.within + flat @ flat.swapaxes(1, 2))
+    p, nu = rows.p, rows.nobs - (rows.p if reml else 0)
+    value = nu * (1.0 + np.log(2.0 * np.pi * root[:, p, p] ** 2 / nu))
+    if reml:
+        value = value + 2.0 * np.log(np.diagonal(root[:, :p, :p], axis1=1, axis2=2)).sum(axis=1)
+    return np.asarray(value)
+
+
+def refit(rows: GroupRows, start: Array, reml: bool) -> Optimum:
+    """Fit every replicate from two starts and keep the better; the zero model too, where it is
+    better still."""
+    B = len(rows.R)
+    searches = [minimise(np.tile(scale * start, (B, 1)), rows, reml) for scale in (1.0, 3.0)]
+    zero = np.zeros((B, len(start)))
+    at_zero, _ = criterion(zero, rows, reml)
+    values = np.array([*(s.value for s in searches), at_zero.value])
+    best = values.argmin(axis=0)
+    thetas = np.array([*(s.theta for s in searches), zero])
+    pick = np.arange(B)
+    return Optimum(thetas[best, pick], values[best, pick], searches[0].converged, searches[0].steps)
+
+
+def bootstrap_intervals(
+    fit: LMMResults, replicates: int, level: float, rng: np.random.Generator
+) -> BootstrapIntervals:
+    """Percentile intervals of all parameters."""
+    parts = []
+    for size in batches(fit, replicates):
+        rows = simulate(fit, fit.beta_scaled, fit.sigma2_scaled, fit.factor_scaled, size, rng)
+        found = refit(rows, near(fit.factor_scaled, fit), fit.reml)
+        at, _ = criterion(found.theta, rows, fit.reml)
+        parts.append(
+            parameters(
+                fit, found.theta, at.beta(), at.r2 / (fit.nobs - (fit.cross.p if fit.reml else 0))
+            )
+        )
+    names = parameter_names(fit)
+    draws = pd.DataFrame(np.concatenate(parts), columns=names)
+    own = parameters(
+        fit, fit.theta_scaled[None], fit.beta_scaled[None], np.array([fit.sigma2_scaled])
+    )[0]
+    tail = 0.5 * (1.0 - level)
+    table = pd.DataFrame(
+        {
+            "estimate": own,
+            "bias": draws.mean().to_numpy() - own,
+            "std_error": draws.std().to_numpy(),
+            "ci_low": draws.quantile(tail).to_numpy(),
+            "ci_high": draws.quantile(1.0 - tail).to_numpy(),
+        },
+        index=pd.Index(names, name="parameter"),
+    )
+    return BootstrapIntervals(table, draws)
+
+
+def parameter_names(fit: LMMResults) -> list[str]:
+    """Names of all parameters: sd(...) and cor(...) of random effects in lme4's order, sigma, fixed
+    effects."""
+    z = fit.cross.z_names
+    column, row = np.triu_indices(len(z))
+    random = [
+        f"sd({z[i]})" if i == j else f"cor({z[j]}, {z[i]})"
+        for j, i in zip(column, row, strict=True)
+    ]
+    return [*random, "sigma", *fit.cross.x_names]
+
+
+def parameters(fit: LMMResults, theta: Array, beta: Array, sigma2: Array) -> Array:
+    """Estimates (B, parameters) in the units of the data, from scaled ones."""
+    scaling, q = fit.cross.scaling, fit.cross.q
+    factor = scaling.z_map @ theta_to_factor(theta, q)
+    length = np.sqrt(np.sum(factor**2, axis=2))
+    sigma = scaling.y_scale * np.sqrt(sigma2)
+    column, row = np.triu_indices(q)
+    products = np.einsum("bik,bik->bi", factor[:, row], factor[:, column])
+    safe = np.maximum(length[:, row] * length[:, column], 1e-300)
+    random = np.where(row == column, sigma[:, None] * length[:, row], products / safe)
+    return np.column_stack([random, sigma, scaling.beta(beta)])

@@ -1,0 +1,301 @@
+"""Tests and intervals for a fitted mixed model: coefficients, contrasts, model comparison.
+
+statsmodels offers Wald z-tests only. Here every test of fixed effects has degrees of freedom by
+Satterthwaite (as lmerTest) or Kenward-Roger (as pbkrtest), and tests of variances know that zero is
+on the boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import fdtrc, gammaincc, ndtr, ndtri, stdtr, stdtrit
+
+from pylmm_helpers._adapter import as_results
+from pylmm_helpers._bootstrap import parametric_bootstrap
+from pylmm_helpers._crossprod import Array
+from pylmm_helpers._ddf import (
+    in_basis,
+    kenward_roger,
+    kenward_roger_f,
+    satterthwaite,
+    variance_information,
+)
+from pylmm_helpers._lrt import information_criteria, lrt
+from pylmm_helpers._profile_ci import profile_ci
+from pylmm_helpers._results import LMMResults
+
+__all__ = [
+    "coef_table",
+    "contrast",
+    "information_criteria",
+    "lrt",
+    "parametric_bootstrap",
+    "profile_ci",
+]
+
+METHODS = ("kenward-roger", "satterthwaite", "wald")
+
+
+def coef_table(fit: Any, df: str = "kenward-roger", level: float = 0.95) -> pd.DataFrame:
+    """Fixed effects with standard errors, degrees of freedom, tests and confidence intervals.
+
+    Parameters
+    ----------
+    fit : LMMResults or statsmodels MixedLMResults
+    df : {"kenward-roger", "satterthwaite", "wald"}
+        Kenward-Roger (REML fits only) also enlarges the standard errors; "wald" is the normal
+        approximation (df infinite) that statsmodels prints, with lme4's standard errors.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    DataFrame (p rows)
+        Columns estimate, std_error, df, statistic (t, or z for "wald"), p_value, ci_low, ci_high;
+        indexed by term; in the units of the response per unit of the predictor.
+        ``attrs["df_method"]`` names the method.
+
+    Raises
+    ------
+    ValueError
+        Unknown method or level; Kenward-Roger for a maximum-likelihood fit.
+
+    References
+    ---------- Kenward & Roger (1997) Biometrics 53, 983-997; Kuznetsova et al. (2017),
+    doi:10.18637/jss.v082.i13.
+    """
+    res = as_results(fit)
+    table = single_contrasts(res, np.eye(res.cross.p), np.zeros(res.cross.p), df, level)
+    table.index = pd.Index(res.cross.x_names, name="term")
+    table.attrs["df_method"] = df
+    return table
+
+
+def contrast(
+    fit: Any,
+    L: Any,
+    rhs: float | Sequence[float] = 0.0,
+    df: str = "kenward-roger",
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Test linear combinations of the fixed effects: one with a t-test, several jointly with an
+    F-test.
+
+    Parameters
+    ----------
+    fit : LMMResults or statsmodels MixedLMResults
+    L : str, mapping, array or list of these
+        Text as in ``"x - z"``, ``"x = 1"`` or ``"x = 0, z = 0"``; ``{"x": 1, "z": -1}``; a row of p
+        coefficients; or a (k, p) array. A list of texts or mappings gives one row each, tested
+        together.
+    rhs : float or sequence
+        Hypothesised value of each row (0).
+    df : {"kenward-roger", "satterthwaite", "wald"}
+    level : float
+        Confidence level (one row only).
+
+    Returns
+    -------
+    DataFrame (one row)
+        For a single combination the columns of `coef_table`. For several, statistic (F), df_num,
+        df_den, p_value and f_scale, the factor by which Kenward and Roger scale F (1 for the other
+        methods).
+
+    Raises
+    ------
+    ValueError
+        Unknown terms, a shape that doesn't fit, a combination without any coefficient, rows that
+        contradict each other, or an unknown method.
+
+    References
+    ---------- Halekoh & Højsgaard (2014), doi:10.18637/jss.v059.i09, for Kenward-Roger; Kuznetsova
+    et al. (2017), doi:10.18637/jss.v082.i13, for Satterthwaite with several rows.
+    """
+    res = as_results(fit)
+    rows, values, labels = read_contrast(L, rhs, res)
+    if len(rows) == 1:
+        table = single_contrasts(res, rows, values, df, level)
+        table.index = pd.Index(labels, name="contrast")
+    else:
+        table = joint_contrast(res, rows, values, df)
+        table.index = pd.Index([", ".join(labels)], name="contrast")
+    table.attrs["df_method"] = df
+    return table
+
+
+def single_contrasts(res: LMMResults, L: Array, rhs: Array, df: str, level: float) -> pd.DataFrame:
+    """t-tests of each row of L (k, p)."""
+    check_method(df, level)
+    l = in_basis(res, L)
+    sigma2 = res.scale
+    variance = sigma2 * np.sum(l**2, axis=1)
+    if df == "wald":
+        degrees = np.full(len(L), np.inf)
+    else:
+        info = variance_information(res)
+        if df == "satterthwaite":
+            degrees = satterthwaite(res, L, info)
+        else:
+            pieces = kenward_roger(res, info)
+            variance = sigma2 * np.einsum("ka,ab,kb->k", l, pieces.adjusted, l)
+            degrees = np.array([kenward_roger_f(pieces, row[None])[0] for row in l])
+    estimate = L @ res.fe_params.to_numpy()
+    error = np.sqrt(variance)
+    statistic = (estimate - rhs) / error
+    half = t_quantile(0.5 + level / 2.0, degrees) * error
+    return pd.DataFrame(
+        {
+            "estimate": estimate,
+            "std_error": error,
+            "df": degrees,
+            "statistic": statistic,
+            "p_value": 2.0 * t_below(-np.abs(statistic), degrees),
+            "ci_low": estimate - half,
+            "ci_high": estimate + half,
+        }
+    )
+
+
+def joint_contrast(res: LMMResults, L: Array, rhs: Array, df: str) -> pd.DataFrame:
+    """F-test that ``L beta = rhs`` for all rows at once; rows that repeat others are left out."""
+    check_method(df, 0.95)
+    L, rhs = independent_rows(res, L, rhs)
+    k, l = len(L), in_basis(res, L)
+    distance = L @ res.fe_params.to_numpy() - rhs
+    covariance = res.scale * l @ l.T
+    scale, denominator = 1.0, np.inf
+    if df == "kenward-roger":
+        pieces = kenward_roger(res)
+        covariance = res.scale * l @ pieces.adjusted @ l.T
+        denominator, scale = kenward_roger_f(pieces, l)
+    elif df == "satterthwaite":
+        # uncorrelated combinations, largest variance first, each with its own degrees of freedom
+        _, vectors = np.linalg.eigh(covariance)
+        each = satterthwaite(res, vectors.T @ L)
+        denominator = pooled_df(each)
+    size = np.sqrt(np.diag(covariance))
+    standard = distance / size
+    f = scale * float(standard @ np.linalg.solve(covariance / np.outer(size, size), standard)) / k
+    p_value = gammaincc(k / 2.0, k * f / 2.0) if np.isinf(denominator) else fdtrc(k, denominator, f)
+    return pd.DataFrame(
+        {
+            "statistic": [f],
+            "df_num": [k],
+            "df_den": [denominator],
+            "p_value": [p_value],
+            "f_scale": [scale],
+        }
+    )
+
+
+def pooled_df(each: Array) -> float:
+    """Denominator df of F from those of its uncorrelated parts (Fai & Cornelius 1996), as in
+    lmerTest."""
+    if len(each) == 1 or np.all(np.abs(np.diff(each)) < 1e-8):
+        return float(each.mean())
+    if np.any(each <= 2.0):
+        return 2.0
+    expected = float(np.sum(each / (each - 2.0)))
+    return 2.0 * expected / (expected - len(each))
+
+
+def independent_rows(res: LMMResults, L: Array, rhs: Array) -> tuple[Array, Array]:
+    """Rows of L that don't follow from the rows before them."""
+    l = in_basis(res, L)
+    l = l / np.linalg.norm(l, axis=1, keepdims=True)
+    keep: list[int] = []
+    for k in range(len(l)):
+        if keep:
+            weights, *_ = np.linalg.lstsq(l[keep].T, l[k], rcond=None)
+            if np.linalg.norm(l[k] - weights @ l[keep]) < 1e-9:
+                exact, *_ = np.linalg.lstsq(L[keep].T, L[k], rcond=None)
+                if abs(exact @ rhs[keep] - rhs[k]) > 1e-9 * max(1.0, abs(rhs[k])):
+                    raise ValueError(f"row {k + 1} of the contrast contradicts the rows before it.")
+                continue
+        keep.append(k)
+    return L[keep], rhs[keep]
+
+
+def read_contrast(L: Any, rhs: Any, res: LMMResults) -> tuple[Array, Array, list[str]]:
+    """Rows (k, p), hypothesised values (k,) and a label for each row."""
+    names = list(res.cross.x_names)
+    specs = list(L) if isinstance(L, list | tuple) and L and not np.isscalar(L[0]) else [L]
+    if isinstance(L, list | tuple) and L and isinstance(L[0], str):
+        specs = list(L)
+    rows: list[Array] = []
+    values: list[float] = []
+    labels: list[str] = []
+    for spec in specs:
+        some, wanted, text = read_rows(spec, names)
+        rows.extend(some)
+        values.extend(wanted)
+        labels.extend(text)
+    matrix = np.array(rows, dtype=float)
+    if matrix.ndim != 2 or matrix.shape[1] != len(names):
+        raise ValueError(
+            f"each row of the contrast needs {len(names)} coefficients, one for each of {names}."
+        )
+    if not np.isfinite(matrix).all() or not np.all(np.abs(matrix).sum(axis=1) > 0):
+        raise ValueError(
+            "each row of the contrast needs at least one finite coefficient other than zero."
+        )
+    right = np.asarray(rhs, dtype=float)
+    if right.ndim > 1 or (right.ndim == 1 and len(right) != len(matrix)):
+        raise ValueError(f"rhs must be one number, or one for each of the {len(matrix)} rows.")
+    return matrix, np.asarray(values) + np.broadcast_to(right, len(matrix)), labels
+
+
+def read_rows(spec: Any, names: list[str]) -> tuple[list[Array], list[float], list[str]]:
+    """Rows from one text, mapping or array."""
+    if isinstance(spec, str):
+        if spec in names:
+            return [np.eye(len(names))[names.index(spec)]], [0.0], [spec]
+        if any(part.count("=") > 1 for part in spec.split(",")):
+            raise ValueError(f"the contrast {spec!r} has two equals signs; write 'x = 0, z = 0'.")
+        from formulaic.utils.constraints import LinearConstraints
+
+        try:
+            found = LinearConstraints.from_spec(spec, variable_names=names)
+        except Exception as error:  # formulaic has no common base class for these
+            raise ValueError(
+                f"the contrast {spec!r} can't be read: {error}. Terms are {names}; put names with "
+                "special characters in backticks, or use a mapping."
+            ) from error
+        matrix = np.atleast_2d(np.asarray(found.constraint_matrix, dtype=float))
+        labels = [spec] if len(matrix) == 1 else [f"{spec} ({k + 1})" for k in range(len(matrix))]
+        return list(matrix), [float(v) for v in np.atleast_1d(found.constraint_values)], labels
+    if isinstance(spec, Mapping | pd.Series):
+        unknown = [str(term) for term in spec.keys() if term not in names]
+        if unknown:
+            raise ValueError(f"the model has no term {', '.join(unknown)}; its terms are {names}.")
+        row = np.array([float(spec.get(name, 0.0)) for name in names])
+        return [row], [0.0], [" + ".join(f"{v:g}*{t}" for t, v in spec.items())]
+    try:
+        matrix = np.atleast_2d(np.asarray(spec, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "a contrast is text, a mapping from terms to coefficients, or an array."
+        ) from error
+    return list(matrix), [0.0] * len(matrix), [f"contrast {k + 1}" for k in range(len(matrix))]
+
+
+def check_method(df: str, level: float) -> None:
+    """Refuse unknown methods and levels."""
+    if df not in METHODS:
+        raise ValueError(f"df must be one of {', '.join(map(repr, METHODS))}, not {df!r}.")
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must lie between 0 and 1 (such as 0.95), not {level!r}.")
+
+
+def t_below(t: Array, df: Array) -> Array:
+    """Lower tail of Student's t; df may be infinite."""
+    return np.where(np.isinf(df), ndtr(t), stdtr(np.where(np.isinf(df), 1.0, df), t))
+
+
+def t_quantile(p: float, df: Array) -> Array:
+    """Quantile of Student's t; df may be infinite."""
+    return np.where(np.isinf(df), ndtri(p), stdtrit(np.where(np.isinf(df), 1.0, df), p))

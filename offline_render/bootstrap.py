@@ -113,7 +113,9 @@ def debian_packages(command: str, steps: Steps) -> list[str]:
 
 def make_venv(steps: Steps) -> None:
     """Make ``.venv`` unless a whole one of this Python stands in this very place."""
-    if MADE_BY.exists() and MADE_BY.read_text() == base() and PYTHON.exists():
+    whole = MADE_BY.exists() and MADE_BY.read_text() == base() and PYTHON.exists()
+    # one made without pip is made anew as soon as pip can be had
+    if whole and (venv_has_pip() or not debian.has_ensurepip()):
         steps.step("Virtual environment: already in .venv")
         return
     steps.step("Virtual environment: making .venv")
@@ -136,9 +138,13 @@ NEEDS_VENV = (
 )
 
 
+def venv_has_pip() -> bool:
+    return any(VENV.glob("lib/python*/site-packages/pip/__main__.py"))
+
+
 def pip_command() -> list[str]:
     """The pip of the virtual environment, else this Python's own, told to install into it."""
-    if any(VENV.glob("lib/python*/site-packages/pip/__main__.py")):
+    if venv_has_pip():
         return [str(PYTHON), "-m", "pip"]
     try:
         import pip  # noqa: F401

@@ -1,4 +1,4 @@
-"""Quarto where it is to be had: find it, try once to install it, render with it.
+"""Quarto where it is to be had: find it, and try once to install it.
 
 Standard library only at import: set-up uses it before anything is installed.
 """
@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from .steps import Steps
@@ -74,33 +73,3 @@ def provide(root: Path, pip: list[str], digest: str, steps: Steps) -> str:
     if found is None:
         return "Quarto 1.9 is not to be had, so the embedded renderer builds the book."
     return f"{found} will render the book."
-
-
-def render(root: Path, quarto: Path) -> Path:
-    """Render the book with Quarto beside the last good one, then swap it in.
-
-    Raises
-    ------
-    BuildError
-        If Quarto stops; its own message stands above.
-    """
-    from .build import install, only_one, recover
-    from .errors import BuildError
-    from .project import load_project
-
-    project = load_project(root)
-    with only_one(project):
-        recover(project)
-        staging = project.work / "book"
-        shutil.rmtree(staging, ignore_errors=True)
-        print(f"Rendering with {quarto}", flush=True)
-        done = subprocess.run(
-            [str(quarto), "render", str(root), "--output-dir", str(staging.relative_to(root))],
-            cwd=root,
-            env={**os.environ, "QUARTO_PYTHON": sys.executable},
-            check=False,
-        )
-        if done.returncode != 0 or not (staging / "index.html").is_file():
-            raise BuildError(f"Quarto stopped with exit code {done.returncode}; see above")
-        install(project, staging)
-    return project.output

@@ -190,10 +190,17 @@ def test_a_half_made_environment_is_made_anew(
     assert bootstrap.MADE_BY.read_text() == bootstrap.base()
 
 
-def test_a_whole_environment_is_kept(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Steps, "run", lambda *a, **k: pytest.fail("made again"))
+def test_a_whole_environment_is_kept_until_pip_can_be_had(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[list[str]] = []
+    monkeypatch.setattr(Steps, "run", lambda self, command, **options: made.append(command) or 0)
+    monkeypatch.setattr(debian, "has_ensurepip", lambda: False)
     bootstrap.make_venv(steps(project / ".venv"))
-    assert bootstrap.PYTHON.exists()
+    assert made == []
+    monkeypatch.setattr(debian, "has_ensurepip", lambda: True)
+    bootstrap.make_venv(steps(project / ".venv"))
+    assert len(made) == 1
 
 
 def test_a_package_cut_short_is_forgotten_and_a_whole_one_kept(project: Path) -> None:

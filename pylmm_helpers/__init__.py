@@ -6,7 +6,9 @@ stays quick and needs neither R nor matplotlib.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 _PUBLIC = {
@@ -22,7 +24,7 @@ _PUBLIC = {
     "prediction": ["blups", "shrinkage_factor", "predict"],
     "diagnostics": ["residuals", "influence", "check_singular", "check_convergence"],
     "transform": ["boxcox_lmm"],
-    "crosscheck": ["lmer", "crosscheck", "agreement_records"],
+    "crosscheck": ["lmer", "crosscheck", "agreement_records", "tolerance_table"],
     "report": ["report"],
 }  # fmt: skip
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
@@ -37,10 +39,22 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    # A function may carry its module's name (report, crosscheck): the function wins.
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+class _Package(ModuleType):
+    """Lets a function keep its name where its module has the same (report, crosscheck)."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Importing a submodule puts it here under its name, and would hide the function.
+        if isinstance(value, ModuleType) and _HOME.get(name) == name:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -74,7 +74,7 @@ def from_statsmodels(fit: Any) -> LMMResults:
     theta = factor_to_theta(cross.scaling.scaled_factor(factor))
     scaling = cross.scaling
     beta = np.asarray(fit.fe_params, dtype=float) - scaling.y_shift * scaling.constant
-    beta = np.linalg.solve(scaling.x_map, beta) / scaling.y_scale
+    beta = np.asarray(np.linalg.solve(scaling.x_map, beta), dtype=float) / scaling.y_scale
     fixed = (beta, scale / scaling.y_scale**2)
     return results_at(theta, cross, rows, bool(fit.reml), design, fixed, bool(fit.converged))
 
@@ -95,7 +95,7 @@ def design_of(fit: Any) -> Design:
     for name, values in zip(raw_names, np.asarray(model.exog_re, dtype=float).T, strict=True):
         z_columns.append(constant_as_view(np.ascontiguousarray(values)))
         z_names.append("Intercept" if np.all(values == 1.0) else name)
-    shared = {name: c for name, c in zip(x_names, columns, strict=True)}
+    shared = dict(zip(x_names, columns, strict=True))
     z_columns = [
         shared.get(name, c) if np.array_equal(shared.get(name, ()), c) else c
         for name, c in zip(z_names, z_columns, strict=True)
@@ -106,7 +106,8 @@ def design_of(fit: Any) -> Design:
     if "Intercept" not in z_names:
         re_formula = "0 + " + re_formula
     return Design(
-        formula, re_formula, str(model.endog_names), x_names, tuple(z_names), group_name, columns, z_columns, y,
+        formula, re_formula, str(model.endog_names), x_names, tuple(z_names), group_name,
+        columns, z_columns, y,
         codes, labels, None, frame,
     )  # fmt: skip
 
@@ -135,11 +136,7 @@ def name_of_groups(model: Any, frame: pd.DataFrame, re_names: list[str]) -> str:
     be told."""
     values = np.asarray(model.groups)
     for name in [*(n for n in re_names if n in frame), *frame.columns]:
-        if (
-            len(frame[name]) == len(values)
-            and frame[name].dtype.kind in "OUSifub"
-            or str(frame[name].dtype) == "category"
-        ):
-            if np.array_equal(np.asarray(frame[name]), values):
-                return str(name)
+        column = np.asarray(frame[name])
+        if column.dtype.kind in "OUSifub" and np.array_equal(column, values):
+            return str(name)
     return "Group"

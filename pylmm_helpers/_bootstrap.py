@@ -19,7 +19,8 @@ from pylmm_helpers._crossprod import Array, GroupRows
 from pylmm_helpers._lrt import lrt
 from pylmm_helpers._nesting import Comparison, compare
 from pylmm_helpers._newton import Optimum, minimise, triangular
-from pylmm_helpers._profile import criterion, factor_to_theta, theta_to_factor
+from pylmm_helpers._parameters import parameter_names, parameters
+from pylmm_helpers._profile import criterion, factor_to_theta
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers._summary import as_pipe_table
 
@@ -296,28 +297,3 @@ def bootstrap_intervals(
         index=pd.Index(names, name="parameter"),
     )
     return BootstrapIntervals(table, draws)
-
-
-def parameter_names(fit: LMMResults) -> list[str]:
-    """Names of all parameters: sd(...) and cor(...) of random effects in lme4's order, sigma, fixed
-    effects."""
-    z = fit.cross.z_names
-    column, row = np.triu_indices(len(z))
-    random = [
-        f"sd({z[i]})" if i == j else f"cor({z[j]}, {z[i]})"
-        for j, i in zip(column, row, strict=True)
-    ]
-    return [*random, "sigma", *fit.cross.x_names]
-
-
-def parameters(fit: LMMResults, theta: Array, beta: Array, sigma2: Array) -> Array:
-    """Estimates (B, parameters) in the units of the data, from scaled ones."""
-    scaling, q = fit.cross.scaling, fit.cross.q
-    factor = scaling.z_map @ theta_to_factor(theta, q)
-    length = np.sqrt(np.sum(factor**2, axis=2))
-    sigma = scaling.y_scale * np.sqrt(sigma2)
-    column, row = np.triu_indices(q)
-    products = np.einsum("bik,bik->bi", factor[:, row], factor[:, column])
-    safe = np.maximum(length[:, row] * length[:, column], 1e-300)
-    random = np.where(row == column, sigma[:, None] * length[:, row], products / safe)
-    return np.column_stack([random, sigma, scaling.beta(beta)])

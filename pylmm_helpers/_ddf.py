@@ -2,7 +2,7 @@ r"""Denominator degrees of freedom by Satterthwaite and by Kenward and Roger, fr
 products.
 
 All is computed in the basis where :math:`X'V^{-1}X` is the identity and :math:`\sigma = 1`. For a
-contrast ``L beta`` the covariance matrix is then ``l l'`` with l = L in that basis (k by p), and
+contrast ``L beta`` the covariance matrix is then ``C C'`` with C = L in that basis (k by p), and
 the derivatives of the criterion that the fit itself used (`_profile.Derivatives`) give the rest.
 
 Satterthwaite's degrees of freedom are :math:`2 f^2 / (g'Ag)` with f the variance of the contrast, g
@@ -76,8 +76,8 @@ def variance_information(fit: LMMResults) -> VarianceInformation:
 
 
 def in_basis(fit: LMMResults, L: Array) -> Array:
-    """Contrasts L (k, p) in the basis where ``X'V^-1X`` is the identity: ``cov(L beta) = sigma^2 l
-    l'``."""
+    """Contrasts L (k, p) in the basis where ``X'V^-1X`` is the identity: ``cov(L beta) = sigma^2 C
+    C'``."""
     p = fit.cross.p
     root = fit.at.root[0, :p, :p]
     return np.asarray(np.linalg.solve(root, (L @ fit.cross.scaling.x_map).T).T)
@@ -101,12 +101,12 @@ def satterthwaite(fit: LMMResults, L: Array, info: VarianceInformation | None = 
     hessian[:size, size] = hessian[size, :size] = mixed[0]
     hessian[size, size] = 6.0 * info.r2 - 2.0 * nu
     covariance = 2.0 * positive_inverse(hessian)
-    l = in_basis(fit, L)
-    variance = np.sum(l**2, axis=1)
-    change = -np.einsum("kp,kr,pirj->kij", l, l, d.x_products[0])
+    C = in_basis(fit, L)
+    variance = np.sum(C**2, axis=1)
+    change = -np.einsum("kp,kr,pirj->kij", C, C, d.x_products[0])
     change = -0.5 * (change + change.swapaxes(1, 2))
-    theta = np.broadcast_to(fit.theta_scaled, (len(l), size))
-    slope, _ = theta_derivatives(theta, change, np.zeros((len(l), q, q, q, q)))
+    theta = np.broadcast_to(fit.theta_scaled, (len(C), size))
+    slope, _ = theta_derivatives(theta, change, np.zeros((len(C), q, q, q, q)))
     slope = np.column_stack([slope, 2.0 * variance])
     return np.asarray(2.0 * variance**2 / np.einsum("ka,ab,kb->k", slope, covariance, slope))
 
@@ -173,14 +173,14 @@ def kenward_roger(fit: LMMResults, info: VarianceInformation | None = None) -> K
     return KenwardRoger(np.eye(p) + bias + bias.T, P, W)
 
 
-def kenward_roger_f(pieces: KenwardRoger, l: Array) -> tuple[float, float]:
-    """Degrees of freedom and scale of the F statistic for the contrasts l (k, p), in the same
+def kenward_roger_f(pieces: KenwardRoger, C: Array) -> tuple[float, float]:
+    """Degrees of freedom and scale of the F statistic for the contrasts C (k, p), in the same
     basis.
 
     Follows section 4 of Halekoh and Højsgaard (2014), with pbkrtest's treatment of 0/0.
     """
-    k = len(l)
-    projector = l.T @ np.linalg.solve(l @ l.T, l)
+    k = len(C)
+    projector = C.T @ np.linalg.solve(C @ C.T, C)
     u = np.einsum("ab,rbc->rac", projector, pieces.P)
     traces = np.einsum("raa->r", u)
     A1 = float(traces @ pieces.W @ traces)

@@ -130,7 +130,8 @@ def build_design(
             "re_formula has no term; a model without random effects is an ordinary regression."
         )
     return Design(
-        formula, re_formula, y_names[0], tuple(x_names), tuple(z_names), groups, x_columns, z_columns,
+        formula, re_formula, y_names[0], tuple(x_names), tuple(z_names), groups,
+        x_columns, z_columns,
         y_columns[0], codes, labels, weight_values, frame, dropped, context,
     )  # fmt: skip
 

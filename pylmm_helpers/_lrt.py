@@ -214,7 +214,10 @@ def information_criteria(*fits: Any, names: list[str] | None = None) -> pd.DataF
 
 def comparable(first: LMMResults, second: LMMResults) -> None:
     """Refuse REML fits whose fixed effects differ."""
-    reason = "REML likelihoods of models with different fixed effects can't be compared; refit them with reml=False."
+    reason = (
+        "REML likelihoods of models with different fixed effects can't be compared; "
+        "refit them with reml=False."
+    )
     if first.cross.p != second.cross.p:
         raise ValueError(reason)
     try:

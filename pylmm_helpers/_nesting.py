@@ -179,10 +179,8 @@ def same_data(first: LMMResults, second: LMMResults) -> None:
             f"the responses differ ('{first.endog_name}' and '{second.endog_name}', or other "
             "rows); likelihoods of different responses can't be compared."
         )
-    weights = [r.design.weights if r.design is not None else None for r in (first, second)]
-    if (weights[0] is None) != (weights[1] is None) or (
-        weights[0] is not None and not np.allclose(weights[0], weights[1])
-    ):
+    weights = [row_weights(fit) for fit in (first, second)]
+    if not np.allclose(weights[0], weights[1]):
         raise ValueError("the models have different weights; fit both with the same.")
     if first.reml != second.reml:
         raise ValueError(
@@ -194,6 +192,12 @@ def different_groups(first: LMMResults, second: LMMResults) -> bool:
     """Whether two fits group the same rows differently, whatever the labels."""
     pairs = np.unique(first.codes * second.ngroups + second.codes)
     return not len(pairs) == first.ngroups == second.ngroups
+
+
+def row_weights(fit: LMMResults) -> Array:
+    """Prior weights (n,) of a fit; ones if it has none."""
+    given = None if fit.design is None else fit.design.weights
+    return np.ones(fit.nobs) if given is None else given
 
 
 def nesting(big: LMMResults, small: LMMResults) -> tuple[Array, Array]:

@@ -125,7 +125,9 @@ def minimise(start: Array, rows: GroupRows, reml: bool) -> Optimum:
     radius = np.full(B, 10.0)
     scored, converged = np.zeros(B, dtype=int), np.zeros(B, dtype=bool)
     active = np.arange(B)
-    for step in range(MAX_STEPS):
+    steps = 0
+    while len(active) and steps < MAX_STEPS:
+        steps += 1
         part = rows.take(active)
         at, whitened = criterion(trial[active], part, reml)
         # rounding in a criterion of size 1e6 is about 1e-9: do not take it for a rise
@@ -159,9 +161,7 @@ def minimise(start: Array, rows: GroupRows, reml: bool) -> Optimum:
         theta[last] += move[small]
         converged[last] = True
         active = active[~(small | (radius[active] < 1e-13))]
-        if not len(active):
-            break
-    return Optimum(theta, value, converged, step + 1)
+    return Optimum(theta, value, converged, steps)
 
 
 def canonical(theta: Array, q: int) -> Array:

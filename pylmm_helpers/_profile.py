@@ -94,7 +94,7 @@ class Derivatives:
 def theta_to_factor(theta: Array, q: int) -> Array:
     """Lower triangular Lambda (..., q, q) from theta (..., q(q+1)/2), lme4's order: down the
     columns."""
-    factor = np.zeros(theta.shape[:-1] + (q, q))
+    factor = np.zeros((*theta.shape[:-1], q, q))
     column, row = np.triu_indices(q)
     factor[..., row, column] = theta
     return factor
@@ -168,7 +168,7 @@ def group_products(inverse_root: Array, whitened: Array, q: int) -> tuple[Array,
 def derivatives(at: Criterion, whitened: list[Array], rows: GroupRows, reml: bool) -> Derivatives:
     """All first and second derivatives with respect to Delta; see `Derivatives`."""
     q, p, B = rows.q, rows.p, len(at.value)
-    inverse_root = np.linalg.inv(at.root)
+    inverse_root = np.asarray(np.linalg.inv(at.root), dtype=float)
     trace = np.zeros((B, q, q))
     products = np.zeros((B, (p + 1) * q, (p + 1) * q))
     fourth = np.zeros((B, q * q, 2 * q * q))

@@ -21,9 +21,9 @@ from scipy.optimize import brentq, minimize
 from scipy.special import ndtri
 
 from pylmm_helpers._adapter import as_results
-from pylmm_helpers._bootstrap import parameter_names, parameters
 from pylmm_helpers._crossprod import Array, GroupRows
 from pylmm_helpers._newton import minimise, optimise
+from pylmm_helpers._parameters import parameter_names, parameters, parameters_of
 from pylmm_helpers._profile import (
     criterion,
     derivatives,
@@ -108,12 +108,6 @@ def profile_zeta(fit: Any, parameter: str, values: Any) -> pd.Series:
     points = np.asarray(values, dtype=float)
     zeta = [profile.zeta(parameter, float(v)) for v in points]
     return pd.Series(zeta, index=pd.Index(points, name=parameter), name="zeta")
-
-
-def parameters_of(res: LMMResults) -> Array:
-    """A fit's own estimates in the order of `parameter_names`."""
-    sigma2 = np.array([res.sigma2_scaled])
-    return np.asarray(parameters(res, res.theta_scaled[None], res.beta_scaled[None], sigma2)[0])
 
 
 @dataclass(frozen=True)
@@ -213,14 +207,14 @@ class Profile:
 
         def residual(x: Array) -> float:
             a, b = parts(x)
-            return float(a @ b / max(np.sqrt((a @ a) * (b @ b)), 1e-300) - value)
+            return float(a @ b) / max(float(np.sqrt((a @ a) * (b @ b))), 1e-300) - value
 
         def slope(x: Array) -> Array:
             a, b = parts(x)
-            size = max(np.sqrt((a @ a) * (b @ b)), 1e-300)
+            size = max(float(np.sqrt((a @ a) * (b @ b))), 1e-300)
             cor = a @ b / size
-            da = b / size - cor * a / max(a @ a, 1e-300)
-            db = a / size - cor * b / max(b @ b, 1e-300)
+            da = b / size - cor * a / max(float(a @ a), 1e-300)
+            db = a / size - cor * b / max(float(b @ b), 1e-300)
             return np.append(z_map[i, line] * da[column] + z_map[j, line] * db[column], 0.0)
 
         return self.constrained(Constraint(residual, slope))
@@ -286,9 +280,12 @@ class Profile:
                 return limit
             return self.search(name, cut, here, lambda t: float(np.tanh(middle + sign * t)), 0.5)
         size = here if here > 1e-6 * self.res.cross.scaling.y_scale else 0.0
-        if k < variances and sign < 0:
-            if size == 0.0 or abs(self.zeta(name, 1e-4 * size)) < abs(cut):
-                return 0.0
+        if (
+            k < variances
+            and sign < 0
+            and (size == 0.0 or abs(self.zeta(name, 1e-4 * size)) < abs(cut))
+        ):
+            return 0.0
         if size == 0.0:
             step = float(self.estimates[variances]) / np.sqrt(self.n / self.res.ngroups)
             return self.search(name, cut, 0.0, lambda t: step * t, 1.0)

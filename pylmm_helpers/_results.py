@@ -72,9 +72,6 @@ class LMMResults:
     design: Design | None = None
     fixed: tuple[Array, float] | None = None
 
-    # -- estimates
-    # ---------------------------------------------------------------------------------------------------
-
     @cached_property
     def beta_scaled(self) -> Array:
         """Fixed effects (p,) in scaled columns."""
@@ -135,9 +132,6 @@ class LMMResults:
         names = list(self.cross.z_names)
         return pd.DataFrame(self.scale * self.factor @ self.factor.T, index=names, columns=names)
 
-    # -- fit
-    # ---------------------------------------------------------------------------------------------------------
-
     @cached_property
     def criterion(self) -> float:
         """lme4's deviance or REML criterion, in the units of the data."""
@@ -196,9 +190,6 @@ class LMMResults:
         """Whether the random-effects covariance has lost rank: a zero variance or a correlation of
         one."""
         return bool(np.diag(self.factor_scaled).min() < SINGULAR)
-
-    # -- groups and rows
-    # ---------------------------------------------------------------------------------------------
 
     @cached_property
     def random_effects(self) -> pd.DataFrame:
@@ -306,7 +297,8 @@ class LMMResults:
         return summarise(self)
 
     def __repr__(self) -> str:
-        return f"<LMMResults: {self.endog_name} by {self.groups}, {'REML' if self.reml else 'ML'}, n = {self.nobs}>"
+        method = "REML" if self.reml else "ML"
+        return f"<LMMResults: {self.endog_name} by {self.groups}, {method}, n = {self.nobs}>"
 
 
 def results_at(

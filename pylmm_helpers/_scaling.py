@@ -68,7 +68,8 @@ def cross_products(design: Design) -> CrossProducts:
     y_shift, y_scale = response_scale(design, centred=ones_x is not None)
     columns.append(design.y)
     total, by_group = column_products(
-        columns, np.array([*shifts, y_shift]), np.array([*scales, y_scale]), z_index, design.codes, ngroups,
+        columns, np.array([*shifts, y_shift]), np.array([*scales, y_scale]), z_index,
+        design.codes, ngroups,
         design.weights,
     )  # fmt: skip
     r_index = [*x_index, len(columns) - 1]

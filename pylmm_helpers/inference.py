@@ -130,9 +130,9 @@ def contrast(
 def single_contrasts(res: LMMResults, L: Array, rhs: Array, df: str, level: float) -> pd.DataFrame:
     """t-tests of each row of L (k, p)."""
     check_method(df, level)
-    l = in_basis(res, L)
+    C = in_basis(res, L)
     sigma2 = res.scale
-    variance = sigma2 * np.sum(l**2, axis=1)
+    variance = sigma2 * np.sum(C**2, axis=1)
     if df == "wald":
         degrees = np.full(len(L), np.inf)
     else:
@@ -141,8 +141,8 @@ def single_contrasts(res: LMMResults, L: Array, rhs: Array, df: str, level: floa
             degrees = satterthwaite(res, L, info)
         else:
             pieces = kenward_roger(res, info)
-            variance = sigma2 * np.einsum("ka,ab,kb->k", l, pieces.adjusted, l)
-            degrees = np.array([kenward_roger_f(pieces, row[None])[0] for row in l])
+            variance = sigma2 * np.einsum("ka,ab,kb->k", C, pieces.adjusted, C)
+            degrees = np.array([kenward_roger_f(pieces, row[None])[0] for row in C])
     estimate = L @ res.fe_params.to_numpy()
     error = np.sqrt(variance)
     statistic = (estimate - rhs) / error
@@ -164,14 +164,14 @@ def joint_contrast(res: LMMResults, L: Array, rhs: Array, df: str) -> pd.DataFra
     """F-test that ``L beta = rhs`` for all rows at once; rows that repeat others are left out."""
     check_method(df, 0.95)
     L, rhs = independent_rows(res, L, rhs)
-    k, l = len(L), in_basis(res, L)
+    k, C = len(L), in_basis(res, L)
     distance = L @ res.fe_params.to_numpy() - rhs
-    covariance = res.scale * l @ l.T
+    covariance = res.scale * C @ C.T
     scale, denominator = 1.0, np.inf
     if df == "kenward-roger":
         pieces = kenward_roger(res)
-        covariance = res.scale * l @ pieces.adjusted @ l.T
-        denominator, scale = kenward_roger_f(pieces, l)
+        covariance = res.scale * C @ pieces.adjusted @ C.T
+        denominator, scale = kenward_roger_f(pieces, C)
     elif df == "satterthwaite":
         # uncorrelated combinations, largest variance first, each with its own degrees of freedom
         _, vectors = np.linalg.eigh(covariance)
@@ -205,13 +205,13 @@ def pooled_df(each: Array) -> float:
 
 def independent_rows(res: LMMResults, L: Array, rhs: Array) -> tuple[Array, Array]:
     """Rows of L that don't follow from the rows before them."""
-    l = in_basis(res, L)
-    l = l / np.linalg.norm(l, axis=1, keepdims=True)
+    C = in_basis(res, L)
+    C = C / np.linalg.norm(C, axis=1, keepdims=True)
     keep: list[int] = []
-    for k in range(len(l)):
+    for k in range(len(C)):
         if keep:
-            weights, *_ = np.linalg.lstsq(l[keep].T, l[k], rcond=None)
-            if np.linalg.norm(l[k] - weights @ l[keep]) < 1e-9:
+            weights, *_ = np.linalg.lstsq(C[keep].T, C[k], rcond=None)
+            if np.linalg.norm(C[k] - weights @ C[keep]) < 1e-9:
                 exact, *_ = np.linalg.lstsq(L[keep].T, L[k], rcond=None)
                 if abs(exact @ rhs[keep] - rhs[k]) > 1e-9 * max(1.0, abs(rhs[k])):
                     raise ValueError(f"row {k + 1} of the contrast contradicts the rows before it.")
@@ -269,7 +269,7 @@ def read_rows(spec: Any, names: list[str]) -> tuple[list[Array], list[float], li
         labels = [spec] if len(matrix) == 1 else [f"{spec} ({k + 1})" for k in range(len(matrix))]
         return list(matrix), [float(v) for v in np.atleast_1d(found.constraint_values)], labels
     if isinstance(spec, Mapping | pd.Series):
-        unknown = [str(term) for term in spec.keys() if term not in names]
+        unknown = [str(term) for term in dict(spec) if term not in names]
         if unknown:
             raise ValueError(f"the model has no term {', '.join(unknown)}; its terms are {names}.")
         row = np.array([float(spec.get(name, 0.0)) for name in names])

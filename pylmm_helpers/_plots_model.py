@@ -6,10 +6,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.interpolate import CubicSpline
+from scipy.stats import chi2, norm
 
 from pylmm_helpers._adapter import as_results
-from pylmm_helpers._plot_parts import BLUE, INK, SOFT, VERMILLION, axes_or_new
+from pylmm_helpers._plot_parts import BAND, BLUE, INK, SOFT, VERMILLION, axes_or_new
+from pylmm_helpers._profile_ci import profile_ci
+from pylmm_helpers._profile_ci import profile_zeta as zeta_at
 from pylmm_helpers.diagnostics import residuals
+from pylmm_helpers.transform import BoxCox
 
 
 def residual_fitted(fit: Any, x: str | None = None, ax: Any = None) -> Any:
@@ -61,4 +66,105 @@ def residual_fitted(fit: Any, x: str | None = None, ax: Any = None) -> Any:
     ax.plot(smooth[:, 0], smooth[:, 1], color=VERMILLION, linewidth=1.8, label="smooth trend")
     ax.set(xlabel=label, ylabel="standardised residual")
     ax.legend(loc="upper right")
+    return ax
+
+
+def boxcox(result: BoxCox, ax: Any = None) -> Any:
+    """Profile log-likelihood of the Box-Cox power, with its interval.
+
+    Parameters
+    ----------
+    result : BoxCox
+        From `boxcox_lmm`.
+    ax : matplotlib Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        The shaded strip is the interval: the powers whose log-likelihood lies above the dashed
+        line.
+    """
+    if not isinstance(result, BoxCox):
+        raise ValueError(f"give the result of boxcox_lmm(fit), not a {type(result).__name__}")
+    table = result.profile.sort_values("lambda_")
+    x, y = table["lambda_"].to_numpy(), table["llf"].to_numpy()
+    ax = axes_or_new(ax)
+    finite = np.isfinite([result.ci_low, result.ci_high])
+    ends = np.where(finite, [result.ci_low, result.ci_high], [x[0], x[-1]])
+    ax.axvspan(*ends, color=BAND, linewidth=0, label=f"{100 * result.level:g}% interval")
+    smooth = np.linspace(x[0], x[-1], 401)
+    curve = CubicSpline(x, y)(smooth) if len(x) > 3 else np.interp(smooth, x, y)
+    ax.plot(smooth, curve, color=BLUE)
+    top = float((table["llf"] + table["drop"] / 2.0).iloc[0])
+    ax.axhline(
+        top - float(chi2.ppf(result.level, 1)) / 2.0,
+        color=SOFT,
+        linewidth=0.9,
+        linestyle=(0, (5, 4)),
+    )
+    ax.plot(
+        [result.estimate],
+        [top],
+        "o",
+        color=VERMILLION,
+        label=f"estimate {result.estimate:.2f}".replace("-", "\N{MINUS SIGN}"),
+    )
+    ax.set(xlabel="Box-Cox power \N{GREEK SMALL LETTER LAMDA}", ylabel="log-likelihood (ML)")
+    ax.legend(loc="lower center")
+    return ax
+
+
+def profile_zeta(fit: Any, parameter: str, level: float = 0.95, ax: Any = None) -> Any:
+    """Signed root of the profile deviance (zeta) of a parameter.
+
+    Parameters
+    ----------
+    fit : MixedLMResults or LMMResults
+        A fitted linear mixed model; the profile is by maximum likelihood.
+    parameter : str
+        A name from the index of `profile_ci(fit)`.
+    level : float
+        Confidence level of the interval shown.
+    ax : matplotlib Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        A straight line would mean that normal (Wald) limits are right; a curve, that they are not.
+        The interval's ends are where the curve crosses the dashed lines.
+    """
+    res = as_results(fit)
+    row = profile_ci(res, level=level, parameters=[parameter]).loc[parameter]
+    quantile = float(norm.ppf(0.5 + level / 2.0))
+    low, high, middle = float(row["ci_low"]), float(row["ci_high"]), float(row["estimate"])
+    reach = 0.35 * (high - low) if np.isfinite(high - low) else abs(middle)
+    bounded = parameter not in list(res.fe_params.index)
+    first = low - reach
+    last = high + reach
+    if bounded:
+        edge = -1.0 if parameter.startswith("cor(") else 0.0
+        first = max(first, edge + 1e-3 * (high - edge))
+        last = min(last, 0.999) if parameter.startswith("cor(") else last
+    values = np.linspace(first, last, 25)
+    zeta = zeta_at(res, parameter, values)
+    ax = axes_or_new(ax)
+    ax.axvspan(low, high, color=BAND, linewidth=0, label=f"{100 * level:g}% profile interval")
+    for line in (-quantile, quantile):
+        ax.axhline(line, color=SOFT, linewidth=0.9, linestyle=(0, (5, 4)))
+    ax.axhline(0.0, color=INK, linewidth=0.9)
+    ax.plot(values, zeta.to_numpy(), color=BLUE)
+    # the slope at the estimate: what the curve would be, were the estimate exactly normal
+    slope = np.gradient(zeta.to_numpy(), values)
+    root = float(np.interp(0.0, zeta.to_numpy(), values))
+    tangent = float(np.interp(root, values, slope)) * (values - root)
+    shown = np.abs(tangent) <= 1.6 * quantile
+    ax.plot(
+        values[shown], tangent[shown], color=VERMILLION, linewidth=1.0, label="normal approximation"
+    )
+    ax.set(
+        xlabel=parameter, ylabel="\N{GREEK SMALL LETTER ZETA}, signed root of the rise in deviance"
+    )
+    ax.legend(loc="upper left")
     return ax

@@ -10,9 +10,18 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pylmm_helpers._plots_groups import caterpillar, qq, shrinkage, spaghetti
-from pylmm_helpers._plots_model import residual_fitted
+from pylmm_helpers._plots_model import boxcox, profile_zeta, residual_fitted
 
-__all__ = ["caterpillar", "qq", "residual_fitted", "shrinkage", "spaghetti", "use_style"]
+__all__ = [
+    "boxcox",
+    "caterpillar",
+    "profile_zeta",
+    "qq",
+    "residual_fitted",
+    "shrinkage",
+    "spaghetti",
+    "use_style",
+]
 
 
 def use_style() -> None:

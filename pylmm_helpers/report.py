@@ -114,7 +114,10 @@ def _results(res: LMMResults, table: pd.DataFrame, unit: str, level: float) -> s
             f"The {what} was {_three(row['variance'])}{mine} (SD {_three(row['sd'])}{own})"
         )
     residual = parts.loc["Residual"]
-    last = f"the residual variance was {_three(residual['variance'])}{squared} (SD {_three(residual['sd'])}{plain})"
+    last = (
+        f"the residual variance was {_three(residual['variance'])}{squared} "
+        f"(SD {_three(residual['sd'])}{plain})"
+    )
     text = (
         ", ".join([sentences[0]] + [s[0].lower() + s[1:] for s in sentences[1:]]) + f", and {last}."
     )
@@ -198,7 +201,8 @@ def _software(fit: Any) -> str:
     own = f"pylmm_helpers {_version('pylmm_helpers')}"
     if isinstance(fit, LMMResults):
         return f"The model was fitted with {own} in Python."
-    return f"The model was fitted with statsmodels {_version('statsmodels')} in Python, tests are by {own}."
+    engine = f"statsmodels {_version('statsmodels')}"
+    return f"The model was fitted with {engine} in Python; tests are by {own}."
 
 
 def _version(package: str) -> str:

@@ -19,6 +19,8 @@ from .tex_reading import read_tex
 
 TEMPLATE = Path(__file__).parent / "assets" / "book.typ"
 MARK = "HBFORMULA"
+WIDE_TABLE = 90
+WORDY_COLUMN = 26
 ALIGN = {"AlignLeft": "left", "AlignRight": "right", "AlignCenter": "center"}
 
 
@@ -98,8 +100,9 @@ class TypstWriter(Writer):
     def table(self, block: Node) -> list[Node]:
         _, _, columns, head, bodies, _ = block["c"]
         aligns = ", ".join(ALIGN.get(align["t"], "left") for align, _ in columns)
-        out = [raw("typst", f"#hb-table({len(columns)}, ({aligns},),")]
         rows = head[1]
+        widths = column_widths([*rows, *(row for body in bodies for row in body[3])])
+        out = [raw("typst", f"#hb-table({widths}, ({aligns},),")]
         if rows:
             out += [raw("typst", "table.header("), *self._cells(rows), raw("typst", "),")]
         for body in bodies:
@@ -149,6 +152,22 @@ class TypstWriter(Writer):
     def document_link(self, node: Node) -> Node:
         # In one document a link to another file can only lead to its words.
         return {"t": "Span", "c": [["", [], []], node["c"][1]]}
+
+
+def column_widths(rows: list[Node]) -> str:
+    """Typst column widths: by content, but wordy columns of a wide table share what is left."""
+    lengths: list[int] = []
+    for _, cells in rows:
+        for k, cell in enumerate(cells):
+            length = len(pandoc.text_of(cell[4]))
+            if k < len(lengths):
+                lengths[k] = max(lengths[k], length)
+            else:
+                lengths.append(length)
+    if sum(lengths) <= WIDE_TABLE:
+        return str(len(lengths))
+    widths = [f"{min(n, 80)}fr" if n > WORDY_COLUMN else "auto" for n in lengths]
+    return f"({', '.join(widths)},)"
 
 
 def formulas(documents: list[Document], engine: Pandoc) -> dict[tuple[str, str], str]:

@@ -63,9 +63,6 @@ class Agreement:
     def _repr_markdown_(self) -> str:
         engines = [c for c in ("engine", "statsmodels") if self.table[c].notna().any()]
         header = ["quantity", *engines, "lme4", "difference", "tolerance", "verdict"]
-        if len(engines) == 2:
-            header[-3] = "difference (engine; statsmodels)"
-            header[-2] = "tolerance (engine; statsmodels)"
         rows = []
         for name, row in self.table.iterrows():
             pairs = [[row[f"{k}_{e}"] for e in engines] for k in ("diff", "tol")]
@@ -78,7 +75,8 @@ class Agreement:
                     row["verdict"] if row["verdict"] == "agrees" else f"**{row['verdict']}**",
                 ]
             )
-        notes = "\n\n".join(self.notes)
+        pairs_note = ("Pairs are the engine's and statsmodels' difference from lme4.",)
+        notes = "\n\n".join((*(pairs_note if len(engines) == 2 else ()), *self.notes))
         return f"{pipe_table(header, rows)}\n\n{notes}\n"
 
     def __repr__(self) -> str:

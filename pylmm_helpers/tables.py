@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 MISSING = "–"
+_SPECIAL = re.compile(r"([\\|\[\]*~^<])")
 
 
 @dataclass(frozen=True)
@@ -115,9 +117,11 @@ def _cell(value: Any, digits: int) -> str:
 
 
 def _words(value: Any) -> str:
-    return str(value).replace("\\", "\\\\").replace("|", "\\|").replace("[", "\\[").replace(
-        "]", "\\]"
-    ).replace("*", "\\*").replace("\n", " ")  # fmt: skip
+    """Text with Markdown's characters made literal, code spans left as they are."""
+    parts = str(value).replace("\n", " ").split("`")
+    if len(parts) % 2 == 0:
+        return _SPECIAL.sub(r"\\\1", str(value))
+    return "`".join(part if k % 2 else _SPECIAL.sub(r"\\\1", part) for k, part in enumerate(parts))
 
 
 def _layout(columns: list[tuple[str, list[str], bool]]) -> str:

@@ -16,7 +16,12 @@ def test_every_public_name_is_there(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "first", ["from pylmm_helpers import lmer", "import pylmm_helpers.crosscheck", "import pylmm_helpers.report"]
+    "first",
+    [
+        "from pylmm_helpers import lmer",
+        "import pylmm_helpers.crosscheck",
+        "import pylmm_helpers.report",
+    ],
 )
 def test_functions_named_like_their_module_stay_functions(first: str) -> None:
     code = f"{first}\nfrom pylmm_helpers import crosscheck, report\nassert callable(crosscheck) and callable(report)"

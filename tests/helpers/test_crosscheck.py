@@ -292,7 +292,7 @@ def test_crosscheck_agrees_on_a_statsmodels_fit(without_r, sleep):
     assert table["diff_engine"].max() < 1e-6
     assert (table[["engine", "statsmodels", "lme4"]].notna()).all(axis=None)
     shown = agreement._repr_markdown_()
-    assert "difference (engine; statsmodels)" in shown
+    assert "Pairs are the engine's and statsmodels' difference" in shown
     assert "recorded earlier with R" in shown
     assert "another quantity" in shown  # the definition of statsmodels' own standard errors
 

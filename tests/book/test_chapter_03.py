@@ -1,0 +1,87 @@
+"""Chapter 3 run cell by cell: its calculations by hand must reach the estimates of its fits."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from offline_render.source import Cell, split
+from pylmm_helpers import anova_components, fit_lmm, icc
+
+CHAPTER = Path(__file__).parents[2] / "chapters" / "03-random-intercept.qmd"
+
+
+@pytest.fixture(scope="module")
+def page() -> dict[str, Any]:
+    """The names that the chapter's cells leave behind; `crosscheck` has tests of its own."""
+    import matplotlib
+    import statsmodels.formula.api  # noqa: F401  (sets warning filters when first imported)
+
+    matplotlib.use("Agg")
+    names: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the page fits one model at the boundary on purpose
+        for part in split(CHAPTER):
+            if isinstance(part, Cell) and "crosscheck(" not in part.code:
+                exec(compile(part.code, f"{CHAPTER.name}:{part.label}", "exec"), names)
+    matplotlib.pyplot.close("all")
+    return names
+
+
+def test_reml_by_hand_reaches_the_estimator(page: dict[str, Any]) -> None:
+    engine = fit_lmm("milk_kg ~ 1", page["dairy"], groups="herd")
+    by_hand = page["best"].x * page["total"], (1 - page["best"].x) * page["total"]
+    assert by_hand == pytest.approx((engine.cov_re.iloc[0, 0], engine.scale), rel=1e-5)
+    assert page["best"].fun == pytest.approx(engine.criterion, abs=1e-6)
+    assert page["mean_hand"] == pytest.approx(engine.fe_params["Intercept"], rel=1e-8)
+    interval = icc(engine)[["ci_low", "ci_high"]].to_numpy()
+    assert (page["low"], page["high"]) == pytest.approx(interval, rel=1e-6)
+
+
+def test_mean_squares_by_hand_reach_the_helper(page: dict[str, Any]) -> None:
+    helper = anova_components("milk_kg ~ 1", page["dairy"], groups="herd")
+    by_hand = page["sigma2_g_anova"], page["ms_within"]
+    assert by_hand == pytest.approx(helper["variance"].to_numpy())
+    assert page["n_0"] == pytest.approx(helper.loc["between", "n0"])
+
+
+def test_weighting_by_shrinkage_gives_the_intercept_and_the_least_variance(
+    page: dict[str, Any],
+) -> None:
+    averages = page["averages"]
+    assert averages.loc["REML", "estimate"] == pytest.approx(page["beta_0"], rel=1e-8)
+    assert averages["std_error"].idxmin() == "REML"
+
+
+def test_predictors_move_the_components_as_the_page_says(page: dict[str, Any]) -> None:
+    between, within = page["components"]["between"], page["components"]["within"]
+    assert between["parity"] < between["none"] and within["parity"] < within["none"] - 50
+    assert between["parity, feeding"] < between["parity"] - 40
+    assert within["parity, feeding"] == pytest.approx(within["parity"], rel=1e-3)
+    assert page["sigma2_g_dev"] > page["sigma2_g"]
+
+
+def test_the_split_of_the_components_is_exact(page: dict[str, Any]) -> None:
+    split_up = page["split"]
+    parts = split_up.drop("milk solids").sum()
+    assert parts.to_numpy() == pytest.approx(split_up.loc["milk solids"].to_numpy())
+    assert split_up.loc["milk solids", "between"] == pytest.approx(page["sigma2_g_anova"])
+
+
+def test_the_small_study_is_negative_by_anova_and_singular_by_reml(page: dict[str, Any]) -> None:
+    assert page["anova_few"].loc["between", "variance"] < 0
+    assert page["fit_few"].singular
+    assert page["rho_few"]["ci_low"] == 0 < 0.3 < page["rho_few"]["ci_high"]
+    assert not page["fit_early"].converged
+
+
+def test_simulated_estimates_are_unbiased_until_truncated(page: dict[str, Any]) -> None:
+    estimates = page["estimates"]
+    standard_error = estimates.std() / np.sqrt(len(estimates))
+    assert estimates.mean() == pytest.approx(200, abs=4 * standard_error)
+    assert np.maximum(estimates, 0).mean() > 200 + 10 * standard_error
+    assert (estimates < 0).mean() == pytest.approx(page["expected"], abs=0.015)

@@ -369,23 +369,6 @@ def test_quarto_is_tried_once_for_each_lock(
         assert len(tries) == expected
 
 
-def test_a_failing_quarto_leaves_the_last_good_book(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from offline_render.errors import BuildError
-
-    (tmp_path / "_quarto.yml").write_text("project: {type: book}\nbook: {title: T, chapters: []}\n")
-    book = tmp_path / "_book"
-    book.mkdir()
-    (book / "index.html").write_text("good")
-    good = 'mkdir -p "$4" && echo new > "$4/index.html"'
-    with pytest.raises(BuildError, match="exit code 7"):
-        quarto.render(tmp_path, fake_quarto(tmp_path / "bin", f"{good}; exit 7"))
-    assert (book / "index.html").read_text() == "good"
-    quarto.render(tmp_path, fake_quarto(tmp_path / "bin", good))
-    assert (book / "index.html").read_text() == "new\n"
-
-
 # --- what README promises ---------------------------------------------------------------------
 
 

@@ -55,7 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         with only_one():
             # the set-up that this one waited for may have done it all
-            if options.again or not is_done(options.command):
+            if not options.again and is_done(options.command):
+                print(done_line())
+            else:
                 set_up(options.command)
     except SetupError as error:
         print(f"\nSet-up stopped. {error}", file=sys.stderr)

@@ -34,8 +34,12 @@ INLINE_CELL = (
     "__import__('IPython').display.display({{{mime!r}: "
     "get_ipython().user_expressions({expressions!r})}}, raw=True)"
 )
-WIDTH_CELL = "import matplotlib as _mpl; _mpl.rcParams['figure.figsize'] = ({width}, {height})"
-RESET_CELL = "_mpl.rcParams['figure.figsize'] = _mpl.rcParamsDefault['figure.figsize']"
+SIZE_CELL = """\
+import matplotlib as _mpl
+_figsize = list(_mpl.rcParams["figure.figsize"])
+_mpl.rcParams["figure.figsize"] = ({width} or _figsize[0], {height} or _figsize[1])
+"""
+RESET_CELL = '_mpl.rcParams["figure.figsize"] = _figsize'
 TRACE_LINE = re.compile(r"(?:Cell In\[\d+\], line |<ipython-input[^>]*>.*line )(\d+)")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -71,11 +75,8 @@ def notebook(parts: list[Part], digest: str) -> nbformat.NotebookNode:
                 continue
             sized = "fig-width" in part.options or "fig-height" in part.options
             if sized:
-                size = {
-                    "width": part.option("fig-width", 7),
-                    "height": part.option("fig-height", 5),
-                }
-                cells.append(new(WIDTH_CELL.format(**size), metadata={"part": -1}))
+                size = {"width": part.option("fig-width", 0), "height": part.option("fig-height", 0)}
+                cells.append(new(SIZE_CELL.format(**size), metadata={"part": -1}))
             cells.append(new(part.code, metadata={"part": index}))
             if sized:
                 cells.append(new(RESET_CELL, metadata={"part": -1}))

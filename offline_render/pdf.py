@@ -79,7 +79,8 @@ class TypstWriter(Writer):
     def tabset(self, tabs: list[tuple[list[Node], list[Node]]]) -> list[Node]:
         out: list[Node] = []
         for title, body in tabs:
-            out += [{"t": "Para", "c": [{"t": "Strong", "c": title}]}, *body]
+            words = [{"t": "Plain", "c": [{"t": "Strong", "c": title}]}]
+            out += [*self.wrap("#block(sticky: true)[", words), *body]
         return out
 
     def fold(self, summary: str, body: list[Node]) -> list[Node]:

@@ -170,7 +170,7 @@ def group_codes(column: pd.Series, name: str) -> tuple[NDArray[np.intp], pd.Inde
             f"column '{name}' has only one group ('{labels[0]}'); a variance between groups needs "
             "at least two. Use ordinary regression, or check that groups= names the right column."
         )
-    return codes, pd.Index(labels, name=name)
+    return np.asarray(codes, dtype=np.intp), pd.Index(labels, name=name)
 
 
 def integer_codes(column: pd.Series) -> tuple[Any, pd.Index | None]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -92,7 +93,7 @@ class CrossProducts:
         The response as the formula spells it.
     group_name : str
         The grouping column.
-    group_labels : sequence
+    group_labels : pandas Index
         Label of each group, in the order of the last axis.
     sum_log_weights : float
         Sum of the logarithms of the prior weights (0 without weights).
@@ -110,7 +111,7 @@ class CrossProducts:
     z_names: tuple[str, ...]
     y_name: str
     group_name: str
-    group_labels: Sequence[object] | NDArray[np.generic]
+    group_labels: pd.Index
     sum_log_weights: float = 0.0
     RtR_within: Array | None = field(default=None)
 

@@ -295,7 +295,7 @@ class Profile:
         self, name: str, cut: float, here: float, value: Callable[[float], float], step: float
     ) -> float:
         """Root of zeta - cut along a path that starts at the estimate."""
-        low, high = 0.0, step
+        low, high = 1e-6 * step, step
         target = abs(cut)
         while abs(self.zeta(name, value(high))) < target:
             low, high = high, 1.6 * high

@@ -1,0 +1,201 @@
+"""Likelihood ratio tests, bootstrap and information criteria: values, boundaries, refusals."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+from recorded import fitted, read
+from scipy import stats
+
+from pylmm_helpers.inference import information_criteria, lrt, parametric_bootstrap, profile_ci
+from pylmm_helpers.lmm import fit_lmm
+
+
+def test_first_random_intercept_halves_the_naive_p_value() -> None:
+    row = lrt(fitted("u3"), "ols").iloc[0]
+    assert row["statistic"] == pytest.approx(0.7725069785, abs=1e-9)
+    assert row["p_value_naive"] == pytest.approx(0.3794426, abs=1e-7)
+    assert row["p_value"] == pytest.approx(0.1897213, abs=1e-7)
+    assert row["reference"] == "0.5 chi2(0) + 0.5 chi2(1)"
+
+
+def test_statsmodels_ols_serves_as_the_reduced_model() -> None:
+    data = read("u3")
+    ols = smf.ols("y ~ x + z", data).fit()
+    assert lrt(fitted("u3"), ols)["statistic"].iloc[0] == pytest.approx(0.7725069785, abs=1e-9)
+    ml = lrt(fitted("u3-ml"), smf.ols("y ~ x", data).fit()).iloc[0]
+    assert ml["statistic"] == pytest.approx(
+        2 * (fitted("u3-ml").llf - smf.ols("y ~ x", data).fit().llf), abs=1e-9
+    )
+    assert ml["reference"] == "0.5 chi2(1) + 0.5 chi2(2)"
+
+
+def test_second_random_term_mixes_one_and_two_degrees_of_freedom() -> None:
+    row = lrt(fitted("sleepstudy-slope"), fitted("sleepstudy-intercept")).iloc[0]
+    x = row["statistic"]
+    assert x == pytest.approx(1786.4650854 - 1743.6282720, abs=1e-6)
+    expected = 0.5 * stats.chi2.sf(x, 1) + 0.5 * stats.chi2.sf(x, 2)
+    assert row["p_value"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_two_new_random_terms_have_weights_from_the_information() -> None:
+    row = lrt(fitted("unbalanced-slope"), "ols").iloc[0]
+    weights = [float(part.split()[0]) for part in row["reference"].split(" + ")]
+    assert sum(weights) == pytest.approx(1.0, abs=0.01)
+    assert weights[0] + weights[2] == pytest.approx(0.5, abs=0.01)
+    assert 0 < weights[3] < weights[1]
+
+
+def test_mixture_of_two_new_terms_holds_its_level() -> None:
+    """The distribution of the statistic, simulated, against the mixture worked out."""
+    rng = np.random.default_rng(4)
+    g = np.repeat(np.arange(300), 6)
+    x = rng.normal(size=len(g))
+    fit = fit_lmm(
+        "y ~ x", pd.DataFrame({"y": rng.normal(size=len(g)), "x": x, "g": g}), "g", "1 + x"
+    )
+    null = parametric_bootstrap(fit, "ols", replicates=2000, rng=5).statistics
+    reference = lrt(fit, "ols")["reference"].iloc[0]
+    weights = [float(part.split()[0]) for part in reference.split(" + ")]
+    for cut in (1.5, 3.0, 5.0):
+        tail = sum(w * stats.chi2.sf(cut, k) for k, w in enumerate(weights) if k)
+        assert np.mean(null > cut) == pytest.approx(tail, abs=0.03)
+
+
+def test_fixed_effects_by_maximum_likelihood_are_chi_squared() -> None:
+    small = fit_lmm("y ~ x", read("u3"), "g", reml=False)
+    row = lrt(fitted("u3-ml"), small).iloc[0]
+    assert (row["df"], row["reference"], row["method"]) == (1, "chi2(1)", "ML")
+    assert row["p_value"] == pytest.approx(stats.chi2.sf(row["statistic"], 1), rel=1e-9)
+
+
+def test_what_must_not_be_compared_is_refused_with_the_reason() -> None:
+    u3 = read("u3")
+    full = fitted("u3")
+    cases = [
+        (full, fitted("u3-x"), "REML criteria"),
+        (full, fitted("u3-ml"), "REML and the other by ML"),
+        (full, full, "same fixed and random"),
+        (fitted("u3-x"), full, "full model first"),
+        (full, fitted("sleepstudy-slope"), "different rows"),
+        (full, fit_lmm("y ~ x + z", u3.iloc[1:], "g"), "different rows"),
+        (full, fit_lmm("np.log(y) ~ x + z", u3, "g"), "responses differ"),
+        (full, fit_lmm("y ~ x + z", u3.assign(h=[1, 2, 3, 4] * 6), "h"), "different groups"),
+        (full, fit_lmm("y ~ x + z", u3.assign(w=2.0), "g", weights="w"), "weights"),
+        (
+            fit_lmm("y ~ x", u3, "g", reml=False),
+            fit_lmm("y ~ z", u3, "g", reml=False),
+            "not nested.*information_criteria",
+        ),
+        (fit_lmm("y ~ x", u3, "g", "0 + x"), fit_lmm("y ~ x", u3, "g"), "not nested"),
+        (full, "lm", "'ols'"),
+        (full, 3.0, "fit_lmm"),
+    ]
+    for big, small, words in cases:
+        with pytest.raises(ValueError, match=words):
+            lrt(big, small)
+
+
+def test_more_than_two_new_terms_point_to_the_bootstrap() -> None:
+    with pytest.raises(ValueError, match="parametric_bootstrap"):
+        lrt(fitted("three-terms"), "ols")
+    test = parametric_bootstrap(fitted("three-terms"), "ols", replicates=99)
+    assert test.table["p_value"].iloc[0] == pytest.approx(0.01)
+    assert np.isnan(test.table["p_value_lrt"].iloc[0])
+
+
+def test_bootstrap_of_a_variance_agrees_with_its_null_distribution() -> None:
+    """The mass at zero is the chance that the REML criterion rises from theta = 0 on."""
+    fit = fitted("u3")
+    test = parametric_bootstrap(fit, "ols", replicates=4000)
+    K = (fit.codes[:, None] == fit.codes) * 1.0
+    M = np.eye(fit.nobs) - fit.X @ np.linalg.pinv(fit.X)
+    e = np.random.default_rng(8).normal(size=(40_000, fit.nobs)) @ M
+    slope = np.trace(M @ K) - (fit.nobs - 3) * np.einsum("bi,ij,bj->b", e, K, e) / (e**2).sum(
+        axis=1
+    )
+    assert np.mean(test.statistics < 1e-8) == pytest.approx(np.mean(slope >= 0), abs=0.03)
+
+
+def test_bootstrap_simulates_what_simulated_rows_would_give() -> None:
+    """The shortcut through sufficient statistics against plain simulation of responses."""
+    data, fit = read("unbalanced"), fitted("unbalanced-intercept")
+    draws = parametric_bootstrap(fit, replicates=3000, rng=1).draws
+    rng = np.random.default_rng(2)
+    rows = []
+    for _ in range(250):
+        u = np.sqrt(fit.cov_re.iloc[0, 0]) * rng.normal(size=fit.ngroups)
+        y = (
+            fit.X @ fit.fe_params.to_numpy()
+            + u[fit.codes]
+            + np.sqrt(fit.scale) * rng.normal(size=fit.nobs)
+        )
+        one = fit_lmm("y ~ x + z", data.assign(y=y), "g")
+        rows.append([np.sqrt(one.cov_re.iloc[0, 0]), np.sqrt(one.scale), *one.fe_params])
+    plain = np.array(rows)
+    names = ["sd(Intercept)", "sigma", "Intercept", "x", "z"]
+    error = plain.std(axis=0) / np.sqrt(len(plain))
+    assert (np.abs(plain.mean(axis=0) - draws[names].mean()) < 4 * error).all()
+    np.testing.assert_allclose(plain.std(axis=0), draws[names].std(), rtol=0.2)
+
+
+def test_bootstrap_repeats_with_its_seed_and_differs_with_another() -> None:
+    first, again, other = (
+        parametric_bootstrap(fitted("u3"), "ols", replicates=50, rng=seed).statistics
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_bootstrap_of_fixed_effects_by_maximum_likelihood() -> None:
+    small = fit_lmm("y ~ x", read("u3"), "g", reml=False)
+    test = parametric_bootstrap(fitted("u3-ml"), small, replicates=2000)
+    row = test.table.iloc[0]
+    assert row["p_value"] > row["p_value_lrt"]  # few groups: the asymptotic test is too liberal
+
+
+def test_thousand_replicates_on_a_thousand_rows_take_seconds_only() -> None:
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(50), 20)
+    x = rng.normal(size=1000)
+    data = pd.DataFrame({"y": x + rng.normal(size=50)[g] + rng.normal(size=1000), "x": x, "g": g})
+    full, small = fit_lmm("y ~ x", data, "g", "1 + x"), fit_lmm("y ~ x", data, "g")
+    start = time.perf_counter()
+    parametric_bootstrap(full, small, replicates=1000)
+    assert time.perf_counter() - start < 5.0
+
+
+@pytest.mark.parametrize("replicates", [0, -3, 2.5])
+def test_bootstrap_refuses_impossible_numbers(replicates: float) -> None:
+    with pytest.raises(ValueError, match="replicates"):
+        parametric_bootstrap(fitted("u3"), "ols", replicates=replicates)  # type: ignore[arg-type]
+
+
+def test_information_criteria_rank_models_and_refuse_other_data() -> None:
+    table = information_criteria(fitted("sleepstudy-intercept"), fitted("sleepstudy-slope"))
+    assert table["n_params"].tolist() == [4, 6]
+    assert table["delta_aic"].tolist() == pytest.approx([38.8368, 0.0], abs=1e-3)
+    with pytest.raises(ValueError, match="different rows"):
+        information_criteria(fitted("u3"), fitted("rail"))
+    with pytest.raises(ValueError, match="reml=False"):
+        information_criteria(fitted("u3"), fitted("u3-x"))
+
+
+def test_profile_ci_takes_some_parameters_and_refuses_unknown_ones() -> None:
+    table = profile_ci(fitted("u3"), parameters=["x"], level=0.9)
+    assert list(table.index) == ["x"]
+    assert table["ci_low"].iloc[0] > profile_ci(fitted("u3"), parameters=["x"])["ci_low"].iloc[0]
+    with pytest.raises(ValueError, match="sigma"):
+        profile_ci(fitted("u3"), parameters=["tau"])
+
+
+def test_profile_of_a_zero_variance_starts_at_zero() -> None:
+    table = profile_ci(fitted("no-group-variance"))
+    assert table.loc["sd(Intercept)", "ci_low"] == 0.0
+    assert table.loc["sd(Intercept)", "ci_high"] > 0.1
+    assert np.isfinite(table[["ci_low", "ci_high"]]).all(axis=None)

@@ -1,0 +1,103 @@
+"""The estimator against lme4, on published data and on data made to be awkward."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from recorded import CASES, fitted, read, recorded, standard_errors
+
+from pylmm_helpers.lmm import fit_lmm
+
+every_case = pytest.mark.parametrize("name", list(CASES))
+
+
+@every_case
+def test_criterion_is_lme4s_minimum(name: str) -> None:
+    case, fit = CASES[name], fitted(name)
+    assert fit.criterion == pytest.approx(case["criterion"], abs=1e-9, rel=1e-12)
+    assert fit.llf == pytest.approx(case["llf"], rel=1e-12)
+    assert fit.converged
+
+
+@every_case
+def test_information_criteria_are_counted_as_lme4_counts(name: str) -> None:
+    case, fit = CASES[name], fitted(name)
+    assert [fit.aic, fit.bic] == pytest.approx([case["aic"], case["bic"]], rel=1e-11)
+
+
+@every_case
+def test_fixed_effects_and_standard_errors(name: str) -> None:
+    case, fit = CASES[name], fitted(name)
+    np.testing.assert_allclose(fit.fe_params, case["beta"], rtol=3e-7, atol=1e-9)
+    np.testing.assert_allclose(fit.bse_fe, standard_errors(case), rtol=1e-6)
+    np.testing.assert_allclose(fit.cov_fe, np.atleast_2d(case["vcov"]), rtol=3e-6, atol=1e-10)
+
+
+@every_case
+def test_variance_parameters(name: str) -> None:
+    case, fit = CASES[name], fitted(name)
+    size = np.abs(case["theta"]).max() + 1e-3
+    np.testing.assert_allclose(fit.theta, case["theta"], atol=1e-5 * size + 1e-7)
+    assert np.sqrt(fit.scale) == pytest.approx(case["sigma"], rel=1e-6)
+    expected = np.atleast_2d(case["cov_re"])
+    np.testing.assert_allclose(fit.cov_re, expected, atol=2e-6 * (np.abs(expected).max() + 1e-3))
+    assert fit.singular == case["singular"]
+
+
+@every_case
+def test_random_effects_and_their_conditional_variances(name: str) -> None:
+    case, fit = CASES[name], fitted(name)
+    q = fit.cross.q
+    expected = np.asarray(case["ranef"], dtype=float)
+    np.testing.assert_allclose(
+        fit.random_effects, expected, atol=2e-6 * np.abs(expected).max() + 1e-7
+    )
+    variances = np.moveaxis(np.asarray(case["condvar"], dtype=float).reshape(q, q, -1), -1, 0)
+    np.testing.assert_allclose(
+        fit.random_effects_var, variances, atol=2e-6 * variances.max() + 1e-9
+    )
+
+
+def test_published_values_of_the_specification() -> None:
+    fit = fitted("sleepstudy-slope")
+    assert fit.criterion == pytest.approx(1743.62827196, abs=1e-7)
+    np.testing.assert_allclose(fit.theta, [0.96673279, 0.01516906, 0.23090960], atol=3e-7)
+    np.testing.assert_allclose(fit.fe_params, [251.4051048485, 10.4672859596], rtol=1e-11)
+    np.testing.assert_allclose(fit.bse_fe, [6.824555776, 1.545788932], rtol=1e-6)
+
+
+def test_small_unbalanced_values_of_the_specification() -> None:
+    fit, ml = fitted("u3"), fitted("u3-ml")
+    assert fit.criterion == pytest.approx(72.4746061076, abs=1e-9)
+    assert fit.theta[0] == pytest.approx(0.6049542894, rel=1e-7)
+    assert fit.cov_re.iloc[0, 0] == pytest.approx(0.3933509762, rel=1e-7)
+    assert fit.scale == pytest.approx(1.0748184466, rel=1e-8)
+    blups = [0.4444277226, -0.5259093033, -0.2852916803, -0.0055306908, 0.5314399941, -0.1591360423]
+    np.testing.assert_allclose(fit.random_effects["Intercept"], blups, atol=3e-8)
+    assert ml.singular
+    assert ml.theta[0] == 0.0
+    assert ml.llf == pytest.approx(-35.6019942716, abs=1e-9)
+
+
+def test_rows_and_terms_keep_their_labels() -> None:
+    data = read("sleepstudy").set_index(np.arange(1000, 1180))
+    fit = fit_lmm("Reaction ~ Days", data, "Subject", "1 + Days")
+    assert list(fit.fe_params.index) == ["Intercept", "Days"]
+    assert list(fit.cov_re.index) == ["Intercept", "Days"]
+    assert list(fit.random_effects.index) == sorted(data["Subject"].unique())
+    assert fit.random_effects.index.name == "Subject"
+    assert (fit.resid.index == data.index).all()
+    np.testing.assert_allclose(fit.fittedvalues + fit.resid, data["Reaction"])
+    assert (fit.nobs, fit.ngroups, fit.df_resid) == (180, 18, 178)
+
+
+def test_summary_prints_and_shows_as_markdown() -> None:
+    summary = fitted("sleepstudy-slope").summary()
+    assert "1743.6283" in str(summary)
+    assert "| Days | 10.4673 |" in summary._repr_markdown_()
+    assert not hasattr(summary, "_repr_html_")
+    assert "Singular fit" in str(fitted("nothing-varies").summary())
+
+
+def test_recorded_versions_are_named() -> None:
+    assert set(recorded()["versions"]) == {"R", "lme4", "lmerTest", "pbkrtest"}

@@ -75,7 +75,10 @@ def notebook(parts: list[Part], digest: str) -> nbformat.NotebookNode:
                 continue
             sized = "fig-width" in part.options or "fig-height" in part.options
             if sized:
-                size = {"width": part.option("fig-width", 0), "height": part.option("fig-height", 0)}
+                size = {
+                    "width": part.option("fig-width", 0),
+                    "height": part.option("fig-height", 0),
+                }
                 cells.append(new(SIZE_CELL.format(**size), metadata={"part": -1}))
             cells.append(new(part.code, metadata={"part": index}))
             if sized:

@@ -138,11 +138,9 @@ class TypstWriter(Writer):
         if label and not label.startswith("sec-"):
             label = f"{self.document.chapter.key}--{label}"
         name = "appendix" if self.document.chapter.appendix else "chapter"
-        return [
-            raw("typst", f'#hb-heading({level}, "{number}", "{name}")['),
-            {"t": "Plain", "c": inlines},
-            raw("typst", f"] <{label}>" if label else "]"),
-        ]
+        start = raw("typst", f'#hb-heading({level}, "{number}", "{name}")[', inline=True)
+        end = raw("typst", f"] <{label}>" if label else "]", inline=True)
+        return [{"t": "Para", "c": [start, *inlines, end]}]
 
     def reference(self, source: str, node: Node) -> Node:
         return node

@@ -13,6 +13,7 @@ from offline_render.dialect import CODE_SPAN, MATH_SPAN
 from offline_render.errors import BuildError
 from offline_render.project import load_project
 from offline_render.source import Cell, split
+from pylmm_helpers._agreement import chapter_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [c.path for c in load_project(ROOT).chapters] + [ROOT / "chapters" / "_template.qmd"]
@@ -114,14 +115,15 @@ def test_every_chapter_ran_and_its_models_agree_with_lme4(book: Path) -> None:
     page = (book / "chapters" / "B-agreement.html").read_text(encoding="utf-8")
     records = sorted((ROOT / ".handbook" / "agreement").glob("*.json"))
     labels = {json.loads(p.read_text(encoding="utf-8"))["label"] for p in records}
-    used = set()
-    for path in DOCUMENTS:
-        if not path.name.startswith("_"):
-            text = path.read_text(encoding="utf-8")
-            used |= set(re.findall(r'label="([a-z0-9-]+)"', text))
-    assert used and used <= labels
-    for label in used:
-        assert label in page
+    used = {
+        label
+        for path in DOCUMENTS
+        if not path.name.startswith("_")
+        for label in chapter_labels(path)
+    }
+    assert used
+    assert used <= labels
+    assert len(re.findall(r"<td[^>]*>agrees</td>", page)) == len(used)
 
 
 def test_every_chapter_follows_the_contract() -> None:

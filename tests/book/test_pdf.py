@@ -29,7 +29,7 @@ def test_it_is_tagged_and_declares_pdf_ua(reader: PdfReader) -> None:
 
 
 def test_every_chapter_is_bookmarked(reader: PdfReader, root: Path, book: Path) -> None:
-    titles = [item.title for item in reader.outline if not isinstance(item, list)]
+    titles = [item.title.strip() for item in reader.outline if not isinstance(item, list)]
     for chapter in load_project(root).chapters:
         first = chapter.path.read_text(encoding="utf-8").splitlines()[0]
         title = re.sub(r"\{.*\}", "", first.lstrip("# ")).strip()

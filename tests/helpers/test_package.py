@@ -24,7 +24,8 @@ def test_every_public_name_is_there(name: str) -> None:
     ],
 )
 def test_functions_named_like_their_module_stay_functions(first: str) -> None:
-    code = f"{first}\nfrom pylmm_helpers import crosscheck, report\nassert callable(crosscheck) and callable(report)"
+    then = "from pylmm_helpers import crosscheck, report"
+    code = f"{first}\n{then}\nassert callable(crosscheck) and callable(report)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -1,4 +1,4 @@
-"""Sums of squares between and within groups, after predictors if there are any."""
+"""Variance components by analysis of variance, after predictors if there are any."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import f as f_distribution
 
-Array = NDArray[np.float64]
+from pylmm_helpers._crossprod import Array
 
 #: Singular values below this share of the largest are rounding noise.
 RANK_TOLERANCE = 1e-9
@@ -54,6 +55,73 @@ class AnovaParts:
     def icc(self) -> float:
         """ANOVA estimate of the intraclass correlation."""
         return self.sigma2_g / (self.sigma2_g + self.sigma2)
+
+
+def anova_components(
+    formula: str | ArrayLike,
+    data: pd.DataFrame | None = None,
+    groups: str | ArrayLike | None = None,
+) -> pd.DataFrame:
+    r"""Variance components from an analysis of variance, unbalanced groups included.
+
+    The mean squares are set equal to their expectations,
+    :math:`E(MS_B) = \sigma^2 + n_0 \sigma_g^2` and :math:`E(MS_W) = \sigma^2`, with
+    :math:`n_0 = (N - \sum n_j^2 / N) / (G - 1)` in place of the common group size. With predictors
+    this becomes Henderson's method 3: sums of squares are taken after the predictors, and n0 is the
+    trace of :math:`Z'M_XZ` divided by the degrees of freedom.
+
+    Parameters
+    ----------
+    formula : str or array_like (n,)
+        A formula such as ``"milk_kg ~ 1"``, or the response itself.
+    data : DataFrame, optional
+        Data for the formula.
+    groups : str or array_like (n,)
+        Column of `data`, or the group of each row.
+
+    Returns
+    -------
+    DataFrame
+        Rows `between` and `within`. Columns: `df`, `sum_sq`, `mean_sq`, `n0` (coefficient of
+        sigma2_g in the expected mean square), `variance` (sigma2_g and sigma2; the first may be
+        negative), `sd` (0 for a negative variance), `f`, `p_value` (test of sigma2_g = 0, exact for
+        normal data) and `note`, which says so when the estimate is negative.
+
+    Raises
+    ------
+    ValueError
+        For unknown columns, missing or infinite values, fewer than two groups, or no group with two
+        rows.
+
+    References
+    ----------
+    Searle, Casella & McCulloch (1992), Variance Components, sections 3.6 and 5.5
+    (doi:10.1002/9780470316856).
+    """
+    parts = one_way_parts(*anova_input(formula, data, groups))
+    negative = parts.sigma2_g < 0.0
+    note = (
+        "negative estimate: groups differ less than chance alone would make them; report it and "
+        "use 0, "
+        "or fit by REML, which stays at or above 0"
+        if negative
+        else ""
+    )
+    p_value = float(f_distribution.sf(parts.f_statistic, parts.df_between, parts.df_within))
+    return pd.DataFrame(
+        {
+            "df": [parts.df_between, parts.df_within],
+            "sum_sq": [parts.ss_between, parts.ss_within],
+            "mean_sq": [parts.ms_between, parts.ms_within],
+            "n0": [parts.n0, 0.0],
+            "variance": [parts.sigma2_g, parts.sigma2],
+            "sd": [np.sqrt(max(parts.sigma2_g, 0.0)), np.sqrt(parts.sigma2)],
+            "f": [parts.f_statistic, np.nan],
+            "p_value": [p_value, np.nan],
+            "note": [note, ""],
+        },
+        index=pd.Index(["between", "within"], name="source"),
+    )
 
 
 def _basis(X: Array) -> Array:

@@ -100,7 +100,7 @@ def singularity_check(res: LMMResults) -> Check:
             else "Centre the predictors of the slopes, so that the intercept is a place with data."
         )
     elif q == 2:
-        sign = "+1" if res.cov_re.iloc[0, 1] > 0 else "\N{MINUS SIGN}1"
+        sign = "+1" if res.cov_re.to_numpy()[0, 1] > 0 else "\N{MINUS SIGN}1"
         finding = (
             f"The correlation of {terms[0]} and {terms[1]} is estimated as {sign}: "
             "the data can't tell the two random effects apart."

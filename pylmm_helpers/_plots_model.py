@@ -111,7 +111,7 @@ def boxcox(result: BoxCox, ax: Any = None) -> Any:
         label=f"estimate {result.estimate:.2f}".replace("-", "\N{MINUS SIGN}"),
     )
     ax.set(xlabel="Box-Cox power \N{GREEK SMALL LETTER LAMDA}", ylabel="log-likelihood (ML)")
-    ax.legend(loc="lower center")
+    ax.legend(loc="best")
     return ax
 
 

@@ -101,6 +101,7 @@ def _results(res: LMMResults, table: pd.DataFrame, unit: str, level: float) -> s
     plain = f" {unit}" if unit else ""
     parts = variance_components(res)
     terms = [str(t) for t in res.cov_re.index]
+    sizes = {str(k): v for k, v in parts[["variance", "sd"]].to_dict("index").items()}
     sentences = []
     for term in terms:
         what = (
@@ -108,12 +109,12 @@ def _results(res: LMMResults, table: pd.DataFrame, unit: str, level: float) -> s
             if term == "Intercept"
             else f"variance of the slope of {term}"
         )
-        row = parts.loc[term]
+        row = sizes[term]
         mine, own = (squared, plain) if term == "Intercept" else ("", "")
         sentences.append(
             f"The {what} was {_three(row['variance'])}{mine} (SD {_three(row['sd'])}{own})"
         )
-    residual = parts.loc["Residual"]
+    residual = sizes["Residual"]
     last = (
         f"the residual variance was {_three(residual['variance'])}{squared} "
         f"(SD {_three(residual['sd'])}{plain})"

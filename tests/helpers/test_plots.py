@@ -1,0 +1,201 @@
+"""Plots draw what the helpers give, on the Axes handed to them, in a reproducible style."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+from pylmm_helpers import plots
+from pylmm_helpers._plot_parts import order_band
+from pylmm_helpers.diagnostics import residuals
+from pylmm_helpers.lmm import fit_lmm
+from pylmm_helpers.prediction import blups
+from pylmm_helpers.transform import boxcox_lmm
+
+ROOT = Path(__file__).parents[2]
+
+
+def data(name: str) -> pd.DataFrame:
+    return pd.read_csv(ROOT / "datasets" / f"{name}.csv")
+
+
+@pytest.fixture(scope="module")
+def dairy():
+    return fit_lmm("milk_kg ~ parity + feeding", data("dairy_herds"), "herd")
+
+
+@pytest.fixture(scope="module")
+def sleepstudy():
+    return fit_lmm("Reaction ~ Days", data("published/sleepstudy"), "Subject", "1 + Days")
+
+
+@pytest.fixture(scope="module")
+def powers():
+    costs = data("hospital_costs").dropna()
+    return boxcox_lmm(fit_lmm("cost ~ severity", costs, "hospital"), np.linspace(-0.5, 0.5, 9))
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    with mpl.rc_context():
+        yield
+    plt.close("all")
+
+
+DRAWN = {
+    "qq": lambda d, s, p, **k: plots.qq(d, **k),
+    "qq of rows": lambda d, s, p, **k: plots.qq(d, "observation", **k),
+    "caterpillar": lambda d, s, p, **k: plots.caterpillar(s, "Days", **k),
+    "residuals": lambda d, s, p, **k: plots.residual_fitted(d, **k),
+    "residuals on x": lambda d, s, p, **k: plots.residual_fitted(d, "parity", **k),
+    "shrinkage": lambda d, s, p, **k: plots.shrinkage(d, **k),
+    "shrinkage in the plane": lambda d, s, p, **k: plots.shrinkage(s, **k),
+    "spaghetti": lambda d, s, p, **k: plots.spaghetti(s, "Days", **k),
+    "boxcox": lambda d, s, p, **k: plots.boxcox(p, **k),
+    "zeta": lambda d, s, p, **k: plots.profile_zeta(d, "sd(Intercept)", **k),
+}
+
+
+@pytest.mark.parametrize("name", list(DRAWN))
+def test_draws_on_the_axes_it_is_given_and_labels_both(name, dairy, sleepstudy, powers):
+    _, (left, right) = plt.subplots(1, 2)
+    returned = DRAWN[name](dairy, sleepstudy, powers, ax=right)
+    assert returned is right
+    assert not left.has_data() and right.has_data()
+    assert right.get_xlabel() and (right.get_ylabel() or len(right.get_yticks()) == 2)
+
+
+@pytest.mark.parametrize("name", list(DRAWN))
+def test_makes_a_figure_when_given_none_and_draws_without_warnings(
+    name, dairy, sleepstudy, powers, recwarn
+):
+    plots.use_style()
+    ax = DRAWN[name](dairy, sleepstudy, powers)
+    ax.figure.canvas.draw()
+    assert not [w for w in recwarn if issubclass(w.category, UserWarning)]
+    assert tuple(ax.figure.get_size_inches()) == (6.5, 4.0)
+
+
+def test_qq_points_are_the_sorted_standardised_blups(dairy):
+    ax = plots.qq(dairy)
+    shown = np.concatenate([c.get_offsets()[:, 1] for c in ax.collections[1:]])
+    assert np.allclose(np.sort(shown), np.sort(residuals(dairy, "group")["standardised"]))
+
+
+def test_qq_names_a_group_that_lies_outside():
+    frame = data("dairy_herds")
+    frame.loc[frame["herd"] == "H07", "milk_kg"] += 150.0
+    ax = plots.qq(fit_lmm("milk_kg ~ 1", frame, "herd"))
+    assert "H07" in [t.get_text() for t in ax.texts]
+
+
+@pytest.mark.parametrize("n", [10, 50, 400])
+def test_a_simultaneous_band_holds_whole_normal_samples_95_times_in_100(n):
+    _, low, high = order_band(n, 0.95, simultaneous=True)
+    samples = np.sort(np.random.default_rng(99).normal(size=(3000, n)), axis=1)
+    inside = np.mean(np.all((samples >= low) & (samples <= high), axis=1))
+    # band and check are both simulated: standard error about 0.008
+    assert 0.92 < inside < 0.975
+    _, low_each, high_each = order_band(n, 0.95, simultaneous=False)
+    each = np.mean((samples >= low_each) & (samples <= high_each))
+    assert 0.94 < each < 0.96
+
+
+def test_qq_of_a_singular_fit_says_why_there_is_nothing_to_show():
+    with pytest.raises(ValueError, match="check_singular"):
+        plots.qq(fit_lmm("Yield ~ 1", data("published/dyestuff2"), "Batch"))
+
+
+def test_caterpillar_shows_every_group_in_order_and_colours_those_apart_from_zero(sleepstudy):
+    table = blups(sleepstudy, "Days").sort_values("estimate")
+    ax = plots.caterpillar(sleepstudy, "Days")
+    assert [t.get_text() for t in ax.get_yticklabels()] == [str(g) for g in table.index]
+    apart = int(((table["ci_low"] > 0) | (table["ci_high"] < 0)).sum())
+    assert [len(c.get_offsets()) for c in ax.collections[1::2]] == [len(table) - apart, apart]
+
+
+def test_arrows_lead_from_own_estimates_to_blups(sleepstudy):
+    ax = plots.shrinkage(sleepstudy)
+    own, best = (np.asarray(c.get_offsets()) for c in ax.collections[:2])
+    assert np.allclose(best, sleepstudy.random_effects)
+    # balanced data without predictors between groups: own estimates are each group's regression
+    frame = data("published/sleepstudy")
+    first = frame[frame["Subject"] == frame["Subject"].min()]
+    slope, intercept = np.polyfit(first["Days"], first["Reaction"], 1)
+    expected = np.array([intercept, slope]) - sleepstudy.fe_params.to_numpy()
+    assert np.allclose(own[0], expected)
+
+
+def test_spaghetti_lines_are_the_models_group_lines(sleepstudy):
+    ax = plots.spaghetti(sleepstudy, "Days", shrink=False)
+    line = ax.lines[0]
+    intercept, slope = (
+        sleepstudy.fe_params.to_numpy() + sleepstudy.random_effects.iloc[0].to_numpy()
+    )
+    assert np.allclose(line.get_ydata(), intercept + slope * line.get_xdata())
+
+
+def test_the_dashed_line_of_boxcox_cuts_the_curve_at_the_interval(powers):
+    ax = plots.boxcox(powers)
+    curve = ax.lines[0].get_xydata()
+    height = ax.lines[1].get_ydata()[0]
+    above = curve[curve[:, 1] >= height, 0]
+    assert above.min() == pytest.approx(powers.ci_low, abs=0.01)
+    assert above.max() == pytest.approx(powers.ci_high, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda f: plots.qq(f, term="Days"), "Days"),
+        (lambda f: plots.qq(f, band="wide"), "pointwise"),
+        (lambda f: plots.spaghetti(f, "herd"), "numeric"),
+        (lambda f: plots.residual_fitted(f, "feeding"), "numeric"),
+        (lambda f: plots.boxcox(f), "boxcox_lmm"),
+        (lambda f: plots.profile_zeta(f, "parities"), "parities"),
+    ],
+)
+def test_wrong_requests_are_named(dairy, draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw(dairy)
+
+
+def test_svg_files_are_the_same_byte_for_byte(dairy, tmp_path):
+    plots.use_style()
+    for name in ("one", "two"):
+        ax = plots.caterpillar(dairy)
+        ax.figure.savefig(tmp_path / f"{name}.svg", metadata={"Date": None})
+    first, second = ((tmp_path / f"{name}.svg").read_bytes() for name in ("one", "two"))
+    assert first == second
+    assert b"<text" not in first  # outlines: no font is needed to read it
+
+
+def test_colours_of_the_style_stand_out_from_white_and_from_each_other():
+    plots.use_style()
+
+    def luminance(colour):
+        c = np.array(mpl.colors.to_rgb(colour))
+        c = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+        return float(c @ [0.2126, 0.7152, 0.0722])
+
+    colours = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+    assert len(set(colours)) == len(colours) >= 6
+    for colour in colours[:3]:  # lines and points that carry meaning: WCAG asks for 3 to 1
+        assert 1.05 / (luminance(colour) + 0.05) >= 3.0
+    for part in ("text.color", "axes.labelcolor", "xtick.labelcolor"):
+        assert 1.05 / (luminance(mpl.rcParams[part]) + 0.05) >= 7.0
+
+
+def test_nothing_is_styled_unless_asked():
+    before = dict(mpl.rcParams)
+    import importlib
+
+    importlib.reload(plots)
+    assert dict(mpl.rcParams) == before

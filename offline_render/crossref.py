@@ -75,22 +75,22 @@ def number(chapter: Chapter, tree: Node, targets: dict[str, Target]) -> Document
         define(identifier, f"{NAMES[kind]}\u00a0{digits}", digits)
         return digits
 
-    def visit(blocks: list[Node]) -> list[Node]:
+    def visit(blocks: list[Node], sectioning: bool = True) -> list[Node]:
         out: list[Node] = []
         for block in blocks:
             kind = block["t"]
-            if kind == "Header":
+            if kind == "Header" and sectioning:
                 _heading(document, block, sections, define)
             elif kind == "Div":
                 (identifier, classes, _), inner = block["c"][0], block["c"][1]
                 if "hb-float" in classes:
                     block = _numbered(block, floating(identifier), identifier)
                 else:
-                    # Tab titles, callout titles and questions are no sections of the chapter.
-                    if not {"panel-tabset"} & set(classes) and not any(
+                    # Titles of tabs and callouts are no sections of the chapter.
+                    titled = "panel-tabset" in classes or any(
                         c.startswith("callout-") for c in classes
-                    ):
-                        block["c"][1] = visit(inner)
+                    )
+                    block["c"][1] = visit(inner, sectioning and not titled)
             elif kind == "Para" and (equation := _equation(block)):
                 inlines, label = equation
                 digits = floating(label)
@@ -101,7 +101,7 @@ def number(chapter: Chapter, tree: Node, targets: dict[str, Target]) -> Document
                 block = figure
             elif kind in ("BulletList", "OrderedList"):
                 items = block["c"] if kind == "BulletList" else block["c"][1]
-                items[:] = [visit(item) for item in items]
+                items[:] = [visit(item, sectioning) for item in items]
             out.append(block)
         return out
 

@@ -63,6 +63,22 @@ def test_pdf_has_the_same_numbers_bookmarks_and_tags(small: Path) -> None:
     assert len(reader.outline) >= 4
 
 
+def test_things_inside_callouts_and_tabs_are_numbered_and_their_titles_are_not(
+    tmp_path: Path,
+) -> None:
+    text = (
+        "# Second {#sec-second}\n\n## Later {#sec-later}\n\nSee @tbl-in and @eq-in.\n\n"
+        "::: {.callout-tip}\n## A title\n\n| a |\n|---|\n| 1 |\n\n: Inside. {#tbl-in}\n:::\n\n"
+        "::: {.panel-tabset}\n## One\n\n$$ x = 1 $$ {#eq-in}\n\n## Two\n\nText.\n:::\n\n"
+        "## Next {#sec-next}\n\nIn @sec-next.\n"
+    )
+    folder = write(tmp_path, two=text)
+    build(folder)
+    shown = words(page(folder, "two"))
+    assert "See Table 2.1 and Equation 2.1." in shown
+    assert "In Section 2.2." in shown
+
+
 def test_only_pages_are_rebuilt_after_an_edit_of_prose(small: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(small, folder)

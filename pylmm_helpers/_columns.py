@@ -3,11 +3,17 @@ it."""
 
 from __future__ import annotations
 
+import ast
+import builtins
 import difflib
+import re
+from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from formulaic.transforms import TRANSFORMS
 from numpy.typing import NDArray
 
 from pylmm_helpers._crossprod import Array
@@ -30,6 +36,40 @@ def as_frame(data: Any) -> pd.DataFrame:
             "pd.DataFrame(...)."
         )
     return frame
+
+
+def names_in(
+    terms: Iterable[Any], frame: pd.DataFrame, context: Mapping[str, Any] | None
+) -> tuple[list[str], dict[str, Any]]:
+    """Columns that the terms use, and the caller's own functions and constants among their
+    names."""
+    known = {*TRANSFORMS, *dir(builtins)}
+    used: set[str] = set()
+    tools: dict[str, Any] = {}
+    for term in terms:
+        for factor in term.factors:
+            if factor.eval_method.value == "literal":
+                continue
+            quoted = set(re.findall(r"`([^`]*)`", factor.expr))
+            if factor.eval_method.value == "lookup" and not quoted:
+                used.add(factor.expr)
+                continue
+            code = ast.walk(ast.parse(re.sub(r"`[^`]*`", "0", factor.expr)))
+            for name in {node.id for node in code if isinstance(node, ast.Name)}:
+                if name not in frame and is_tool(name, context):
+                    tools[name] = context[name]  # type: ignore[index]
+                elif name in frame or name not in known:
+                    used.add(name)
+            used |= quoted
+    return sorted(used), tools
+
+
+def is_tool(name: str, context: Mapping[str, Any] | None) -> bool:
+    """Whether a name of the caller's program is a function, module or constant, not data."""
+    if context is None or name not in context:
+        return False
+    value = context[name]
+    return callable(value) or isinstance(value, ModuleType) or bool(np.isscalar(value))
 
 
 def require_column(frame: pd.DataFrame, name: str) -> None:
@@ -106,7 +146,9 @@ def plain_values(column: pd.Series, name: str) -> Any:
     if pd.api.types.is_bool_dtype(kind) or pd.api.types.is_string_dtype(kind):
         return column
     if pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind):
-        values = column.to_numpy(dtype=float)
+        # whole numbers stay whole: C(x) names its categories after them
+        whole = pd.api.types.is_integer_dtype(kind)
+        values = column.to_numpy(dtype=np.int64 if whole else float)
         check_size(values, name)
         return values
     raise ValueError(
@@ -115,7 +157,7 @@ def plain_values(column: pd.Series, name: str) -> Any:
     )
 
 
-def check_size(values: Array, name: str) -> None:
+def check_size(values: NDArray[Any], name: str) -> None:
     """Refuse infinite values and magnitudes whose squares don't fit a double."""
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -125,7 +167,7 @@ def check_size(values: Array, name: str) -> None:
             "them to NaN and pass missing='drop'. A logarithm needs positive values in the units "
             "of the data."
         )
-    largest = max(abs(low), abs(high))
+    largest = max(abs(float(low)), abs(float(high)))
     if largest > LARGEST or 0 < largest < SMALLEST:
         raise ValueError(
             f"the values of column '{name}' (up to {largest:.3g}) can't be squared; change the "

@@ -21,6 +21,7 @@ from pylmm_helpers._columns import (
     check_size,
     group_codes,
     handle_missing,
+    names_in,
     numbers_as_text,
     plain_values,
     read_weights,
@@ -43,6 +44,8 @@ class Design:
     weights : ndarray (n,) or None
     frame : DataFrame
         The rows used, all columns of the data.
+    tools : mapping
+        Functions and constants of the caller's program that the formulas use.
     dropped : int
         Rows left out because a value was missing.
     """
@@ -61,18 +64,18 @@ class Design:
     weights: Array | None
     frame: pd.DataFrame
     dropped: int = 0
-    context: Mapping[str, Any] | None = None
+    tools: Mapping[str, Any] | None = None
 
     @cached_property
     def x_spec(self) -> Any:
         """Recipe (formulaic.ModelSpec) for the columns of X from new data:
         `get_model_matrix(new)`."""
-        return model_matrix(parse(self.formula).rhs, self.frame, self.context).model_spec
+        return model_matrix(parse(self.formula).rhs, self.frame, self.tools).model_spec
 
     @cached_property
     def z_spec(self) -> Any:
         """Recipe (formulaic.ModelSpec) for the columns of Z from new data."""
-        return model_matrix(parse_random(self.re_formula), self.frame, self.context).model_spec
+        return model_matrix(parse_random(self.re_formula), self.frame, self.tools).model_spec
 
     @cached_property
     def X(self) -> Array:
@@ -104,7 +107,7 @@ def build_design(
         raise ValueError(f"missing must be 'raise' or 'drop', not {missing!r}.")
     if frame.empty:
         raise ValueError("data has no rows; check the filter that made it.")
-    used = sorted(set(fixed.required_variables) | set(random.required_variables))
+    used, tools = names_in([*fixed.lhs, *fixed.rhs, *random], frame, context)
     for name in [*used, groups]:
         require_column(frame, name)
     weight_values = read_weights(weights, frame)
@@ -112,15 +115,16 @@ def build_design(
     numbers_as_text(fixed, frame)
     values = {name: plain_values(frame[name], name) for name in used}
     codes, labels = group_codes(frame[groups], groups)
-    y_columns, y_names = materialise(fixed.lhs, values, context)
+    terms: dict[str, Any] = {str(name): column for name, column in frame.items()} | values
+    y_columns, y_names = materialise(fixed.lhs, terms, tools)
     if len(y_names) != 1:
         raise ValueError(
             f"the response must be one numeric column, but {formula!r} gives {len(y_names)} "
             f"({', '.join(y_names[:4])}). Text and categories can't be a response here; "
             "convert numbers stored as text with pd.to_numeric."
         )
-    x_columns, x_names = materialise(fixed.rhs, values, context)
-    z_columns, z_names = materialise(random, values, context)
+    x_columns, x_names = materialise(fixed.rhs, terms, tools)
+    z_columns, z_names = materialise(random, terms, tools)
     shared = dict(zip(x_names, x_columns, strict=True))
     z_columns = [shared.get(name, column) for name, column in zip(z_names, z_columns, strict=True)]
     if not x_columns:
@@ -132,7 +136,7 @@ def build_design(
     return Design(
         formula, re_formula, y_names[0], tuple(x_names), tuple(z_names), groups,
         x_columns, z_columns,
-        y_columns[0], codes, labels, weight_values, frame, dropped, context,
+        y_columns[0], codes, labels, weight_values, frame, dropped, tools,
     )  # fmt: skip
 
 
@@ -212,7 +216,7 @@ def plain_terms(terms: Any, values: Mapping[str, Any]) -> tuple[list[Array], lis
             columns.append(np.broadcast_to(1.0, length))
             names.append("Intercept")
         elif isinstance(values.get(name), np.ndarray):
-            columns.append(np.ascontiguousarray(values[name]))
+            columns.append(np.ascontiguousarray(values[name], dtype=float))
             names.append(name)
         else:
             return None

@@ -84,7 +84,7 @@ def scoring_step(theta: Array, d: Derivatives, nu: int) -> Array:
     change = (
         np.linalg.solve(relative, ((nu * quadratic - trace) / scale)[..., None])[..., 0] / scale
     )
-    residual = np.maximum(1.0 - np.sum(trace * change, axis=1) / nu, 0.05)
+    residual = np.maximum(1.0 - np.sum(trace * change, axis=1) / nu, 1e-10)
     factor = theta_to_factor(theta, q)
     delta = factor @ factor.swapaxes(1, 2)
     delta = delta + np.einsum("bk,kij->bij", change / residual[:, None], basis)
@@ -146,7 +146,7 @@ def minimise(start: Array, rows: GroupRows, reml: bool) -> Optimum:
         by_newton = scored[active] >= SCORING_STEPS
         radius[active] = np.where(
             better,
-            np.minimum(2.0 * radius[active], 1e8),
+            np.minimum(2.0 * radius[active], 1e100),
             np.where(by_newton, 0.25 * taken, radius[active]),
         )
         scored[active[~better]] = SCORING_STEPS

@@ -21,6 +21,8 @@ from pylmm_helpers._design import Design
 CONSTANT = 1e-12
 #: Share of a column that the others leave unexplained, below which it counts as their combination.
 COLLINEAR = 1e-10
+#: Share of a response's variation within groups below which the predictors count as reproducing it.
+EXACT = 1e-12
 
 
 def cross_products(design: Design) -> CrossProducts:
@@ -219,7 +221,9 @@ def reduce_rows(cross: CrossProducts, design: Design) -> tuple[GroupRows, CrossP
         cross = replace(cross, RtR_within=within_products(cross, design))
         rows = group_rows(cross)
     rounding = 4.0 * np.finfo(float).eps * float(np.abs(design.y).max()) / cross.scaling.y_scale
-    if residual_share(rows.within[0], cross.RtR) <= max(rounding**2, 1e-28):
+    share, p = residual_share(rows.within[0], cross.RtR), cross.p
+    own = float(rows.within[0, p, p] / cross.RtR[p, p])
+    if share <= max(rounding**2, 1e-28, EXACT * own):
         raise ValueError(
             f"response '{design.y_name}' has no residual variation: within the groups of "
             f"'{design.group_name}' the model reproduces it exactly. If it is measured once per "

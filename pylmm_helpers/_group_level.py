@@ -22,41 +22,66 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._results import LMMResults
 
+#: Rows handled at a time: each needs q times p numbers of its own.
+CHUNK_ROWS = 50_000
+
 
 @dataclass(frozen=True)
 class GroupLevel:
-    """Blocks of the joint error covariance, in the units of the data.
+    """Blocks of the joint error covariance; a row number -1 stands for a group without data.
+
+    Fixed effects are kept in the centred and scaled columns of the cross products: in the columns
+    of the data, a predictor with a large mean would cancel all digits of a variance.
 
     Attributes
     ----------
-    conditional : ndarray (G, q, q)
-        Covariance C_g of the random effects given the data, fixed effects taken as known.
-    link : ndarray (G, q, p)
-        B_g: how an error in the fixed effects is carried over into the predicted random effects,
-        sign reversed.
+    conditional : ndarray (G + 1, q, q)
+        Covariance C_g of the random effects given the data, fixed effects taken as known; last,
+        that of a group without data.
+    link : ndarray (G + 1, q, p)
+        B_g for scaled columns of X; last, zeros.
     phi : ndarray (p, p)
-        Covariance of the fixed effects.
+        Covariance of the fixed effects of scaled columns.
+    x_map : ndarray (p, p)
+        ``X @ x_map`` are the scaled columns.
     """
 
     conditional: Array
     link: Array
     phi: Array
+    x_map: Array
 
     def prediction_covariance(self) -> Array:
         """Covariance (G, q, q) of ``u_hat - u``, uncertainty of the fixed effects included."""
-        return np.asarray(self.conditional + self.link @ self.phi @ self.link.swapaxes(1, 2))
+        link = self.link[:-1]
+        return np.asarray(self.conditional[:-1] + link @ self.phi @ link.swapaxes(1, 2))
+
+    def fixed_variance(self, X: Array) -> Array:
+        """Variance (n,) of ``x'b``."""
+        scaled = X @ self.x_map
+        return np.asarray(np.einsum("np,pr,nr->n", scaled, self.phi, scaled))
+
+    def group_variance(self, X: Array, Z: Array, numbers: NDArray[np.intp]) -> Array:
+        """Variance (n,) of ``x'(b - beta) + z'(u_hat - u)`` for rows of the given groups."""
+        result = np.empty(len(X))
+        for start in range(0, len(X), CHUNK_ROWS):
+            rows = slice(start, start + CHUNK_ROWS)
+            z, group = Z[rows], numbers[rows]
+            direction = X[rows] @ self.x_map - np.einsum("nq,nqp->np", z, self.link[group])
+            result[rows] = np.einsum("nq,nqr,nr->n", z, self.conditional[group], z)
+            result[rows] += np.einsum("np,pr,nr->n", direction, self.phi, direction)
+        return result
 
 
 def group_level(res: LMMResults) -> GroupLevel:
     """Work out the blocks for every group from the fit's cross products; no rows are needed."""
-    cross = res.cross
-    scaling = cross.scaling
+    cross, scaling = res.cross, res.cross.scaling
     q = cross.q
-    # Scaled columns (the cross products' own) keep the digits when a predictor's mean is large.
     factor = res.factor_scaled
     ztz = np.moveaxis(cross.ZtZ, -1, 0)
     ztx = np.moveaxis(cross.ZtR[:, :-1], -1, 0)
@@ -65,9 +90,11 @@ def group_level(res: LMMResults) -> GroupLevel:
     # Delta Z'V^-1 = S Z'.
     shared = factor @ np.linalg.solve(inner, np.broadcast_to(factor.T, inner.shape))
     conditional = res.scale * scaling.z_map @ shared @ scaling.z_map.T
-    link = scaling.z_map @ shared @ ztx @ np.linalg.inv(scaling.x_map)
-    phi = res.cov_fe.to_numpy(dtype=float)
-    return GroupLevel((conditional + conditional.swapaxes(1, 2)) / 2.0, link, phi)
+    unknown = res.cov_re.to_numpy(dtype=float)[None]
+    link = np.concatenate([scaling.z_map @ shared @ ztx, np.zeros((1, q, cross.p))])
+    phi = res.scale * res.at.unscaled_cov()[0]
+    symmetric = (conditional + conditional.swapaxes(1, 2)) / 2.0
+    return GroupLevel(np.concatenate([symmetric, unknown]), link, phi, scaling.x_map)
 
 
 def mean_outer_z(res: LMMResults) -> Array:

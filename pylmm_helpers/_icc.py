@@ -39,6 +39,7 @@ class RatioProfile:
         self.best = float(res.at.value[0])
         self.ratio = self._ratio_of(res.factor_scaled)
         self._start = res.factor_scaled
+        self._fresh = True
 
     def _ratio_of(self, factor: Array) -> float:
         """T = tr(W Lambda Lambda')."""
@@ -70,9 +71,12 @@ class RatioProfile:
             gradient = 2.0 * ratio / size * (slope @ factor - along / size * weighted)
             return float(at.value[0]), factor_to_theta(gradient)
 
+        # independent effects, and nearly nothing but one of them: the minimum may lie at either;
+        # later calls follow the path from the solution before
         first = [self._start] if self._ratio_of(self._start) > 0.0 else []
-        # independent effects, and nearly nothing but one of them: the minimum may lie at either
-        first += [np.eye(self.q), np.diag(np.where(np.arange(self.q) == 0, 1.0, 0.05))]
+        if self._fresh:
+            first += [np.eye(self.q), np.diag(np.where(np.arange(self.q) == 0, 1.0, 0.05))]
+            self._fresh = False
         found = [
             minimize(value_and_slope, factor_to_theta(f / np.sqrt(self._ratio_of(f))), jac=True,
                      method="BFGS", options={"gtol": 1e-6})

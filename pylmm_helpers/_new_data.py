@@ -45,7 +45,7 @@ def model_columns(res: LMMResults, frame: pd.DataFrame, part: str) -> Array:
         with warnings.catch_warnings():
             warnings.simplefilter("error", DataMismatchWarning)
             spec = design.x_spec if fixed else design.z_spec
-            matrix = spec.get_model_matrix(frame, na_action="raise", context=design.context)
+            matrix = spec.get_model_matrix(frame, na_action="raise", context=design.tools)
     except DataMismatchWarning as problem:
         raise ValueError(
             f"new_data has a category that the model of {formula!r} was not fitted with: "

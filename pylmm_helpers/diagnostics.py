@@ -72,14 +72,9 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     weights = res._rows_of.weights
     root = np.ones(res.nobs) if weights is None else np.sqrt(weights)
     X, Z = res.X * root[:, None], res.Z * root[:, None]
-    direction = X - np.einsum("nq,nqp->np", Z, blocks.link[res.codes])
-    sigma2, phi, G = res.scale, blocks.phi, res.cov_re.to_numpy(dtype=float)
-    var_marginal = sigma2 + np.einsum("nq,qr,nr->n", Z, G, Z) - np.einsum("np,pr,nr->n", X, phi, X)
-    var_conditional = (
-        sigma2
-        - np.einsum("nq,nqr,nr->n", Z, blocks.conditional[res.codes], Z)
-        - np.einsum("np,pr,nr->n", direction, phi, direction)
-    )
+    sigma2, G = res.scale, res.cov_re.to_numpy(dtype=float)
+    var_marginal = sigma2 + np.einsum("nq,qr,nr->n", Z, G, Z) - blocks.fixed_variance(X)
+    var_conditional = sigma2 - blocks.group_variance(X, Z, res.codes)
     fitted_marginal = res.X @ res.fe_params.to_numpy()
     fitted = res.fittedvalues.to_numpy()
     marginal, conditional = res.y - fitted_marginal, res.y - fitted

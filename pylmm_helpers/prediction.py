@@ -10,10 +10,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm, t
 
 from pylmm_helpers._adapter import as_results
-from pylmm_helpers._crossprod import Array
 from pylmm_helpers._group_level import check_level, group_level
 from pylmm_helpers._new_data import as_new_frame, group_numbers, model_columns
-from pylmm_helpers._results import LMMResults
 
 __all__ = ["blups", "predict", "shrinkage_factor"]
 
@@ -114,7 +112,7 @@ def blups(fit: Any, term: str | None = None, level: float = 0.95) -> pd.DataFram
             f"{term!r} is not a random effect of this model; random effects: {', '.join(terms)}"
         )
     blocks = group_level(res)
-    conditional = np.diagonal(blocks.conditional, axis1=1, axis2=2)
+    conditional = np.diagonal(blocks.conditional[:-1], axis1=1, axis2=2)
     prediction = np.diagonal(blocks.prediction_covariance(), axis1=1, axis2=2)
     prior = np.diag(res.cov_re.to_numpy(dtype=float))
     kept = 1.0 - np.divide(conditional, prior, out=np.ones_like(conditional), where=prior > 0)
@@ -230,9 +228,11 @@ def predict(
         values = values + np.einsum("nq,nq->n", Z, effects[numbers])
     result = pd.DataFrame({"prediction": values}, index=frame.index)
     if interval is not None:
-        variance = error_variance(
-            res, X, Z, numbers, new_group=level == "group" or interval == "prediction"
-        )
+        blocks = group_level(res)
+        if level == "population" and interval == "confidence":
+            variance = blocks.fixed_variance(X)
+        else:
+            variance = blocks.group_variance(X, Z, numbers)
         if interval == "prediction":
             variance = variance + res.scale
         se = np.sqrt(variance)
@@ -242,18 +242,3 @@ def predict(
     if level == "group":
         result["known_group"] = numbers >= 0
     return result
-
-
-def error_variance(res: LMMResults, X: Array, Z: Array, numbers: Any, new_group: bool) -> Array:
-    """Variance (k,) of ``x'(b - beta) + z'(u_hat - u)``; group number -1 is a group without data.
-
-    Without `new_group`, rows of number -1 get the variance of the population mean.
-    """
-    blocks = group_level(res)
-    q, p = res.cross.q, res.cross.p
-    unknown = res.cov_re.to_numpy(dtype=float) if new_group else np.zeros((q, q))
-    conditional = np.concatenate([blocks.conditional, unknown[None]])[numbers]
-    link = np.concatenate([blocks.link, np.zeros((1, q, p))])[numbers]
-    direction = X - np.einsum("nq,nqp->np", Z, link)
-    between = np.einsum("nq,nqr,nr->n", Z, conditional, Z)
-    return np.asarray(between + np.einsum("np,pr,nr->n", direction, blocks.phi, direction))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import PackageNotFoundError, version
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -122,18 +123,20 @@ def _results(res: LMMResults, table: pd.DataFrame, unit: str, level: float) -> s
     text = (
         ", ".join([sentences[0]] + [s[0].lower() + s[1:] for s in sentences[1:]]) + f", and {last}."
     )
-    if "correlation" in parts:
-        for name, row in parts[np.isfinite(parts["correlation"])].iterrows():
-            pair = [t if t == "Intercept" else f"slope of {t}" for t in str(name)[4:-1].split(", ")]
-            words = " and ".join(pair).replace("Intercept", "intercept")
-            text += f" The correlation of {words} was {_decimals(row['correlation'], 2)}."
+    words = ["intercept" if t == "Intercept" else f"slope of {t}" for t in terms]
+    G = res.cov_re.to_numpy(dtype=float)
+    for j, i in combinations(range(len(terms)), 2):
+        if (size := np.sqrt(G[i, i] * G[j, j])) > 0:
+            text += (
+                f" The correlation of {words[j]} and {words[i]} was {_decimals(G[i, j] / size, 2)}."
+            )
     if is_random_intercept(res):
-        ratio = icc(res, level=level)
+        share = icc(res, level=level)
         given = "" if list(res.fe_params.index) == ["Intercept"] else ", given the predictors,"
         text += (
-            f" The intraclass correlation{given} was {_decimals(ratio['estimate'], 2)} "
+            f" The intraclass correlation{given} was {_decimals(share['estimate'], 2)} "
             f"({100 * level:g}% profile "
-            f"likelihood CI {_decimals(ratio['ci_low'], 2)} to {_decimals(ratio['ci_high'], 2)})."
+            f"likelihood CI {_decimals(share['ci_low'], 2)} to {_decimals(share['ci_high'], 2)})."
         )
     if res.singular:
         text += " The fit is singular: a variance is estimated as 0 or a correlation as 1 in size."

@@ -3,7 +3,7 @@
 #
 #   Rscript tests/helpers/record_reference_helpers.R        (from the project's root)
 #
-# writes tests/helpers/reference/helpers.json. Where lme4 has a function it is used; where it has none, the textbook
+# writes tests/helpers/reference/helpers.json, or the file named as its argument. Where lme4 has a function it is used; where it has none, the textbook
 # formula is worked out with dense matrices, on lme4's estimates.
 
 suppressMessages({library(lme4); library(lmerTest); library(pbkrtest); library(jsonlite)})
@@ -146,4 +146,4 @@ versions <- list(R = paste(R.version$major, R.version$minor, sep = "."))
 for (p in c("lme4", "lmerTest", "pbkrtest")) versions[[p]] <- as.character(packageVersion(p))
 write_json(list(versions = versions, variance = variance, contextual = contextual, prediction = prediction,
                 influence = influence, boxcox = boxcox),
-           "tests/helpers/reference/helpers.json", digits = 12, auto_unbox = TRUE, pretty = TRUE)
+           c(commandArgs(TRUE), "tests/helpers/reference/helpers.json")[1], digits = 12, auto_unbox = TRUE, pretty = TRUE)

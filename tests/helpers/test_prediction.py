@@ -210,3 +210,15 @@ def test_an_unseen_category_is_refused_by_name():
     fit = fit_lmm("milk_kg ~ feeding", frame, "herd")
     with pytest.raises(ValueError, match="holds 'zoo'"):
         predict(fit, frame.head(2).assign(feeding="zoo"))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from([1e-6, 1e-2, 1.0, 1e6]), st.sampled_from([0.0, -40.0, 1e6]))
+def test_units_of_response_and_predictor_change_predictions_as_they_must(scale, shift):
+    frame = data("published/sleepstudy")
+    fit = FITS["sleepstudy"]()
+    moved = frame.assign(r=scale * frame["Reaction"], d=frame["Days"] + shift)
+    other = fit_lmm("r ~ d", moved, "Subject", "1 + d")
+    mine = predict(fit, level="group", interval="prediction").drop(columns="known_group")
+    theirs = predict(other, level="group", interval="prediction").drop(columns="known_group")
+    assert np.allclose(theirs / scale, mine, rtol=1e-5)

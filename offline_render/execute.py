@@ -10,7 +10,6 @@ import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -140,7 +139,7 @@ class Runner:
                     results[chapter.source] = _by_part(future.result())
                 except BaseException as error:
                     stop.set()
-                    if failure is None or isinstance(failure, _Stopped):
+                    if failure is None or isinstance(failure, _StoppedError):
                         failure = error
             if failure is not None:
                 raise failure
@@ -162,7 +161,7 @@ class Runner:
         stop: threading.Event,
     ) -> nbformat.NotebookNode:
         if stop.is_set():
-            raise _Stopped
+            raise _StoppedError
         with tempfile.TemporaryDirectory(prefix="handbook-") as pipes:
             self._run_cells(chapter, parts, book, progress, stop, pipes)
         _check_inline(chapter, parts, book)
@@ -188,7 +187,7 @@ class Runner:
 
         def on_start(cell: Any, cell_index: int) -> None:
             if stop.is_set():
-                raise _Stopped
+                raise _StoppedError
 
         client = NotebookClient(
             book,
@@ -217,7 +216,7 @@ class Runner:
             raise BuildError("Python died while running this document", chapter.path) from error
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """Another document failed; this one's remaining cells need not run."""
 
 

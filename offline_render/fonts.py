@@ -26,11 +26,13 @@ FACES = {
     "sans-600.woff2": (*SANS, "SourceSansPro-Semibold.ttf", LATIN),
     "math.woff2": (*MATH, "STIXTwoMath-Regular.ttf", MATHS),
 }
+SERIF_CUTS = ("Regular", "It", "Semibold", "SemiboldIt", "Bold", "BoldIt")
+SANS_CUTS = ("Regular", "It", "Semibold", "SemiboldIt")
 PDF_FACES = [
-    *((*SERIF, f"SourceSerifPro-{face}.ttf") for face in ("Regular", "It", "Semibold", "SemiboldIt", "Bold", "BoldIt")),
-    *((*SANS, f"SourceSansPro-{face}.ttf") for face in ("Regular", "It", "Semibold", "SemiboldIt")),
+    *((*SERIF, f"SourceSerifPro-{cut}.ttf") for cut in SERIF_CUTS),
+    *((*SANS, f"SourceSansPro-{cut}.ttf") for cut in SANS_CUTS),
     (*MATH, "STIXTwoMath-Regular.ttf"),
-]  # fmt: skip
+]
 
 
 def source(package: str, folder: str, name: str) -> Path:

@@ -37,7 +37,7 @@ class Pandoc:
         folder.mkdir(parents=True, exist_ok=True)
 
     def run(self, text: str, *options: str, depends: str = "", target: str = "") -> str:
-        """Convert ``text``; ``depends`` joins the key, ``target`` tells filters the final format."""
+        """Convert ``text``; ``depends`` joins the key, ``target`` names the final format."""
         key_text = "\0".join([version(), *options, depends, target, text])
         key = hashlib.sha256(key_text.encode()).hexdigest()
         kept = self.folder / key

@@ -188,7 +188,7 @@ def formulas(documents: list[Document], engine: Pandoc) -> dict[tuple[str, str],
         json.dumps({**tree, "blocks": blocks}), "-f", "json", "-t", "typst-citations", "--wrap=none"
     )
     parts = [part.strip() for part in text.split(MARK)][:-1]
-    for (kind, tex), part in zip(seen, parts, strict=True):
+    for (_, tex), part in zip(seen, parts, strict=True):
         if not part.startswith("$"):
             raise BuildError(f"pandoc can't write the formula {tex!r} as Typst")
     return dict(zip(seen, parts, strict=True))

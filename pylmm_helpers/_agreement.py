@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ._reference import project_folder, write_json
@@ -91,7 +92,7 @@ class Agreement:
 
 
 def _number(value: float) -> str:
-    if pd.isna(value):
+    if np.isnan(value):
         return MISSING
     text = f"{value:#.7g}"
     text = text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text

@@ -161,10 +161,12 @@ def _fixed_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
     errors = (column(own.engine, "bse_fe", "the engine"),
               column(own.statsmodels, "bse_fe", "the statsmodels fit"))  # fmt: skip
     rows: list[_Row] = []
-    for term, value in lme4.fe_params.items():
+    for term in map(str, lme4.fe_params.index):
+        value = lme4.fe_params[term]
         unit, (e, s) = float(lme4.bse_fe[term]), (x[term] for x in estimates)
         rows.append((f"`{term}`", "fixed effect", unit, e, s, float(value)))
-    for term, value in lme4.bse_fe.items():
+    for term in map(str, lme4.bse_fe.index):
+        value = lme4.bse_fe[term]
         e, s = (x[term] for x in errors)
         if not (np.isnan(e) and np.isnan(s)):
             rows.append((f"SE of `{term}`", "standard error", float(value), e, s, float(value)))
@@ -191,7 +193,7 @@ def _random_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
     for i, j in pairs:
         kind = "variance" if i == j else "covariance"
         text = f"variance of `{names[i]}`" if i == j else f"covariance, `{names[j]}`, `{names[i]}`"
-        rows.append((text, kind, sd[i] * sd[j], *pick(covs, i, j), float(cov.iloc[i, j])))
+        rows.append((text, kind, sd[i] * sd[j], *pick(covs, i, j), float(np.asarray(cov)[i, j])))
     if names == ["Intercept"]:
         iccs = [
             None if r is None or c is None else c[0, 0] / (c[0, 0] + r.scale)
@@ -243,7 +245,7 @@ def _component_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
     for group, cov in lme4.cov_re_by_group.items():
         if cov.shape != (1, 1):
             raise ValueError(f"{lme4.formula}: compare random slopes of one grouping factor only.")
-        value = float(cov.iloc[0, 0])
+        value = float(np.asarray(cov)[0, 0])
         key = next((k for k in (group, group.split(":")[0]) if k in found), None)
         if key is None:
             raise ValueError(

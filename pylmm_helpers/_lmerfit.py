@@ -137,7 +137,7 @@ class LmerFit:
         cov = self.cov_re
         if list(cov.index) != ["Intercept"]:
             raise ValueError(f"{self.formula} has random slopes: its ICC depends on them.")
-        between = float(cov.iloc[0, 0])
+        between = float(np.asarray(cov)[0, 0])
         return between / (between + self.scale)
 
     def coef_table(self) -> pd.DataFrame:
@@ -155,8 +155,12 @@ class LmerFit:
         header = ["term", *self.coef_table().columns]
         fixed = [[f"`{t}`", *(f"{v:.6g}" for v in r)] for t, r in self.coef_table().iterrows()]
         random = [
-            [f"{group} `{term}`" if term else group, *(f"{v:.6g}" for v in row)]
-            for (group, term), row in self.variance_components.iterrows()
+            [f"{at[0]} `{at[1]}`" if at[1] else str(at[0]), *(f"{v:.6g}" for v in row)]
+            for at, row in zip(
+                self.variance_components.index.to_list(),
+                self.variance_components.to_numpy(),
+                strict=True,
+            )
         ]
         method = "REML criterion" if self.reml else "deviance"
         groups = ", ".join(f"{k} {name}" for name, k in self.group_counts.items())

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
 
 from pylmm_helpers._crossprod import Array, GroupRows
 from pylmm_helpers._profile import (
@@ -36,6 +37,7 @@ SCORE_ABOVE = 1e-2
 DECREMENT = 1e-8
 #: An eigenvalue of Delta below this share of the largest (or of this size) is a zero variance.
 BOUNDARY = 1e-8
+POLISH_ROUNDS = 20
 
 
 @dataclass(frozen=True)
@@ -49,19 +51,29 @@ class Optimum:
     steps: int
 
 
-def newton_step(gradient: Array, hessian: Array, radius: Array) -> tuple[Array, Array]:
+def newton_step(
+    theta: Array, gradient: Array, hessian: Array, radius: Array
+) -> tuple[Array, Array]:
     """Step (B, d) of at most the given radius (B,), and the decrease (B,) a free step promises.
 
-    Negative curvature is turned round, so that the step leaves saddles and maxima.
+    Negative curvature is turned round, so that the step leaves saddles and maxima. Parameters are
+    scaled to unit curvature first: one that is a million times another would else drown it. The
+    radius is relative to the size of the parameters.
     """
-    values, vectors = np.linalg.eigh(hessian)
-    along = np.einsum("bij,bi->bj", vectors, gradient)
-    size = np.abs(values)
-    scaled = along / np.maximum(size, 1e-10 * size.max(axis=1, keepdims=True) + 1e-300)
-    length = np.sqrt(np.sum(scaled**2, axis=1))
-    shrink = np.minimum(1.0, radius / np.maximum(length, 1e-300))[:, None]
-    step = -np.einsum("bij,bj->bi", vectors, scaled * shrink)
-    return step, 0.5 * np.sum(along * scaled, axis=1)
+    curvature = np.abs(np.diagonal(hessian, axis1=1, axis2=2))
+    scale = np.sqrt(curvature + 1e-40 * curvature.max(axis=1, keepdims=True) + 1e-300)
+    values, vectors = np.linalg.eigh(hessian / (scale[:, :, None] * scale[:, None, :]))
+    along = np.einsum("bij,bi->bj", vectors, gradient / scale)
+    scaled = along / np.maximum(np.abs(values), 1e-10)
+    step = -np.einsum("bij,bj->bi", vectors, scaled) / scale
+    length = relative_length(step, theta)
+    shrink = np.minimum(1.0, radius / np.maximum(length, 1e-300))
+    return step * shrink[:, None], 0.5 * np.sum(along * scaled, axis=1)
+
+
+def relative_length(step: Array, theta: Array) -> Array:
+    """Length (B,) of steps relative to the size of the parameters."""
+    return np.asarray(np.sqrt(np.sum((step / (1.0 + np.abs(theta))) ** 2, axis=1)))
 
 
 def scoring_step(theta: Array, d: Derivatives, nu: int) -> Array:
@@ -142,7 +154,7 @@ def minimise(start: Array, rows: GroupRows, reml: bool) -> Optimum:
                 theta[moved], delta_gradient(d, nu), delta_hessian(d, nu)
             )
         # a rejected scoring step says nothing about the radius; a rejected Newton step divides it
-        taken = np.sqrt(np.sum((trial[active] - theta[active]) ** 2, axis=1))
+        taken = relative_length(trial[active] - theta[active], theta[active])
         by_newton = scored[active] >= SCORING_STEPS
         radius[active] = np.where(
             better,
@@ -150,7 +162,9 @@ def minimise(start: Array, rows: GroupRows, reml: bool) -> Optimum:
             np.where(by_newton, 0.25 * taken, radius[active]),
         )
         scored[active[~better]] = SCORING_STEPS
-        move, promise = newton_step(gradient[active], hessian[active], radius[active])
+        move, promise = newton_step(
+            theta[active], gradient[active], hessian[active], radius[active]
+        )
         trial[active] = theta[active] + move
         if len(moved):
             score = (scored[moved] < SCORING_STEPS) & (promise[better] > SCORE_ABOVE)
@@ -240,11 +254,36 @@ def starts(rows: GroupRows) -> Array:
     return np.array(scales)[:, None] * unit
 
 
+def polish(theta: Array, rows: GroupRows, reml: bool) -> tuple[Array, bool]:
+    """Go on without derivatives where rounding spoils them, as it does when a group variance is
+    many powers of ten above the residual one: theta (1, d), and whether it is a minimum."""
+
+    def value(t: Array) -> float:
+        return float(criterion(t[None], rows, reml)[0].value[0])
+
+    best, point = value(theta[0]), theta[0]
+    for _ in range(POLISH_ROUNDS):
+        spread = 0.05 * np.maximum(np.abs(point), 1e-3)
+        simplex = np.vstack([point, point + np.diag(spread)])
+        found = minimize(
+            value,
+            point,
+            method="Nelder-Mead",
+            options={"initial_simplex": simplex, "xatol": 1e-10, "fatol": 1e-10, "maxfev": 600},
+        )
+        gain, best, point = best - float(found.fun), float(found.fun), found.x
+        if gain < 1e-8 and found.success:
+            return point[None], True
+    return point[None], False
+
+
 def optimise(rows: GroupRows, reml: bool) -> tuple[Array, Criterion, bool]:
     """Global minimum for one response: theta (d,), the criterion there, converged."""
     search = minimise(starts(rows), rows, reml)
     best = int(search.value.argmin())
     theta, converged = search.theta[best : best + 1], bool(search.converged[best])
+    if not converged:
+        theta, converged = polish(theta, rows, reml)
     theta, at = settle(theta, rows, reml)
     for _ in range(10):
         better = way_down(theta, rows, reml)

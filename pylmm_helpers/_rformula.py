@@ -169,8 +169,8 @@ def r_frame(parsed: MixedFormula, frame: pd.DataFrame) -> pd.DataFrame:
             levels = list(values.cat.categories)
         else:
             levels = sorted(values.unique())
-        codes = pd.Categorical(values, categories=levels).codes
-        out[column] = pd.Categorical.from_codes(codes, [str(level) for level in levels])
+        factor = pd.Series(pd.Categorical(values, categories=levels), index=values.index)
+        out[column] = factor.cat.rename_categories([str(level) for level in levels])
     return pd.DataFrame(out)
 
 

@@ -65,12 +65,16 @@ def test_every_figure_and_table_of_the_pages_is_in_the_pdf(reader: PdfReader, bo
 
 
 def test_every_page_has_text_and_none_is_cut_at_the_margin(reader: PdfReader) -> None:
+    places: list[tuple[str, float]] = []
+
+    def visit(text: str, cm: list, tm: list, font: object, size: float) -> None:
+        if text.strip():
+            places.append((text, tm[4] * cm[0] + cm[4]))
+
     for number, page in enumerate(reader.pages, 1):
         assert page.extract_text().strip(), f"page {number} is empty"
-        right = float(page.mediabox.right)
-
-        def visit(text: str, cm: list, tm: list, font: object, size: float) -> None:
-            if text.strip():
-                assert 0 < tm[4] * cm[0] + cm[4] < right, f"page {number}: {text!r}"
-
+        places.clear()
         page.extract_text(visitor_text=visit)
+        right = float(page.mediabox.right)
+        outside = [text for text, x in places if not 0 < x < right]
+        assert not outside, f"page {number}: {outside}"

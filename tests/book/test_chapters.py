@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from codeop import compile_command
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,24 @@ def test_chunks_are_short_and_one_sentence_stands_on_a_line(path: Path) -> None:
                 continue
             breaks = re.findall(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)[a-z)]\. [A-Z]", plain)
             assert not breaks, f"{path.name}:{part.line + offset}: two sentences on one line"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_code_can_be_pasted_into_a_python_prompt(path: Path) -> None:
+    for part in split(path):
+        if not isinstance(part, Cell) or not part.option("eval", True):
+            continue
+        entered: list[str] = []
+        for line in [*part.code.strip("\n").split("\n"), ""]:
+            entered.append(line)
+            # What the prompt does: a statement is complete, unfinished (None) or refused.
+            try:
+                complete = compile_command("\n".join(entered), symbol="single")
+            except SyntaxError as error:
+                pytest.fail(f"{path.name}:{part.code_line}: the prompt refuses {line!r}: {error}")
+            if complete is not None:
+                entered = []
+        assert not any(entered), f"{path.name}:{part.code_line}: unfinished at the end"
 
 
 def test_every_chapter_ran_and_its_models_agree_with_lme4(book: Path) -> None:

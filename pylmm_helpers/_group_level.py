@@ -33,45 +33,55 @@ CHUNK_ROWS = 50_000
 
 @dataclass(frozen=True)
 class GroupLevel:
-    """Blocks of the joint error covariance; a row number -1 stands for a group without data.
+    """Blocks of the joint error covariance; group number -1 stands for a group without data.
 
-    Fixed effects are kept in the centred and scaled columns of the cross products: in the columns
-    of the data, a predictor with a large mean would cancel all digits of a variance.
+    All blocks belong to the centred and scaled columns of the cross products: in the columns of the
+    data, a predictor with a large mean would cancel all digits of a variance.
 
     Attributes
     ----------
     conditional : ndarray (G + 1, q, q)
-        Covariance C_g of the random effects given the data, fixed effects taken as known; last,
-        that of a group without data.
+        Covariance C_g of the random effects given the data, fixed effects taken as known; last, the
+        prior covariance, for a group without data.
     link : ndarray (G + 1, q, p)
-        B_g for scaled columns of X; last, zeros.
+        B_g; last, zeros.
     phi : ndarray (p, p)
-        Covariance of the fixed effects of scaled columns.
-    x_map : ndarray (p, p)
-        ``X @ x_map`` are the scaled columns.
+        Covariance of the fixed effects.
+    x_map, z_map : ndarray (p, p), (q, q)
+        ``X @ x_map`` and ``Z @ z_map`` are the scaled columns.
     """
 
     conditional: Array
     link: Array
     phi: Array
     x_map: Array
+    z_map: Array
+
+    def conditional_covariance(self) -> Array:
+        """Covariance (G, q, q) of the random effects given the data, in units of the data."""
+        return np.asarray(self.z_map @ self.conditional[:-1] @ self.z_map.T)
 
     def prediction_covariance(self) -> Array:
         """Covariance (G, q, q) of ``u_hat - u``, uncertainty of the fixed effects included."""
-        link = self.link[:-1]
-        return np.asarray(self.conditional[:-1] + link @ self.phi @ link.swapaxes(1, 2))
+        link = self.z_map @ self.link[:-1]
+        return self.conditional_covariance() + link @ self.phi @ link.swapaxes(1, 2)
 
     def fixed_variance(self, X: Array) -> Array:
         """Variance (n,) of ``x'b``."""
-        scaled = X @ self.x_map
-        return np.asarray(np.einsum("np,pr,nr->n", scaled, self.phi, scaled))
+        x = X @ self.x_map
+        return np.asarray(np.einsum("np,pr,nr->n", x, self.phi, x))
+
+    def prior_variance(self, Z: Array) -> Array:
+        """Variance (n,) of ``z'u``."""
+        z = Z @ self.z_map
+        return np.asarray(np.einsum("nq,qr,nr->n", z, self.conditional[-1], z))
 
     def group_variance(self, X: Array, Z: Array, numbers: NDArray[np.intp]) -> Array:
         """Variance (n,) of ``x'(b - beta) + z'(u_hat - u)`` for rows of the given groups."""
         result = np.empty(len(X))
         for start in range(0, len(X), CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
-            z, group = Z[rows], numbers[rows]
+            z, group = Z[rows] @ self.z_map, numbers[rows]
             direction = X[rows] @ self.x_map - np.einsum("nq,nqp->np", z, self.link[group])
             result[rows] = np.einsum("nq,nqr,nr->n", z, self.conditional[group], z)
             result[rows] += np.einsum("np,pr,nr->n", direction, self.phi, direction)
@@ -80,8 +90,7 @@ class GroupLevel:
 
 def group_level(res: LMMResults) -> GroupLevel:
     """Work out the blocks for every group from the fit's cross products; no rows are needed."""
-    cross, scaling = res.cross, res.cross.scaling
-    q = cross.q
+    cross, q = res.cross, res.cross.q
     factor = res.factor_scaled
     ztz = np.moveaxis(cross.ZtZ, -1, 0)
     ztx = np.moveaxis(cross.ZtR[:, :-1], -1, 0)
@@ -89,22 +98,24 @@ def group_level(res: LMMResults) -> GroupLevel:
     # S = Lambda (I + Lambda'Z'Z Lambda)^-1 Lambda' is Delta - Delta Z'V^-1 Z Delta; and
     # Delta Z'V^-1 = S Z'.
     shared = factor @ np.linalg.solve(inner, np.broadcast_to(factor.T, inner.shape))
-    conditional = res.scale * scaling.z_map @ shared @ scaling.z_map.T
-    unknown = res.cov_re.to_numpy(dtype=float)[None]
-    link = np.concatenate([scaling.z_map @ shared @ ztx, np.zeros((1, q, cross.p))])
+    shared = (shared + shared.swapaxes(1, 2)) / 2.0
+    conditional = res.scale * np.concatenate([shared, (factor @ factor.T)[None]])
+    link = np.concatenate([shared @ ztx, np.zeros((1, q, cross.p))])
     phi = res.scale * res.at.unscaled_cov()[0]
-    symmetric = (conditional + conditional.swapaxes(1, 2)) / 2.0
-    return GroupLevel(np.concatenate([symmetric, unknown]), link, phi, scaling.x_map)
+    return GroupLevel(conditional, link, phi, cross.scaling.x_map, cross.scaling.z_map)
 
 
 def mean_outer_z(res: LMMResults) -> Array:
-    """Average W (q, q) of ``z z'`` over the rows; tr(W G) is the mean variance between groups."""
+    """Average W (q, q) of ``z z'`` over the rows, in scaled columns."""
     if res.design is not None:
-        return np.asarray(res.Z.T @ res.Z / len(res.Z))
-    cross = res.cross
-    inverse = np.linalg.inv(cross.scaling.z_map)
-    total = inverse.T @ cross.ZtZ.sum(axis=-1) @ inverse
-    return np.asarray(total / cross.nobs)
+        z = res.Z @ res.cross.scaling.z_map
+        return np.asarray(z.T @ z / len(z))
+    return np.asarray(res.cross.ZtZ.sum(axis=-1) / res.cross.nobs)
+
+
+def mean_ratio(res: LMMResults, weight: Array) -> float:
+    """Variance between groups, averaged over the rows, over sigma^2: ``tr(W Lambda Lambda')``."""
+    return float(np.sum((weight @ res.factor_scaled) * res.factor_scaled))
 
 
 def is_random_intercept(res: LMMResults) -> bool:

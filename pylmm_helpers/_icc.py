@@ -30,11 +30,10 @@ class RatioProfile:
     """The fit's criterion, minimised over everything but the ratio t. Works in scaled columns."""
 
     def __init__(self, res: LMMResults, weight: Array) -> None:
-        z_map = res.cross.scaling.z_map
         self.rows = res.rows
         self.reml = res.reml
         self.nu = res.nobs - (res.cross.p if res.reml else 0)
-        self.weight = z_map.T @ weight @ z_map
+        self.weight = weight
         self.q = len(weight)
         self.best = float(res.at.value[0])
         self.ratio = self._ratio_of(res.factor_scaled)

@@ -44,7 +44,8 @@ def order_band(n: int, confidence: float, simultaneous: bool) -> tuple[Array, Ar
         below = beta.cdf(draws, rank, m + 1 - rank)
         tail = float(np.quantile(np.minimum(below, 1.0 - below).min(axis=1), 1.0 - confidence))
     low, high = beta.ppf(tail, k, n + 1 - k), beta.ppf(1.0 - tail, k, n + 1 - k)
-    return norm.ppf((k - 0.5) / n), norm.ppf(low), norm.ppf(high)
+    middle, below, above = (np.asarray(norm.ppf(p)) for p in ((k - 0.5) / n, low, high))
+    return middle, below, above
 
 
 def own_effects(res: LMMResults) -> tuple[Array, Array]:
@@ -52,7 +53,8 @@ def own_effects(res: LMMResults) -> tuple[Array, Array]:
     weights = res._rows_of.weights
     root = np.ones(res.nobs) if weights is None else np.sqrt(weights)
     rest = (res.y - res.X @ res.fe_params.to_numpy()) * root
-    Z = res.Z * root[:, None]
+    z_map = res.cross.scaling.z_map
+    Z = (res.Z @ z_map) * root[:, None]
     own = np.zeros((res.ngroups, res.cross.q))
     whole = np.zeros(res.ngroups, dtype=bool)
     order = np.argsort(res.codes, kind="stable")
@@ -61,7 +63,7 @@ def own_effects(res: LMMResults) -> tuple[Array, Array]:
         mine = order[start:end]
         own[g], _, rank, _ = np.linalg.lstsq(Z[mine], rest[mine], rcond=1e-8)
         whole[g] = rank == res.cross.q
-    return own, whole
+    return own @ z_map.T, whole
 
 
 def typical_columns(res: LMMResults, x: str, values: Array) -> tuple[Array, Array]:

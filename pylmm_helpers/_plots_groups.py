@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pylmm_helpers._adapter import as_results
+from pylmm_helpers._crossprod import Array
 from pylmm_helpers._group_level import check_level
 from pylmm_helpers._plot_parts import (
     BAND,
@@ -24,6 +25,7 @@ from pylmm_helpers._plot_parts import (
     size_colours,
     typical_columns,
 )
+from pylmm_helpers._results import LMMResults
 from pylmm_helpers.diagnostics import residuals
 from pylmm_helpers.prediction import blups
 
@@ -187,6 +189,11 @@ def shrinkage(fit: Any, term: str | None = None, ax: Any = None) -> Any:
     """
     res = as_results(fit)
     own, whole = own_effects(res)
+    if not whole.any():
+        raise ValueError(
+            f"no group of {res.groups!r} has rows enough for an estimate of its own; "
+            "draw caterpillar(fit) instead"
+        )
     best = res.random_effects.to_numpy()
     terms = [str(t) for t in res.cov_re.index]
     ax = axes_or_new(ax)
@@ -259,33 +266,29 @@ def spaghetti(fit: Any, x: str, shrink: bool = True, ax: Any = None) -> Any:
     ax.plot(span, population, color=INK, linewidth=2.2, label="population")
     ax.plot([], [], color=BLUE, linewidth=0.9, alpha=0.8, label=f"{res.groups} (BLUP)")
     if shrink:
-        own, whole = own_effects(res)
-        own, mine = own[whole], best[whole]
-        order = np.argsort(Z[-1] @ mine.T)
-        # every group at the same x would hide all arrows but one, so they share out a margin
-        place = span[-1] + (0.05 + 0.20 * np.linspace(0.0, 1.0, len(order))) * (span[-1] - span[0])
-        start = population[-1] + (Z[-1] @ own.T)[order]
-        end = population[-1] + (Z[-1] @ mine.T)[order]
-        arrows(
-            ax,
-            np.column_stack([place, start]),
-            np.column_stack([place, end]),
-            [VERMILLION] * len(order),
-        )
-        ax.scatter(place, start, s=7, color=SOFT, zorder=3, label="own estimate")
-        ax.plot(
-            [], [], color=VERMILLION, linewidth=1.0, marker=">", markersize=4, label="shrinkage"
-        )
-        ax.plot(
-            [span[-1], place[-1]],
-            [population[-1]] * 2,
-            color=INK,
-            linewidth=0.9,
-            linestyle=(0, (2, 3)),
-        )
-        ax.axvline(span[-1] + 0.025 * (span[-1] - span[0]), color=SOFT, linewidth=0.8)
-        # the margin is no continuation of the x axis
-        ax.set_xticks([t for t in ax.get_xticks() if span[0] <= t <= span[-1]])
+        draw_margin(ax, res, span, population, Z[-1])
     ax.set(xlabel=x, ylabel=res.endog_name)
     ax.legend(loc="best", ncols=2)
     return ax
+
+
+def draw_margin(ax: Any, res: LMMResults, span: Array, population: Array, z: Array) -> None:
+    """Arrows right of the lines, from each group's own value at the last x to the model's."""
+    own, whole = own_effects(res)
+    if not whole.any():
+        return
+    own, best = own[whole] @ z, res.random_effects.to_numpy()[whole] @ z
+    order = np.argsort(best)
+    width = span[-1] - span[0]
+    # every group at the same x would hide all arrows but one, so they share out a margin
+    place = span[-1] + (0.05 + 0.20 * np.linspace(0.0, 1.0, len(order))) * width
+    start, end = population[-1] + own[order], population[-1] + best[order]
+    colours = [VERMILLION] * len(order)
+    arrows(ax, np.column_stack([place, start]), np.column_stack([place, end]), colours)
+    ax.scatter(place, start, s=7, color=SOFT, zorder=3, label="own estimate")
+    ax.plot([], [], color=VERMILLION, linewidth=1.0, marker=">", markersize=4, label="shrinkage")
+    level = [population[-1]] * 2
+    ax.plot([span[-1], place[-1]], level, color=INK, linewidth=0.9, linestyle=(0, (2, 3)))
+    ax.axvline(span[-1] + 0.025 * width, color=SOFT, linewidth=0.8)
+    # the margin is no continuation of the x axis
+    ax.set_xticks([t for t in ax.get_xticks() if span[0] <= t <= span[-1]])

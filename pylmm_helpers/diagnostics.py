@@ -72,8 +72,8 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     weights = res._rows_of.weights
     root = np.ones(res.nobs) if weights is None else np.sqrt(weights)
     X, Z = res.X * root[:, None], res.Z * root[:, None]
-    sigma2, G = res.scale, res.cov_re.to_numpy(dtype=float)
-    var_marginal = sigma2 + np.einsum("nq,qr,nr->n", Z, G, Z) - blocks.fixed_variance(X)
+    sigma2 = res.scale
+    var_marginal = sigma2 + blocks.prior_variance(Z) - blocks.fixed_variance(X)
     var_conditional = sigma2 - blocks.group_variance(X, Z, res.codes)
     fitted_marginal = res.X @ res.fe_params.to_numpy()
     fitted = res.fittedvalues.to_numpy()

@@ -112,7 +112,7 @@ def blups(fit: Any, term: str | None = None, level: float = 0.95) -> pd.DataFram
             f"{term!r} is not a random effect of this model; random effects: {', '.join(terms)}"
         )
     blocks = group_level(res)
-    conditional = np.diagonal(blocks.conditional[:-1], axis1=1, axis2=2)
+    conditional = np.diagonal(blocks.conditional_covariance(), axis1=1, axis2=2)
     prediction = np.diagonal(blocks.prediction_covariance(), axis1=1, axis2=2)
     prior = np.diag(res.cov_re.to_numpy(dtype=float))
     kept = 1.0 - np.divide(conditional, prior, out=np.ones_like(conditional), where=prior > 0)

@@ -156,9 +156,9 @@ def boxcox_lmm(fit: Any, lambdas: ArrayLike | None = None, level: float = 0.95) 
         estimate, top = float(again.x), -float(again.fun)
     if estimate - WIDEST[0] < 1e-3 or WIDEST[1] - estimate < 1e-3:
         raise ValueError(
-            f"the likelihood of {res.endog_name!r} still rises at lambda = {estimate:.1f}: no "
-            "power makes it normal; "
-            "look at its distribution first"
+            f"the likelihood of {res.endog_name!r} still rises at lambda = {estimate:.0f}: either it "
+            "varies too little beside its mean for powers to differ, or no power makes it normal. "
+            "Look at its distribution first"
         )
 
     def excess(power: float) -> float:
@@ -166,11 +166,10 @@ def boxcox_lmm(fit: Any, lambdas: ArrayLike | None = None, level: float = 0.95) 
 
     low, high = (_end(excess, estimate, sign) for sign in (-1.0, 1.0))
     if lambdas is None:
-        points = np.round(
-            np.arange(np.floor(10 * min(-2.0, low - 0.2)), np.ceil(10 * max(2.0, high + 0.2)) + 1)
-            / 10,
-            1,
-        )
+        # an end of the interval may be infinite
+        first = np.floor(10 * min(-2.0, max(low, WIDEST[0]) - 0.2))
+        last = np.ceil(10 * max(2.0, min(high, WIDEST[1]) + 0.2))
+        points = np.arange(first, last + 1) / 10
     else:
         points = np.atleast_1d(np.asarray(lambdas, dtype=float))
         if points.ndim != 1 or not np.all(np.isfinite(points)):

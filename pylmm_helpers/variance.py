@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._anova import anova_components, one_way_parts
-from pylmm_helpers._group_level import check_level, is_random_intercept, mean_outer_z
+from pylmm_helpers._group_level import check_level, is_random_intercept, mean_outer_z, mean_ratio
 from pylmm_helpers._icc import RatioProfile, delta_interval, f_interval, profile_interval
 
 __all__ = ["anova_components", "design_effect", "icc", "variance_components", "variance_function"]
@@ -51,7 +51,7 @@ def variance_components(fit: Any) -> pd.DataFrame:
     terms = [str(t) for t in res.cov_re.index]
     G = res.cov_re.to_numpy(dtype=float)
     sigma2 = float(res.scale)
-    total = float(np.sum(mean_outer_z(res) * G)) + sigma2
+    total = sigma2 * (1.0 + mean_ratio(res, mean_outer_z(res)))
     name = str(res.groups)
     rows: list[tuple[str, str, float, float, float]] = []
     for i, term in enumerate(terms):
@@ -119,8 +119,8 @@ def variance_function(
     for j, name in enumerate(terms):
         z[:, j] = 1.0 if name == "Intercept" else (other or {}).get(name, 0.0)
     z[:, terms.index(term)] = x
-    between = np.einsum("ni,ij,nj->n", z, res.cov_re.to_numpy(dtype=float), z)
     sigma2 = float(res.scale)
+    between = sigma2 * np.sum((z @ res.factor) ** 2, axis=1)
     return pd.DataFrame(
         {
             term: x,
@@ -199,7 +199,7 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95) -> pd.Series:
         )
         estimate, sigma2_g, sigma2 = parts.icc, parts.sigma2_g, parts.sigma2
     else:
-        sigma2_g = float(np.sum(weight * res.cov_re.to_numpy(dtype=float)))
+        sigma2_g = sigma2 * mean_ratio(res, weight)
         profile = RatioProfile(res, weight)
         ends = (
             profile_interval(profile, level)

@@ -279,3 +279,11 @@ def test_f_interval_is_refused_with_predictors():
     fit = fit_lmm("milk_kg ~ parity", data("dairy_herds"), "herd")
     with pytest.raises(ValueError, match="profile"):
         icc(fit, "f")
+
+
+def test_a_predictor_far_from_zero_leaves_variances_positive_and_the_same(sleepstudy):
+    frame = data("published/sleepstudy").assign(when=lambda d: d["Days"] / 1000 + 1e6)
+    far = fit_lmm("Reaction ~ when", frame, "Subject", "1 + when")
+    here = variance_components(sleepstudy).loc["Total", "variance"]
+    assert variance_components(far).loc["Total", "variance"] == pytest.approx(here, rel=1e-6)
+    assert icc(far)["ci_low"] == pytest.approx(icc(sleepstudy)["ci_low"], rel=1e-4)

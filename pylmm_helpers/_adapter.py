@@ -73,8 +73,7 @@ def from_statsmodels(fit: Any) -> LMMResults:
     factor = vectors * np.sqrt(np.maximum(values, 0.0))
     theta = factor_to_theta(cross.scaling.scaled_factor(factor))
     scaling = cross.scaling
-    beta = np.asarray(fit.fe_params, dtype=float) - scaling.y_shift * scaling.constant
-    beta = np.asarray(np.linalg.solve(scaling.x_map, beta), dtype=float) / scaling.y_scale
+    beta = scaling.scaled_beta(np.asarray(fit.fe_params, dtype=float))
     fixed = (beta, scale / scaling.y_scale**2)
     return results_at(theta, cross, rows, bool(fit.reml), design, fixed, bool(fit.converged))
 

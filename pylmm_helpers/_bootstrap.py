@@ -99,7 +99,8 @@ def parametric_bootstrap(
         What `lrt` refuses, and replicates or level out of range.
 
     References
-    ---------- Halekoh & Højsgaard (2014), doi:10.18637/jss.v059.i09, section 5: p = (1 + #{T* >=
+    ----------
+    Halekoh & Højsgaard (2014), doi:10.18637/jss.v059.i09, section 5: p = (1 + #{T* >=
     T}) / (1 + replicates).
     """
     if not isinstance(replicates, int | np.integer) or replicates < 1:
@@ -154,17 +155,10 @@ def null_estimates(models: Comparison) -> tuple[Array, float, Array]:
     full, q = models.full, models.full.cross.q
     if models.reduced is not None:
         small = models.reduced
-        shift = full.cross.scaling.y_shift * full.cross.scaling.constant
-        beta = np.linalg.solve(
-            full.cross.scaling.x_map, models.x_map @ small.fe_params.to_numpy() - shift
-        )
+        beta = full.cross.scaling.scaled_beta(models.x_map @ small.fe_params.to_numpy())
         to_scaled = np.linalg.solve(full.cross.scaling.z_map, models.z_map)
         root = np.pad(to_scaled @ small.factor, ((0, 0), (0, q - models.random_kept)))
-        return (
-            beta / full.cross.scaling.y_scale,
-            small.scale / full.cross.scaling.y_scale**2,
-            triangular(root),
-        )
+        return beta, small.scale / full.cross.scaling.y_scale**2, triangular(root)
     products, basis = full.cross.RtR, models.x_basis
     p = full.cross.p
     X = basis.T @ products[:p, :p] @ basis

@@ -31,10 +31,11 @@ PIVOT_TOLERANCE = 1e-12
 class Scaling:
     """How the model's columns were centred and scaled, and how to get back.
 
-    With ``x_map`` of shape (p, p), ``z_map`` (q, q) and ``constant`` (p,): ``X_scaled = X @
-    x_map``, ``Z_scaled = Z @ z_map``, ``y_scaled = (y - y_shift) / y_scale`` and ``X @ constant``
-    is a column of ones (zeros where X spans no constant; then nothing is centred and ``y_shift`` is
-    0).
+    With ``x_map`` of shape (p, p), ``z_map`` (q, q), ``constant`` (p,) and ``offset`` (p,):
+    ``X_scaled = X @ x_map``, ``Z_scaled = Z @ z_map`` and
+    ``y_scaled = (y - y_shift) / y_scale - X_scaled @ offset``. ``X @ constant`` is a column of
+    ones (zeros where X spans no constant; then nothing is centred and ``y_shift`` is 0). The offset
+    is zero unless the fixed effects explain almost all of y.
     """
 
     x_map: Array
@@ -42,10 +43,17 @@ class Scaling:
     constant: Array
     y_shift: float
     y_scale: float
+    offset: Array
 
     def beta(self, scaled: Array) -> Array:
         """Fixed effects (..., p) in the units of the data."""
-        return np.asarray(self.y_scale * (scaled @ self.x_map.T) + self.y_shift * self.constant)
+        slopes = self.y_scale * ((scaled + self.offset) @ self.x_map.T)
+        return np.asarray(slopes + self.y_shift * self.constant)
+
+    def scaled_beta(self, beta: Array) -> Array:
+        """Inverse of `beta`."""
+        slopes = np.linalg.solve(self.x_map, beta - self.y_shift * self.constant)
+        return np.asarray(slopes / self.y_scale - self.offset)
 
     def cov_beta(self, scaled: Array) -> Array:
         """Covariance matrix (p, p) of the fixed effects in the units of the data."""

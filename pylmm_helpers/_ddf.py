@@ -16,11 +16,15 @@ and :math:`Q_{rV} = -P_r`, so that its terms drop out of the bias correction and
 :math:`V^{-1}` is needed.
 
 References
----------- Kenward MG, Roger JH (1997). Small sample inference for fixed effects from restricted
-maximum likelihood. Biometrics 53, 983-997. Halekoh U, Højsgaard S (2014). A Kenward-Roger
-approximation and parametric bootstrap methods for tests in linear mixed models. J Stat Softw 59(9).
-doi:10.18637/jss.v059.i09 Kuznetsova A, Brockhoff PB, Christensen RHB (2017). lmerTest package:
-tests in linear mixed effects models. J Stat Softw 82(13). doi:10.18637/jss.v082.i13
+----------
+Kenward MG, Roger JH (1997). Small sample inference for fixed effects from restricted maximum
+likelihood. Biometrics 53, 983-997.
+
+Halekoh U, Højsgaard S (2014). A Kenward-Roger approximation and parametric bootstrap methods for
+tests in linear mixed models. J Stat Softw 59(9). doi:10.18637/jss.v059.i09
+
+Kuznetsova A, Brockhoff PB, Christensen RHB (2017). lmerTest package: tests in linear mixed effects
+models. J Stat Softw 82(13). doi:10.18637/jss.v082.i13
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ def lrt(full: Any, reduced: Any) -> pd.DataFrame:
         same; more than two random terms at once.
 
     References
-    ---------- Self SG, Liang K-Y (1987) J Am Stat Assoc 82, 605-610; Stram DO, Lee JW (1994)
+    ----------
+    Self SG, Liang K-Y (1987) J Am Stat Assoc 82, 605-610; Stram DO, Lee JW (1994)
     Biometrics 50, 1171-1177.
     """
     models = compare(full, reduced)

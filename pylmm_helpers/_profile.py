@@ -53,6 +53,10 @@ class Criterion:
         corner = self.root[:, :p, :p]
         return np.asarray(np.linalg.solve(corner.swapaxes(1, 2), self.root[:, p, :p, None])[..., 0])
 
+    def unexplained(self) -> Array:
+        """Share (B,) of the response's weighted sum of squares that the fixed effects leave."""
+        return np.asarray(self.r2 / np.sum(self.root[:, -1] ** 2, axis=1))
+
     def unscaled_cov(self) -> Array:
         """``(X' V^-1 X)^-1`` (B, p, p) in scaled columns; times sigma^2 it is the covariance of
         beta."""

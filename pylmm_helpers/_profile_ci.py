@@ -5,8 +5,11 @@ values whose deviance exceeds the minimum by no more than a chi-squared quantile
 the profile between some points; here the ends are found exactly.
 
 References
----------- Bates D et al. (2015), doi:10.18637/jss.v067.i01, section 5.1. Venzon DJ, Moolgavkar SH
-(1988). A method for computing profile-likelihood-based confidence intervals. Appl Stat 37, 87-94.
+----------
+Bates D et al. (2015), doi:10.18637/jss.v067.i01, section 5.1.
+
+Venzon DJ, Moolgavkar SH (1988). A method for computing profile-likelihood-based confidence
+intervals. Appl Stat 37, 87-94.
 """
 
 from __future__ import annotations
@@ -168,6 +171,7 @@ class Profile:
         scaling, p = self.res.cross.scaling, self.res.cross.p
         direction = scaling.x_map[j]  # beta_j = y_scale * direction @ beta_scaled + shift
         goal = (value - scaling.y_shift * scaling.constant[j]) / scaling.y_scale
+        goal -= float(direction @ scaling.offset)
         offset = goal * direction / (direction @ direction)
         null = np.linalg.svd(direction[None])[2][1:].T
         change = np.zeros((p + 1, p))

@@ -25,8 +25,11 @@ COLLINEAR = 1e-10
 EXACT = 1e-12
 
 
-def cross_products(design: Design) -> CrossProducts:
+def cross_products(design: Design, fitted: tuple[Scaling, Array] | None = None) -> CrossProducts:
     """The sufficient statistics of a design, after all checks on its columns.
+
+    With the scaling and the scaled fixed effects of an earlier fit, the response is what that fit
+    leaves of it.
 
     Raises
     ------
@@ -68,19 +71,22 @@ def cross_products(design: Design) -> CrossProducts:
         for k, (v, c) in enumerate(zip(design.x_names, design.x_columns, strict=True))
     ]
     y_shift, y_scale = response_scale(design, centred=ones_x is not None)
-    columns.append(design.y)
+    y, y_location, y_spread, offset = design.y, y_shift, y_scale, np.zeros(p)
+    if fitted is not None:
+        y, y_scale, offset = what_is_left(design, *fitted)
+        y_location, y_spread = 0.0, 1.0
     total, by_group = column_products(
-        columns, np.array([*shifts, y_shift]), np.array([*scales, y_scale]), z_index,
-        design.codes, ngroups,
-        design.weights,
+        [*columns, y], np.array([*shifts, y_location]), np.array([*scales, y_spread]), z_index,
+        design.codes, ngroups, design.weights,
     )  # fmt: skip
-    r_index = [*x_index, len(columns) - 1]
+    r_index = [*x_index, len(columns)]
     scaling = Scaling(
         affine_map(ones_x, [shifts[k] for k in x_index], [scales[k] for k in x_index]),
         affine_map(ones_z, [shifts[k] for k in z_index], [scales[k] for k in z_index]),
         ones_x if ones_x is not None else np.zeros(p),
         y_shift,
         y_scale,
+        offset,
     )
     check_collinear(
         total[np.ix_(x_index, x_index)], design.x_names, "predictor", "from the formula"
@@ -204,6 +210,24 @@ def check_collinear(products: Array, names: tuple[str, ...], what: str, where: s
         basis.append(k)
 
 
+def scaled_x(design: Design, scaling: Scaling) -> Array:
+    """Scaled fixed-effect columns (n, p), centred one by one: ``X @ x_map`` would round."""
+    X = np.column_stack(design.x_columns) * np.diag(scaling.x_map)
+    if scaling.constant.any():
+        for k in np.flatnonzero(scaling.constant == 0.0):
+            column = design.x_columns[k]
+            X[:, k] = (column - column.mean()) * scaling.x_map[k, k]
+    return X
+
+
+def what_is_left(design: Design, scaling: Scaling, beta: Array) -> tuple[Array, float, Array]:
+    """Scaled residuals (n,) of a fit, their unit in the data's, and the fit as an offset (p,)."""
+    total = beta + scaling.offset
+    left = (design.y - scaling.y_shift) / scaling.y_scale - scaled_x(design, scaling) @ total
+    spread = float(np.sqrt(np.mean(left**2)))
+    return left / spread, scaling.y_scale * spread, total / spread
+
+
 def reduce_rows(cross: CrossProducts, design: Design) -> tuple[GroupRows, CrossProducts]:
     """Pseudo-rows of the groups, with the variation within groups computed without loss of digits.
 
@@ -249,12 +273,8 @@ def within_products(cross: CrossProducts, design: Design) -> Array:
     """``[X y]`` cross products of what is left of the rows after each group's own regression on
     Z."""
     scaling, q = cross.scaling, cross.q
-    X = np.column_stack(design.x_columns) @ scaling.x_map
-    if scaling.constant.any():  # centred column by column: the matrix product above would round
-        for k, column in enumerate(design.x_columns):
-            if not scaling.constant[k]:
-                X[:, k] = (column - column.mean()) * scaling.x_map[k, k]
-    y = (design.y - scaling.y_shift) / scaling.y_scale
+    X = scaled_x(design, scaling)
+    y = (design.y - scaling.y_shift) / scaling.y_scale - X @ scaling.offset
     Z = np.column_stack(design.z_columns) @ scaling.z_map
     R = np.column_stack([X, y])
     if design.weights is not None:

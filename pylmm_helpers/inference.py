@@ -65,7 +65,8 @@ def coef_table(fit: Any, df: str = "kenward-roger", level: float = 0.95) -> pd.D
         Unknown method or level; Kenward-Roger for a maximum-likelihood fit.
 
     References
-    ---------- Kenward & Roger (1997) Biometrics 53, 983-997; Kuznetsova et al. (2017),
+    ----------
+    Kenward & Roger (1997) Biometrics 53, 983-997; Kuznetsova et al. (2017),
     doi:10.18637/jss.v082.i13.
     """
     res = as_results(fit)
@@ -112,7 +113,8 @@ def contrast(
         contradict each other, or an unknown method.
 
     References
-    ---------- Halekoh & Højsgaard (2014), doi:10.18637/jss.v059.i09, for Kenward-Roger; Kuznetsova
+    ----------
+    Halekoh & Højsgaard (2014), doi:10.18637/jss.v059.i09, for Kenward-Roger; Kuznetsova
     et al. (2017), doi:10.18637/jss.v082.i13, for Satterthwaite with several rows.
     """
     res = as_results(fit)

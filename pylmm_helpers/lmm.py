@@ -3,17 +3,20 @@
 The path of a fit, each step in a module of its own that can be read alone:
 
 1. `_design` checks the data and lays out the columns of X, Z and y (formulaic reads the formula);
-2. `_scaling` centres and scales them, and `_crossprod` multiplies them group by group: from here on
-   the rows are not needed any more, and a million of them cost no more than the number of groups;
+2. `_scaling` centres and scales them, `_crossprod` multiplies them group by group and reduces each
+   group to as many pseudo-rows as there are random terms: from here on the rows are not needed any
+   more, and a million of them cost no more than the number of groups;
 3. `_profile` gives the criterion that is left when the fixed effects and the residual variance are
    profiled out, with its first and second derivatives;
 4. `_newton` finds its minimum and makes sure that it is one;
 5. `LMMResults` (`_results`) turns the minimum into estimates in the units of the data.
 
 References
----------- Bates D, Mächler M, Bolker B, Walker S (2015). Fitting linear mixed-effects models using
-lme4. J Stat Softw 67(1). doi:10.18637/jss.v067.i01 Laird NM, Ware JH (1982). Random-effects models
-for longitudinal data. Biometrics 38, 963-974.
+----------
+Bates D, Mächler M, Bolker B, Walker S (2015). Fitting linear mixed-effects models using lme4.
+J Stat Softw 67(1). doi:10.18637/jss.v067.i01
+
+Laird NM, Ware JH (1982). Random-effects models for longitudinal data. Biometrics 38, 963-974.
 """
 
 from __future__ import annotations
@@ -23,11 +26,16 @@ from typing import Any
 from formulaic.utils.context import capture_context
 
 from pylmm_helpers._design import build_design
+from pylmm_helpers._identified import check_identified
 from pylmm_helpers._newton import optimise
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers._scaling import cross_products, reduce_rows
 
 __all__ = ["LMMResults", "fit_lmm"]
+
+#: Share of the response left by the fixed effects, below which its products have lost half their
+#: digits.
+ALMOST_NOTHING = 1e-7
 
 
 def fit_lmm(
@@ -85,8 +93,9 @@ def fit_lmm(
     - `aic` and `bic` exist for REML fits too, counted as lme4 counts them.
 
     References
-    ---------- The criterion is that of Bates et al. (2015), doi:10.18637/jss.v067.i01, equations 34
-    (ML) and 42 (REML).
+    ----------
+    The criterion is that of Bates et al. (2015), doi:10.18637/jss.v067.i01, equations 34 (ML) and
+    42 (REML).
     """
     context = capture_context(1)
     if groups is None:
@@ -96,5 +105,12 @@ def fit_lmm(
     design = build_design(formula, data, groups, re_formula, weights, missing, context)
     cross = cross_products(design)
     rows, cross = reduce_rows(cross, design)
+    check_identified(rows, design, reml)
     theta, at, converged = optimise(rows, reml)
+    if at.unexplained()[0] < ALMOST_NOTHING:
+        # the digits of the residual are lost beside those of y: fit what the fixed effects leave of
+        # it
+        cross = cross_products(design, (cross.scaling, at.beta()[0]))
+        rows, cross = reduce_rows(cross, design)
+        theta, at, converged = optimise(rows, reml)
     return LMMResults(cross, rows, theta, at, converged, reml, design)

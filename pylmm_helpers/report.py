@@ -32,7 +32,8 @@ class Report(str):
     __slots__ = ()
 
     def _repr_markdown_(self) -> str:
-        return str(self)
+        # a term such as I(x**2) or x[T.b] is text, not markup
+        return re.sub(r"([*\[\]])", r"\\\1", str(self))
 
     def __repr__(self) -> str:
         return str(self)

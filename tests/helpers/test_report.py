@@ -91,3 +91,9 @@ def test_small_p_values_are_not_zero_and_minus_signs_are_minus_signs(dairy):
 def test_it_prints_and_shows_as_the_same_text(dairy):
     text = report(dairy)
     assert str(text) == text._repr_markdown_() == repr(text)
+
+
+def test_symbols_in_term_names_are_not_taken_for_markup():
+    text = report(fit_lmm("milk_kg ~ parity + I(parity**2)", data("dairy_herds"), "herd"))
+    assert "parity**2" in text
+    assert r"parity\*\*2" in text._repr_markdown_()

@@ -126,7 +126,7 @@ def caterpillar(fit: Any, term: str | None = None, level: float = 0.95, ax: Any 
     -------
     Axes
         Groups whose interval excludes 0 are coloured. All groups are named up to 30 of them, beyond
-        that the three at either end.
+        that the one at either end.
     """
     res = as_results(fit)
     name = chosen_term(res, term)
@@ -153,7 +153,7 @@ def caterpillar(fit: Any, term: str | None = None, level: float = 0.95, ax: Any 
         ax.set_ylabel(res.groups)
     else:
         ax.set_ylabel(f"{res.groups}, by rank")
-        for k in (0, 1, 2, -3, -2, -1):
+        for k in (0, -1):
             right = k < 0
             ax.annotate(
                 str(table.index[k]),

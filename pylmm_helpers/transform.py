@@ -157,8 +157,8 @@ def boxcox_lmm(fit: Any, lambdas: ArrayLike | None = None, level: float = 0.95) 
     if estimate - WIDEST[0] < 1e-3 or WIDEST[1] - estimate < 1e-3:
         raise ValueError(
             f"the likelihood of {res.endog_name!r} still rises at lambda = {estimate:.0f}: either "
-            "it varies too little beside its mean for powers to differ, or no power makes it normal. "
-            "Look at its distribution first"
+            "it varies too little beside its mean for powers to differ, or no power makes it "
+            "normal. Look at its distribution first"
         )
 
     def excess(power: float) -> float:

@@ -148,12 +148,31 @@ def criterion(theta: Array, rows: GroupRows, reml: bool) -> tuple[Criterion, lis
         flat = block[:, q:].reshape(len(block), p + 1, -1)
         products = products + flat @ flat.swapaxes(1, 2)
         whitened.append(block)
-    root = np.asarray(np.linalg.cholesky(products), dtype=float)
+    root, proper = cholesky(products)
     r2 = root[:, p, p] ** 2
     value = log_det + nu * (1.0 + np.log(2.0 * np.pi * r2 / nu))
     if reml:
         value = value + 2.0 * np.log(np.diagonal(root[:, :p, :p], axis1=1, axis2=2)).sum(axis=1)
-    return Criterion(value, r2, root), whitened
+    return Criterion(np.where(proper, value, np.inf), r2, root), whitened
+
+
+def cholesky(products: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Cholesky factors of (B, k, k) matrices, and which of them are positive definite.
+
+    At a theta far outside all reason rounding may make one indefinite; such a theta counts as
+    infinitely bad.
+    """
+    proper = np.ones(len(products), dtype=bool)
+    try:
+        return np.asarray(np.linalg.cholesky(products), dtype=float), proper
+    except np.linalg.LinAlgError:
+        roots = np.broadcast_to(np.eye(products.shape[-1]), products.shape).copy()
+        for k, matrix in enumerate(products):
+            try:
+                roots[k] = np.linalg.cholesky(matrix)
+            except np.linalg.LinAlgError:
+                proper[k] = False
+        return roots, proper
 
 
 def group_products(inverse_root: Array, whitened: Array, q: int) -> tuple[Array, Array]:

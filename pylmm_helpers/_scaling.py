@@ -220,6 +220,18 @@ def scaled_x(design: Design, scaling: Scaling) -> Array:
     return X
 
 
+def scaled_rows(design: Design, scaling: Scaling) -> tuple[Array, Array]:
+    """Scaled Z (n, q) and ``[X y]`` (n, p + 1), times the root of the weights: the rows whose
+    cross products a fit uses."""
+    X = scaled_x(design, scaling)
+    y = (design.y - scaling.y_shift) / scaling.y_scale - X @ scaling.offset
+    Z, R = np.column_stack(design.z_columns) @ scaling.z_map, np.column_stack([X, y])
+    if design.weights is None:
+        return Z, R
+    root = np.sqrt(design.weights)[:, None]
+    return Z * root, R * root
+
+
 def what_is_left(design: Design, scaling: Scaling, beta: Array) -> tuple[Array, float, Array]:
     """Scaled residuals (n,) of a fit, their unit in the data's, and the fit as an offset (p,)."""
     total = beta + scaling.offset
@@ -272,14 +284,8 @@ def residual_share(within: Array, total: Array) -> float:
 def within_products(cross: CrossProducts, design: Design) -> Array:
     """``[X y]`` cross products of what is left of the rows after each group's own regression on
     Z."""
-    scaling, q = cross.scaling, cross.q
-    X = scaled_x(design, scaling)
-    y = (design.y - scaling.y_shift) / scaling.y_scale - X @ scaling.offset
-    Z = np.column_stack(design.z_columns) @ scaling.z_map
-    R = np.column_stack([X, y])
-    if design.weights is not None:
-        root = np.sqrt(design.weights)[:, None]
-        R, Z = R * root, Z * root
+    q = cross.q
+    Z, R = scaled_rows(design, cross.scaling)
     inverses = np.linalg.pinv(np.moveaxis(cross.ZtZ, -1, 0), rcond=1e-12, hermitian=True)
     for _ in range(2):  # the second pass removes the rounding of the first
         ZtR = np.array(

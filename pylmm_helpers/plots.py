@@ -28,7 +28,7 @@ def use_style() -> None:
     """Draw figures as the handbook does: white ground, colour-blind-safe colours, the book's font
     where installed.
 
-    Affects the figures of this session made afterwards. For SVG files that are the same byte for
+    Affects the figures made afterwards. For SVG files that are the same byte for
     byte each time, save with ``metadata={"Date": None}``.
     """
     import matplotlib as mpl

@@ -15,15 +15,17 @@ _PUBLIC = {
     "datasets": ["load", "describe"],
     "tables": ["table", "Table"],
     "lmm": ["fit_lmm", "LMMResults"],
-    "variance": ["variance_components", "icc", "anova_components", "design_effect"],
+    "variance": [
+        "variance_components", "variance_function", "icc", "anova_components", "design_effect",
+    ],
     "inference": [
         "coef_table", "contrast", "lrt", "parametric_bootstrap", "profile_ci",
         "information_criteria",
     ],
     "contextual": ["center_within", "contextual_effect"],
     "prediction": ["blups", "shrinkage_factor", "predict"],
-    "diagnostics": ["residuals", "influence", "check_singular", "check_convergence"],
-    "transform": ["boxcox_lmm"],
+    "diagnostics": ["residuals", "influence", "check_singular", "check_convergence", "Check"],
+    "transform": ["boxcox_lmm", "BoxCox"],
     "crosscheck": ["lmer", "crosscheck", "agreement_records", "tolerance_table"],
     "report": ["report"],
 }  # fmt: skip

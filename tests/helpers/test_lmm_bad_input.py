@@ -247,7 +247,7 @@ def check_answer(fit: LMMResults) -> None:
         near = fit.theta_scaled * (
             1 + size * rng.normal(size=fit.theta_scaled.shape)
         ) + size * rng.normal(size=fit.theta_scaled.shape)
-        assert criterion(near[None], fit.rows, fit.reml)[0].value[0] >= best - 1e-7
+        assert criterion(near[None], fit.rows, fit.reml)[0].value[0] >= best - 2e-6
 
 
 @settings(

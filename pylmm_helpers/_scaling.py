@@ -204,8 +204,8 @@ def check_collinear(products: Array, names: tuple[str, ...], what: str, where: s
                 others = [names[b] for b, w in zip(basis, weights, strict=True) if abs(w) > 1e-6]
                 raise ValueError(
                     f"{what} '{names[k]}' is a linear combination of "
-                    f"{', '.join(repr(o) for o in others[:6])} (collinear); drop one of them "
-                    f"{where}."
+                    f"{', '.join(repr(o) for o in others[:6])} (collinear to ten digits); drop "
+                    f"one of them {where}, or centre predictors with a large mean."
                 )
         basis.append(k)
 

@@ -153,12 +153,18 @@ class TypstWriter(Writer):
         return {"t": "Span", "c": [["", [], []], node["c"][1]]}
 
 
+def _formula_width(node: Node) -> Node | None:
+    return pandoc.string("x" * 6) if node["t"] == "RawInline" else None
+
+
 def column_widths(rows: list[Node]) -> str:
     """Typst column widths: by content, but wordy columns of a wide table share what is left."""
     lengths: list[int] = []
     for _, cells in rows:
         for k, cell in enumerate(cells):
-            length = len(pandoc.text_of(cell[4]))
+            # A formula's code says nothing of its width.
+            plain = pandoc.walk(cell[4], _formula_width)
+            length = len(pandoc.text_of(plain))
             if k < len(lengths):
                 lengths[k] = max(lengths[k], length)
             else:

@@ -10,6 +10,7 @@ respect to Delta tells the two apart.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.optimize import minimize
@@ -25,6 +26,7 @@ from pylmm_helpers._profile import (
     factor_to_theta,
     theta_derivatives,
     theta_to_factor,
+    triangle,
 )
 
 MAX_STEPS = 200
@@ -35,8 +37,8 @@ SCORE_ABOVE = 1e-2
 #: A Newton step that lowers the criterion by less than this is the last: convergence is quadratic,
 #: so the error left after it is far below rounding.
 DECREMENT = 1e-8
-#: An eigenvalue of Delta below this share of the largest (or of this size) is a zero variance.
-BOUNDARY = 1e-8
+#: A singular value of Lambda below this share of the largest (or of one) may be a zero variance.
+NEARLY_ZERO = 1e-4
 POLISH_ROUNDS = 20
 
 
@@ -106,9 +108,10 @@ def scoring_step(theta: Array, d: Derivatives, nu: int) -> Array:
     return factor_to_theta(triangular(root))
 
 
+@cache
 def symmetric_basis(q: int) -> Array:
     """Symmetric matrices (q(q+1)/2, q, q) with ones at (i, j) and (j, i), in the order of theta."""
-    column, row = np.triu_indices(q)
+    column, row = triangle(q)
     basis = np.zeros((len(row), q, q))
     basis[np.arange(len(row)), row, column] = 1.0
     basis[np.arange(len(row)), column, row] = 1.0
@@ -183,7 +186,7 @@ def canonical(theta: Array, q: int) -> Array:
     where it is singular."""
     factor = theta_to_factor(theta, q)
     u, s, _ = np.linalg.svd(factor)
-    keep = s > 1e-4 * np.maximum(s[..., :1], 1.0)
+    keep = s > NEARLY_ZERO * np.maximum(s[..., :1], 1.0)
     lower = triangular(u * np.where(keep, s, 0.0)[..., None, :])
     lower[
         np.abs(lower) < 1e-15 * np.abs(lower).max(axis=(-1, -2), keepdims=True, initial=1e-300)
@@ -199,17 +202,18 @@ def settle(theta: Array, rows: GroupRows, reml: bool) -> tuple[Array, Criterion]
     signs = np.where(np.diagonal(factor, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
     theta = factor_to_theta(factor * signs[:, None, :])
     at, _ = criterion(theta, rows, reml)
-    snapped = canonical(theta, q)
-    if rank_of(snapped, q) < q:
+    if beside_boundary(theta[0], q):
+        snapped = canonical(theta, q)
         there, _ = criterion(snapped, rows, reml)
         if there.value[0] <= at.value[0] + 1e-9:
             theta, at = snapped, there
     return theta, at
 
 
-def rank_of(theta: Array, q: int) -> int:
-    """Rank of Delta for one theta (1, d)."""
-    return int(np.linalg.matrix_rank(theta_to_factor(theta, q)[0]))
+def beside_boundary(theta: Array, q: int) -> bool:
+    """Whether Delta is singular, or so nearly that it may be."""
+    sizes = np.linalg.svd(theta_to_factor(theta, q), compute_uv=False)
+    return bool(sizes[-1] <= NEARLY_ZERO * max(sizes[0], 1.0))
 
 
 def way_down(theta: Array, rows: GroupRows, reml: bool) -> Array | None:
@@ -219,10 +223,12 @@ def way_down(theta: Array, rows: GroupRows, reml: bool) -> Array | None:
     On the null space of Delta the gradient with respect to Delta must be positive semidefinite; a
     negative eigenvalue belongs to a direction whose variance ought not to be zero.
     """
+    if not beside_boundary(theta[0], rows.q):
+        return None
     nu = rows.nobs - (rows.p if reml else 0)
     factor = theta_to_factor(theta, rows.q)[0]
     values, vectors = np.linalg.eigh(factor @ factor.T)
-    null = vectors[:, values <= BOUNDARY * max(values[-1], 1.0)]
+    null = vectors[:, values <= NEARLY_ZERO**2 * max(values[-1], 1.0)]
     if not null.shape[1]:
         return None
     at, whitened = criterion(theta, rows, reml)

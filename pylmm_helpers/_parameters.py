@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pylmm_helpers._crossprod import Array
-from pylmm_helpers._profile import theta_to_factor
+from pylmm_helpers._profile import theta_to_factor, triangle
 from pylmm_helpers._results import LMMResults
 
 
@@ -13,7 +13,7 @@ def parameter_names(fit: LMMResults) -> list[str]:
     """Names of all parameters: sd(...) and cor(...) of random effects in lme4's order, sigma, fixed
     effects."""
     z = fit.cross.z_names
-    column, row = np.triu_indices(len(z))
+    column, row = triangle(len(z))
     random = [
         f"sd({z[i]})" if i == j else f"cor({z[j]}, {z[i]})"
         for j, i in zip(column, row, strict=True)
@@ -27,7 +27,7 @@ def parameters(fit: LMMResults, theta: Array, beta: Array, sigma2: Array) -> Arr
     factor = scaling.z_map @ theta_to_factor(theta, q)
     length = np.sqrt(np.sum(factor**2, axis=2))
     sigma = scaling.y_scale * np.sqrt(sigma2)
-    column, row = np.triu_indices(q)
+    column, row = triangle(q)
     products = np.einsum("bik,bik->bi", factor[:, row], factor[:, column])
     safe = np.maximum(length[:, row] * length[:, column], 1e-300)
     random = np.where(row == column, sigma[:, None] * length[:, row], products / safe)

@@ -18,6 +18,7 @@ replicates.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,11 +96,18 @@ class Derivatives:
     x_products: Array
 
 
+@cache
+def triangle(q: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Columns and rows of a lower triangle (q, q), down the columns: lme4's order of theta."""
+    column, row = np.triu_indices(q)
+    return column, row
+
+
 def theta_to_factor(theta: Array, q: int) -> Array:
     """Lower triangular Lambda (..., q, q) from theta (..., q(q+1)/2), lme4's order: down the
     columns."""
     factor = np.zeros((*theta.shape[:-1], q, q))
-    column, row = np.triu_indices(q)
+    column, row = triangle(q)
     factor[..., row, column] = theta
     return factor
 
@@ -107,7 +115,7 @@ def theta_to_factor(theta: Array, q: int) -> Array:
 def factor_to_theta(factor: Array) -> Array:
     """The free entries (..., q(q+1)/2) of lower triangular matrices (..., q, q), down the
     columns."""
-    column, row = np.triu_indices(factor.shape[-1])
+    column, row = triangle(factor.shape[-1])
     return np.asarray(factor[..., row, column])
 
 
@@ -244,7 +252,7 @@ def theta_derivatives(theta: Array, gradient: Array, hessian: Array) -> tuple[Ar
     """
     q = gradient.shape[-1]
     factor = theta_to_factor(theta, q)
-    column, row = np.triu_indices(q)
+    column, row = triangle(q)
     first = 2.0 * np.einsum("bia,baj->bij", gradient, factor)[:, row, column]
     full = 4.0 * np.einsum("biakc,baj,bcl->bijkl", hessian, factor, factor)
     second = full[:, row, column][:, :, row, column]

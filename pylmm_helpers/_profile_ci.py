@@ -32,6 +32,7 @@ from pylmm_helpers._profile import (
     derivatives,
     theta_derivatives,
     theta_to_factor,
+    triangle,
 )
 from pylmm_helpers._results import LMMResults
 
@@ -160,7 +161,7 @@ class Profile:
             target = np.log(value / self.res.cross.scaling.y_scale)
             unit = np.eye(variances + 1)[-1]
             return self.constrained(Constraint(lambda x: float(x[-1] - target), lambda x: unit))
-        column, row = np.triu_indices(self.q)
+        column, row = triangle(self.q)
         i, j = int(row[k]), int(column[k])
         if i == j:
             return self.with_sd(i, value)
@@ -193,7 +194,7 @@ class Profile:
 
         def slope(x: Array) -> Array:
             size, row = length(x)
-            column, line = np.triu_indices(self.q)
+            column, line = triangle(self.q)
             return np.append(z_map[i, line] * row[column] / max(size, 1e-100) ** 2, 1.0)
 
         return self.constrained(
@@ -203,7 +204,7 @@ class Profile:
     def with_correlation(self, i: int, j: int, value: float) -> float:
         """Correlation of random terms i and j held at `value`."""
         z_map = self.res.cross.scaling.z_map
-        column, line = np.triu_indices(self.q)
+        column, line = triangle(self.q)
 
         def parts(x: Array) -> tuple[Array, Array]:
             factor = theta_to_factor(x[:-1], self.q)

@@ -88,12 +88,14 @@ def cross_products(design: Design, fitted: tuple[Scaling, Array] | None = None) 
         y_scale,
         offset,
     )
-    check_collinear(
-        total[np.ix_(x_index, x_index)], design.x_names, "predictor", "from the formula"
-    )
-    check_collinear(
-        total[np.ix_(z_index, z_index)], design.z_names, "random-effect term", "from re_formula"
-    )
+    # a column with a large mean carries rounding errors that can pass for information
+    noise = (8.0 * np.finfo(float).eps * np.array(shifts) / np.array(scales)) ** 2
+    for index, labels, what, where in (
+        (x_index, design.x_names, "predictor", "from the formula"),
+        (z_index, design.z_names, "random-effect term", "from re_formula"),
+    ):
+        least = max(COLLINEAR, float(noise[index].max()))
+        check_collinear(total[np.ix_(index, index)], labels, what, where, least)
     cross = CrossProducts(
         by_group[:, z_index],
         by_group[:, r_index],
@@ -191,8 +193,11 @@ def affine_map(ones: Array | None, shifts: list[float], scales: list[float]) -> 
     return matrix
 
 
-def check_collinear(products: Array, names: tuple[str, ...], what: str, where: str) -> None:
-    """Refuse columns that are linear combinations of columns before them, by name."""
+def check_collinear(
+    products: Array, names: tuple[str, ...], what: str, where: str, least: float
+) -> None:
+    """Refuse columns of which the columns before them leave less than the share `least`, by
+    name."""
     root = np.sqrt(np.diag(products))
     correlation = products / np.outer(root, root)
     basis: list[int] = []
@@ -200,7 +205,7 @@ def check_collinear(products: Array, names: tuple[str, ...], what: str, where: s
         if basis:
             weights = np.linalg.solve(correlation[np.ix_(basis, basis)], correlation[basis, k])
             left = 1.0 - weights @ correlation[basis, k]
-            if left < COLLINEAR:
+            if left < least:
                 others = [names[b] for b, w in zip(basis, weights, strict=True) if abs(w) > 1e-6]
                 raise ValueError(
                     f"{what} '{names[k]}' is a linear combination of "
@@ -260,13 +265,18 @@ def reduce_rows(cross: CrossProducts, design: Design) -> tuple[GroupRows, CrossP
     share, p = residual_share(rows.within[0], cross.RtR), cross.p
     own = float(rows.within[0, p, p] / cross.RtR[p, p])
     if share <= max(rounding**2, 1e-28, EXACT * own):
-        raise ValueError(
-            f"response '{design.y_name}' has no residual variation: within the groups of "
-            f"'{design.group_name}' the model reproduces it exactly. If it is measured once per "
-            "group, analyse one row per group by ordinary regression; if it was computed from "
-            "the predictors, drop those."
-        )
+        raise no_residual(design)
     return rows, cross
+
+
+def no_residual(design: Design) -> ValueError:
+    """The refusal of a response that the model reproduces exactly."""
+    return ValueError(
+        f"response '{design.y_name}' has no residual variation: within the groups of "
+        f"'{design.group_name}' the model reproduces it exactly. If it is measured once per "
+        "group, analyse one row per group by ordinary regression; if it was computed from "
+        "the predictors, drop those."
+    )
 
 
 def residual_share(within: Array, total: Array) -> float:

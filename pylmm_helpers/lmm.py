@@ -23,13 +23,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from formulaic.utils.context import capture_context
 
 from pylmm_helpers._design import build_design
 from pylmm_helpers._identified import check_identified
 from pylmm_helpers._newton import optimise
 from pylmm_helpers._results import LMMResults
-from pylmm_helpers._scaling import cross_products, reduce_rows
+from pylmm_helpers._scaling import cross_products, no_residual, reduce_rows
 
 __all__ = ["LMMResults", "fit_lmm"]
 
@@ -107,10 +108,12 @@ def fit_lmm(
     rows, cross = reduce_rows(cross, design)
     check_identified(rows, design, reml)
     theta, at, converged = optimise(rows, reml)
-    if at.unexplained()[0] < ALMOST_NOTHING:
+    if np.isfinite(at.value[0]) and at.unexplained()[0] < ALMOST_NOTHING:
         # the digits of the residual are lost beside those of y: fit what the fixed effects leave of
         # it
         cross = cross_products(design, (cross.scaling, at.beta()[0]))
         rows, cross = reduce_rows(cross, design)
         theta, at, converged = optimise(rows, reml)
+    if not np.isfinite(at.value[0]):
+        raise no_residual(design)
     return LMMResults(cross, rows, theta, at, converged, reml, design)

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers._columns import group_codes
-from pylmm_helpers._crossprod import Array
+from pylmm_helpers._crossprod import Array, CrossProducts, GroupRows
 from pylmm_helpers._design import Design
-from pylmm_helpers._profile import factor_to_theta
-from pylmm_helpers._results import LMMResults, results_at
+from pylmm_helpers._profile import criterion, factor_to_theta
+from pylmm_helpers._results import LMMResults
 from pylmm_helpers._scaling import cross_products, reduce_rows
 
 
@@ -76,6 +76,21 @@ def from_statsmodels(fit: Any) -> LMMResults:
     beta = scaling.scaled_beta(np.asarray(fit.fe_params, dtype=float))
     fixed = (beta, scale / scaling.y_scale**2)
     return results_at(theta, cross, rows, bool(fit.reml), design, fixed, bool(fit.converged))
+
+
+def results_at(
+    theta_scaled: Array,
+    cross: CrossProducts,
+    rows: GroupRows,
+    reml: bool,
+    design: Design | None,
+    fixed: tuple[Array, float] | None = None,
+    converged: bool = True,
+) -> LMMResults:
+    """Results at a given theta (d,) instead of the optimum; `fixed` keeps another engine's beta and
+    sigma^2."""
+    at, _ = criterion(theta_scaled[None], rows, reml)
+    return LMMResults(cross, rows, theta_scaled, at, converged, reml, design, fixed)
 
 
 def design_of(fit: Any) -> Design:

@@ -18,9 +18,9 @@ from pylmm_helpers._adapter import as_results
 from pylmm_helpers._crossprod import Array, GroupRows
 from pylmm_helpers._lrt import lrt
 from pylmm_helpers._nesting import Comparison, compare
-from pylmm_helpers._newton import Optimum, minimise, triangular
+from pylmm_helpers._newton import Optimum, minimise
 from pylmm_helpers._parameters import parameter_names, parameters
-from pylmm_helpers._profile import criterion, factor_to_theta
+from pylmm_helpers._profile import criterion, factor_to_theta, triangular
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers._summary import as_pipe_table
 

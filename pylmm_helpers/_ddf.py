@@ -34,12 +34,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from pylmm_helpers._crossprod import Array
-from pylmm_helpers._newton import symmetric_basis
 from pylmm_helpers._profile import (
     Derivatives,
     criterion,
     derivatives,
     group_products,
+    symmetric_basis,
     theta_derivatives,
 )
 from pylmm_helpers._results import LMMResults

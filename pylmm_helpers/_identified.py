@@ -6,8 +6,7 @@ import numpy as np
 
 from pylmm_helpers._crossprod import GroupRows
 from pylmm_helpers._design import Design
-from pylmm_helpers._newton import symmetric_basis
-from pylmm_helpers._profile import criterion, derivatives, factor_to_theta
+from pylmm_helpers._profile import criterion, derivatives, factor_to_theta, symmetric_basis
 
 #: Share of the information on variances that the fixed effects may leave and still count as none.
 NO_INFORMATION = 1e-9

@@ -11,8 +11,7 @@ from scipy.special import gammaincc
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._nesting import Comparison, compare, same_data, span_map
-from pylmm_helpers._newton import symmetric_basis
-from pylmm_helpers._profile import criterion, derivatives, factor_to_theta
+from pylmm_helpers._profile import criterion, derivatives, factor_to_theta, symmetric_basis
 from pylmm_helpers._results import LMMResults
 
 #: Draws for the mixture weights when two random terms are tested together; fixed, so that p-values

@@ -119,6 +119,23 @@ def factor_to_theta(factor: Array) -> Array:
     return np.asarray(factor[..., row, column])
 
 
+@cache
+def symmetric_basis(q: int) -> Array:
+    """Symmetric matrices (q(q+1)/2, q, q) with ones at (i, j) and (j, i), in the order of theta."""
+    column, row = triangle(q)
+    basis = np.zeros((len(row), q, q))
+    basis[np.arange(len(row)), row, column] = 1.0
+    basis[np.arange(len(row)), column, row] = 1.0
+    return basis
+
+
+def triangular(root: Array) -> Array:
+    """The lower triangular matrix (..., q, q), diagonal not negative, with the same product ``root
+    root'``."""
+    lower = np.asarray(np.linalg.qr(root.swapaxes(-1, -2), mode="r")).swapaxes(-1, -2)
+    return lower * np.where(np.diagonal(lower, axis1=-2, axis2=-1) < 0, -1.0, 1.0)[..., None, :]
+
+
 def whiten(factor: Array, Z: Array, R: Array) -> tuple[Array, Array]:
     """Pseudo-rows of some groups, multiplied by ``V_g^-1/2``.
 

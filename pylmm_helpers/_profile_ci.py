@@ -15,7 +15,6 @@ intervals. Appl Stat 37, 87-94.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from scipy.optimize import brentq, minimize
 from scipy.special import ndtri
 
 from pylmm_helpers._adapter import as_results
+from pylmm_helpers._constraints import Constraint, correlation_constraint, sd_constraint
 from pylmm_helpers._crossprod import Array, GroupRows
 from pylmm_helpers._newton import minimise, optimise
 from pylmm_helpers._parameters import parameter_names, parameters, parameters_of
@@ -31,7 +31,6 @@ from pylmm_helpers._profile import (
     criterion,
     derivatives,
     theta_derivatives,
-    theta_to_factor,
     triangle,
 )
 from pylmm_helpers._results import LMMResults
@@ -114,14 +113,6 @@ def profile_zeta(fit: Any, parameter: str, values: Any) -> pd.Series:
     return pd.Series(zeta, index=pd.Index(points, name=parameter), name="zeta")
 
 
-@dataclass(frozen=True)
-class Constraint:
-    """A function of (theta, log sigma) that is held fixed: value and gradient."""
-
-    value: Callable[[Array], float]
-    slope: Callable[[Array], Array]
-
-
 class Profile:
     """The deviance minimised over all parameters but one; maximum likelihood, in scaled columns."""
 
@@ -164,8 +155,9 @@ class Profile:
         column, row = triangle(self.q)
         i, j = int(row[k]), int(column[k])
         if i == j:
-            return self.with_sd(i, value)
-        return self.with_correlation(i, j, value)
+            held = sd_constraint(self.res, i, value)
+            return self.constrained(held, grow=True)
+        return self.constrained(correlation_constraint(self.res, i, j, value))
 
     def with_fixed_effect(self, j: int, value: float) -> float:
         """Move ``x_j * value`` to the response and fit the other columns."""
@@ -183,53 +175,12 @@ class Profile:
         starts = np.array([self.theta + 0.0, np.where(self.theta == 0.0, 0.1, 1.5 * self.theta)])
         return float(minimise(starts, rows, False).value.min())
 
-    def with_sd(self, i: int, value: float) -> float:
-        """Standard deviation of random term i held at `value`."""
-        z_map = self.res.cross.scaling.z_map
-        goal = np.log(value / self.res.cross.scaling.y_scale)
-
-        def length(x: Array) -> tuple[float, Array]:
-            row = z_map[i] @ theta_to_factor(x[:-1], self.q)
-            return float(np.sqrt(row @ row)), row
-
-        def slope(x: Array) -> Array:
-            size, row = length(x)
-            column, line = triangle(self.q)
-            return np.append(z_map[i, line] * row[column] / max(size, 1e-100) ** 2, 1.0)
-
-        return self.constrained(
-            Constraint(lambda x: float(np.log(max(length(x)[0], 1e-300)) + x[-1] - goal), slope), i
-        )
-
-    def with_correlation(self, i: int, j: int, value: float) -> float:
-        """Correlation of random terms i and j held at `value`."""
-        z_map = self.res.cross.scaling.z_map
-        column, line = triangle(self.q)
-
-        def parts(x: Array) -> tuple[Array, Array]:
-            factor = theta_to_factor(x[:-1], self.q)
-            return z_map[i] @ factor, z_map[j] @ factor
-
-        def residual(x: Array) -> float:
-            a, b = parts(x)
-            return float(a @ b) / max(float(np.sqrt((a @ a) * (b @ b))), 1e-300) - value
-
-        def slope(x: Array) -> Array:
-            a, b = parts(x)
-            size = max(float(np.sqrt((a @ a) * (b @ b))), 1e-300)
-            cor = a @ b / size
-            da = b / size - cor * a / max(float(a @ a), 1e-300)
-            db = a / size - cor * b / max(float(b @ b), 1e-300)
-            return np.append(z_map[i, line] * da[column] + z_map[j, line] * db[column], 0.0)
-
-        return self.constrained(Constraint(residual, slope))
-
-    def constrained(self, held: Constraint, grow: int | None = None) -> float:
+    def constrained(self, held: Constraint, grow: bool = False) -> float:
         """Minimum of the deviance subject to the constraint, by sequential quadratic
         programming."""
         starts = [self.point]
         gap = held.value(self.point)
-        if grow is not None:  # begin on the constraint: stretch or shrink the random term
+        if grow:  # begin on the constraint: stretch or shrink the random term
             scaled = self.point.copy()
             scaled[:-1] *= np.exp(-gap) if np.isfinite(gap) and abs(gap) < 50 else 1.0
             bumped = scaled.copy()

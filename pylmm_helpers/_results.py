@@ -299,13 +299,3 @@ class LMMResults:
     def __repr__(self) -> str:
         method = "REML" if self.reml else "ML"
         return f"<LMMResults: {self.endog_name} by {self.groups}, {method}, n = {self.nobs}>"
-
-
-def results_at(
-    theta_scaled: Array, cross: CrossProducts, rows: GroupRows, reml: bool, design: Design | None,
-    fixed: tuple[Array, float] | None = None, converged: bool = True,
-) -> LMMResults:  # fmt: skip
-    """Results at a given theta (d,) instead of the optimum; `fixed` keeps another engine's beta and
-    sigma^2."""
-    at, _ = criterion(theta_scaled[None], rows, reml)
-    return LMMResults(cross, rows, theta_scaled, at, converged, reml, design, fixed)

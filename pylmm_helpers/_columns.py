@@ -56,6 +56,8 @@ def names_in(
                 continue
             code = ast.walk(ast.parse(re.sub(r"`[^`]*`", "0", factor.expr)))
             for name in {node.id for node in code if isinstance(node, ast.Name)}:
+                if name == "np" and name not in frame:
+                    continue  # formulaic knows it, and a module can't be pickled with the fit
                 if name not in frame and is_tool(name, context):
                     tools[name] = context[name]  # type: ignore[index]
                 elif name in frame or name not in known:

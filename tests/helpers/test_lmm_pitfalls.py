@@ -1,4 +1,5 @@
-"""What goes wrong elsewhere: false boundaries, lost digits, and the places where statsmodels differs."""
+"""What goes wrong elsewhere: false boundaries, lost digits, and the places where statsmodels
+differs."""
 
 from __future__ import annotations
 
@@ -168,7 +169,8 @@ def test_almost_all_variation_between_groups_keeps_the_within_part_exact() -> No
     assert np.sqrt(fit.scale) == pytest.approx(within, rel=0.1)
 
 
-# -- statsmodels ---------------------------------------------------------------------------------------
+# -- statsmodels
+# ---------------------------------------------------------------------------------------
 
 
 def statsmodels_fit(name: str) -> object:

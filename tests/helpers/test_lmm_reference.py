@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from recorded import CASES, fitted, read, recorded, standard_errors
 
-from pylmm_helpers.lmm import fit_lmm
+from pylmm_helpers._crossprod import group_rows
+from pylmm_helpers._newton import optimise
+from pylmm_helpers.inference import coef_table
+from pylmm_helpers.lmm import LMMResults, fit_lmm
 
 every_case = pytest.mark.parametrize("name", list(CASES))
 
@@ -101,3 +106,25 @@ def test_summary_prints_and_shows_as_markdown() -> None:
 
 def test_recorded_versions_are_named() -> None:
     assert set(recorded()["versions"]) == {"R", "lme4", "lmerTest", "pbkrtest"}
+
+
+def test_a_fit_can_be_pickled() -> None:
+    data = read("u3")
+    fit = fit_lmm("np.log(y) ~ x", data, "g")
+    again = pickle.loads(pickle.dumps(fit))
+    assert again.criterion == fit.criterion
+    np.testing.assert_array_equal(again.resid, fit.resid)
+
+
+def test_a_fit_needs_only_its_cross_products() -> None:
+    """The way that data too large for memory will take."""
+    fit = fitted("unbalanced-slope")
+    rows = group_rows(fit.cross)
+    theta, at, converged = optimise(rows, reml=True)
+    lean = LMMResults(fit.cross, rows, theta, at, converged, True)
+    assert lean.criterion == pytest.approx(fit.criterion, abs=1e-9)
+    np.testing.assert_allclose(lean.fe_params, fit.fe_params, rtol=1e-9)
+    np.testing.assert_allclose(lean.random_effects, fit.random_effects, atol=1e-7)
+    np.testing.assert_allclose(coef_table(lean), coef_table(fit), rtol=1e-6)
+    with pytest.raises(ValueError, match="cross products"):
+        lean.resid  # noqa: B018

@@ -178,18 +178,13 @@ class Profile:
     def constrained(self, held: Constraint, grow: bool = False) -> float:
         """Minimum of the deviance subject to the constraint, by sequential quadratic
         programming."""
-        starts = [self.point]
-        gap = held.value(self.point)
+        start = self.point.copy()
         if grow:  # begin on the constraint: stretch or shrink the random term
-            scaled = self.point.copy()
-            scaled[:-1] *= np.exp(-gap) if np.isfinite(gap) and abs(gap) < 50 else 1.0
-            bumped = scaled.copy()
-            bumped[:-1] = np.where(np.abs(bumped[:-1]) < 1e-3, 0.05, bumped[:-1])
-            starts = [scaled, bumped]
-        else:
-            bumped = self.point.copy()
-            bumped[:-1] = np.where(np.abs(bumped[:-1]) < 1e-3, 0.05, bumped[:-1])
-            starts = [self.point, bumped]
+            gap = held.value(start)
+            start[:-1] *= np.exp(-gap) if abs(gap) < 50.0 else 1.0
+        starts, nothing = [start], np.abs(start[:-1]) < 1e-3
+        if nothing.any():  # the gradient vanishes at zero: begin beside it as well
+            starts.append(np.append(np.where(nothing, 0.05, start[:-1]), start[-1]))
         best = np.inf
         for start in starts:
             found = minimize(

@@ -3,10 +3,10 @@ PYTHON ?= python3
 SETUP = $(PYTHON) offline_render/bootstrap.py
 RUN = .venv/bin/python
 
-.PHONY: help handbook test preview bench setup lint lock clean distclean
+.PHONY: help handbook test preview bench bench-peers setup lint lock clean distclean
 
 help: ## say what each target does
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
 
 handbook: ## set up and build the whole book: _book/index.html and the PDF beside it
 	@$(SETUP) handbook && $(RUN) -m offline_render build
@@ -17,8 +17,13 @@ test: ## set up and run every test
 preview: ## show the book in a browser and rebuild it whenever a chapter is saved
 	@$(SETUP) handbook && $(RUN) -m offline_render preview
 
-bench: ## time a cold build and the rebuild after an edit of prose
+bench: ## time a cold build, the rebuild after an edit of prose, and the estimator beside lme4
 	@$(SETUP) handbook && $(RUN) -m offline_render bench
+	@PYTHONPATH=. $(RUN) benchmarks/run.py --quick --out .handbook/bench-quick.json 2>/dev/null && PYTHONPATH=. $(RUN) benchmarks/bootstrap.py
+
+bench-peers: ## time the estimator beside lme4, statsmodels and compiled packages, up to a million rows
+	@$(SETUP) handbook && $(PYTHON) -m venv .handbook/bench && .handbook/bench/bin/python -m pip install --quiet -r requirements.lock -r benchmarks/requirements.txt
+	@PYTHONPATH=. .handbook/bench/bin/python benchmarks/run.py --limit 60 --out .handbook/bench-peers.json
 
 setup: ## set up again, with another try at what could not be installed before
 	@$(SETUP) test --again

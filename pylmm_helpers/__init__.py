@@ -14,7 +14,7 @@ from typing import Any
 _PUBLIC = {
     "datasets": ["load", "describe"],
     "tables": ["table", "Table"],
-    "lmm": ["fit_lmm", "LMMResults"],
+    "lmm": ["fit_lmm", "refit", "LMMResults"],
     "variance": [
         "variance_components", "variance_function", "icc", "anova_components", "design_effect",
     ],

@@ -117,7 +117,7 @@ def handle_missing(
     frame: pd.DataFrame, names: list[str], weights: Array | None, missing: str
 ) -> tuple[pd.DataFrame, Array | None, int]:
     """Refuse or drop rows with a missing value in a used column; refuse infinite values."""
-    lacking = {name: np.asarray(frame[name].isna()) for name in dict.fromkeys(names)}
+    lacking = {name: is_missing(frame[name]) for name in dict.fromkeys(names)}
     if weights is not None:
         lacking["weights"] = np.isnan(weights)
     counts = {name: int(flags.sum()) for name, flags in lacking.items()}
@@ -137,6 +137,16 @@ def handle_missing(
             )
         frame, weights = frame.loc[keep], None if weights is None else weights[keep]
     return frame, weights, dropped
+
+
+def is_missing(column: pd.Series) -> NDArray[np.bool_]:
+    """Which values are missing; for plain numbers without the detour through pandas."""
+    kind = column.dtype
+    if isinstance(kind, np.dtype) and kind.kind == "f":
+        return np.isnan(column.to_numpy())
+    if isinstance(kind, np.dtype) and kind.kind in "iub":
+        return np.zeros(len(column), dtype=bool)
+    return np.asarray(column.isna())
 
 
 def plain_values(column: pd.Series, name: str) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,94 +10,8 @@ import pandas as pd
 from . import _rformula
 from ._agreement import Agreement
 from ._lmerfit import LmerFit
+from ._ownfit import OwnFit, aligned
 from ._tolerances import TOLERANCES
-
-
-@dataclass(frozen=True)
-class OwnFit:
-    """A fit to be checked: this package's, statsmodels' (converted and raw), and their data."""
-
-    engine: Any
-    statsmodels: Any
-    raw: Any
-    data: pd.DataFrame
-    reml: bool
-
-
-def _same_term(name: str) -> str:
-    """Spelling-independent key of a term.
-
-    Spaces, `np.`, the order of an interaction and the ".0" of a whole number as level don't count.
-    """
-    bare = re.sub(r"\s|\bnp\.|(?<=\d)\.0(?=\])", "", name)
-    return ":".join(sorted(re.split(r":(?![^\[(]*[\])])", bare)))
-
-
-def _aligned(values: pd.Series, reference: pd.Series, who: str) -> pd.Series:
-    """`values` in the order of `reference`, matched by term."""
-    keys = {_same_term(str(name)): name for name in values.index}
-    wanted = {_same_term(str(name)): name for name in reference.index}
-    if keys.keys() != wanted.keys():
-        raise ValueError(
-            f"{who} has the terms {', '.join(map(str, values.index))}, the lme4 formula gives "
-            f"{', '.join(map(str, reference.index))}: both must be the same model."
-        )
-    return pd.Series([values[keys[k]] for k in wanted], index=reference.index, dtype=float)
-
-
-def describe_fit(fit: Any, parsed: _rformula.MixedFormula, data: pd.DataFrame | None) -> OwnFit:
-    """The fit, its data, and the engine's fit of the same model.
-
-    Raises
-    ------
-    ValueError
-        When `fit` is neither kind of result, keeps no data, or has another response or number of
-        rows than the formula gives.
-    """
-    from .lmm import LMMResults, fit_lmm
-
-    if isinstance(fit, LMMResults):
-        own = OwnFit(fit, None, None, fit.frame if data is None else data, bool(fit.reml))
-        response, rows = fit.endog_name, int(fit.nobs)
-    elif hasattr(getattr(fit, "model", None), "group_labels"):
-        from ._adapter import as_results
-
-        converted = as_results(fit) if parsed.single else None
-        frame = _statsmodels_frame(fit, parsed) if data is None else data
-        own = OwnFit(None, converted, fit, frame, fit.method == "REML")
-        response, rows = str(fit.model.endog_names), int(fit.model.n_totobs)
-    else:
-        raise ValueError(
-            f"crosscheck takes a fitted MixedLM (statsmodels) or LMMResults, not "
-            f"{type(fit).__name__}."
-        )
-    if _same_term(response) != _same_term(parsed.response):
-        raise ValueError(
-            f"the fit has the response {response!r}, the formula {parsed.text!r} another."
-        )
-    complete = _rformula.model_frame(parsed, own.data, "drop")
-    if len(complete) != rows:
-        raise ValueError(
-            f"the fit used {rows} rows, the formula {parsed.text!r} gives {len(complete)} complete "
-            "ones: pass the data of the fit as data=..."
-        )
-    if own.engine is None and parsed.single:
-        text = f"{parsed.response} ~ {parsed.fixed}"
-        term = parsed.single
-        engine = fit_lmm(text, complete, groups=term.group, re_formula=term.expr, reml=own.reml)
-        own = OwnFit(engine, own.statsmodels, own.raw, own.data, own.reml)
-    return own
-
-
-def _statsmodels_frame(fit: Any, parsed: _rformula.MixedFormula) -> pd.DataFrame:
-    """The data a statsmodels fit keeps, with its groups (which `missing="drop"` leaves out)."""
-    frame = getattr(fit.model.data, "frame", None)
-    if frame is None:
-        raise ValueError("the fit was made from arrays: pass its DataFrame as data=...")
-    column = parsed.group_columns[0]
-    if column not in frame and len(frame) == len(fit.model.groups):
-        frame = frame.assign(**{column: np.asarray(fit.model.groups)})
-    return pd.DataFrame(frame)
 
 
 def compare(
@@ -154,7 +66,7 @@ def _fixed_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
     nothing = pd.Series(np.nan, index=lme4.fe_params.index)
 
     def column(result: Any, name: str, who: str) -> pd.Series:
-        return nothing if result is None else _aligned(getattr(result, name), lme4.fe_params, who)
+        return nothing if result is None else aligned(getattr(result, name), lme4.fe_params, who)
 
     estimates = (column(own.engine, "fe_params", "the engine"),
                  column(own.raw, "fe_params", "the statsmodels fit"))  # fmt: skip
@@ -212,7 +124,7 @@ def _random_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
 
 def _square(cov: pd.DataFrame, names: list[str]) -> np.ndarray:
     positions = pd.Series(range(len(cov)), index=cov.index)
-    at = _aligned(positions, pd.Series(0, index=names), "the random part").astype(int).to_numpy()
+    at = aligned(positions, pd.Series(0, index=names), "the random part").astype(int).to_numpy()
     return np.asarray(cov, dtype=float)[np.ix_(at, at)]
 
 
@@ -263,7 +175,7 @@ def _standard_errors(own: OwnFit, lme4: LmerFit) -> pd.DataFrame:
     sources = {"engine": own.engine, "statsmodels_phi": own.statsmodels, "statsmodels_own": own.raw}
     for name, result in sources.items():
         if result is not None:
-            columns[name] = _aligned(result.bse_fe, lme4.bse_fe, name)
+            columns[name] = aligned(result.bse_fe, lme4.bse_fe, name)
     return pd.DataFrame(columns)
 
 

@@ -1,64 +1,150 @@
-"""A standard deviation or correlation of random effects held at a value, as a function of theta."""
+"""A standard deviation or correlation of random effects held at a value.
+
+The random terms are turned so that the held one comes first (for a correlation, its two terms come
+first and second). In that basis the held value fixes one entry of the triangular factor, and the
+others are free: what remains is a minimisation without constraint.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pylmm_helpers._crossprod import Array
-from pylmm_helpers._profile import theta_to_factor, triangle
+from pylmm_helpers._crossprod import Array, GroupRows
+from pylmm_helpers._profile import (
+    criterion,
+    derivatives,
+    factor_to_theta,
+    theta_derivatives,
+    triangle,
+    triangular,
+)
 from pylmm_helpers._results import LMMResults
+
+#: Factor entries (in sizes of the optimum) and powers of e for sigma beyond which no profile leads.
+FARTHEST, FARTHEST_SIGMA = 1e4, 20.0
 
 
 @dataclass(frozen=True)
-class Constraint:
-    """A function of (theta, log sigma) that is held fixed: value and gradient."""
+class Held:
+    """A family of models in which one variance parameter has a given value.
 
-    value: Callable[[Array], float]
-    slope: Callable[[Array], Array]
+    Attributes
+    ----------
+    rows : GroupRows
+        Pseudo-rows with the random terms in the turned basis.
+    point : ndarray (d + 1,)
+        Theta of the overall optimum in that basis, and log sigma.
+    first : float
+        Standard deviation: its value over sigma is the first entry of theta, ``first / sigma``.
+    mix : tuple of float
+        Correlation: coefficients alpha, beta of the second term in the first two basis vectors.
+    cor, log_sigma : float
+        The value at which the correlation or log sigma is held.
+    """
+
+    rows: GroupRows
+    point: Array
+    first: float | None = None
+    mix: tuple[float, float] | None = None
+    cor: float = 0.0
+    log_sigma: float | None = None
+
+    def expand(self, free: Array) -> tuple[Array, Array]:
+        """Theta and log sigma (d + 1,) of free parameters, and their Jacobian (d + 1, k)."""
+        size = len(self.point)
+        x = np.zeros(size)
+        if self.log_sigma is not None:
+            x[:-1], x[-1] = free, self.log_sigma
+            return x, np.eye(size)[:, :-1]
+        if self.first is not None:
+            jacobian = np.eye(size)[:, 1:]
+            x[1:] = free
+            x[0] = self.first * np.exp(-x[-1])
+            jacobian[0, -1] = -x[0]
+            return x, jacobian
+        jacobian = self.spread()
+        return jacobian @ free, jacobian
+
+    def spread(self) -> Array:
+        """Matrix (d + 1, d) from the lengths of both terms and the other entries to theta."""
+        assert self.mix is not None
+        size, second = len(self.point), self.second
+        alpha, beta = self.mix
+        matrix = np.eye(size)[:, np.arange(size) != second]
+        matrix[1, 0], matrix[1, 1] = -alpha / beta, self.cor / beta
+        matrix[second, 1] = np.sqrt(1.0 - self.cor**2) / beta
+        return matrix
+
+    @property
+    def second(self) -> int:
+        """Position in theta of the second diagonal entry."""
+        column, row = triangle(self.rows.q)
+        return int(np.flatnonzero((column == 1) & (row == 1))[0])
+
+    def start(self) -> Array:
+        """Free parameters (k,) nearest to the overall optimum."""
+        if self.log_sigma is not None:
+            return self.point[:-1].copy()
+        if self.first is not None:
+            return self.point[1:].copy()
+        assert self.mix is not None
+        alpha, beta = self.mix
+        a, b, c = self.point[0], self.point[1], self.point[self.second]
+        start = np.delete(self.point, self.second)
+        start[1] = np.hypot(alpha * a + beta * b, beta * c)
+        return start
+
+    def bounds(self) -> list[tuple[float | None, float | None]]:
+        """Lengths are not negative, sigma keeps its order of magnitude; all else is free."""
+        found: list[tuple[float | None, float | None]] = [(None, None)] * (len(self.point) - 1)
+        if self.mix is not None:
+            found[:2] = [(0.0, None)] * 2
+        if self.log_sigma is None:
+            found[-1] = (self.point[-1] - FARTHEST_SIGMA, self.point[-1] + FARTHEST_SIGMA)
+        return found
+
+    def value_and_slope(self, free: Array) -> tuple[float, Array]:
+        """Deviance and its gradient (k,) at free parameters (k,)."""
+        x, jacobian = self.expand(free)
+        limit = FARTHEST * np.maximum(1.0, np.abs(self.point))
+        far = x / limit
+        if not np.abs(far).max() < 1.0:  # send a wild step back before numbers overflow
+            return 1e12 * float(far @ far), 2e12 * (far / limit) @ jacobian
+        theta, log_sigma, n = x[None, :-1], float(x[-1]), self.rows.nobs
+        at, whitened = criterion(theta, self.rows, False)
+        d = derivatives(at, whitened, self.rows, False)
+        r2 = float(at.r2[0])
+        ratio = r2 * np.exp(-2.0 * log_sigma)
+        # the criterion has the best sigma in it; put this one in its place
+        value = float(at.value[0]) + n * (2.0 * log_sigma - np.log(r2 / n) - 1.0) + ratio
+        slope, _ = theta_derivatives(theta, d.trace - ratio * d.quadratic, np.zeros_like(d.trace2))
+        return value, np.append(slope[0], 2.0 * (n - ratio)) @ jacobian
 
 
-def sd_constraint(res: LMMResults, i: int, value: float) -> Constraint:
-    """Standard deviation of random term i held at `value`: on the log scale, with its gradient."""
-    z_map, q = res.cross.scaling.z_map, res.cross.q
-    goal = float(np.log(value / res.cross.scaling.y_scale))
-    column, line = triangle(q)
-
-    def length(x: Array) -> tuple[float, Array]:
-        row = z_map[i] @ theta_to_factor(x[:-1], q)
-        return max(float(np.sqrt(row @ row)), 1e-100), row
-
-    def distance(x: Array) -> float:
-        return float(np.log(length(x)[0]) + x[-1] - goal)
-
-    def slope(x: Array) -> Array:
-        size, row = length(x)
-        return np.append(z_map[i, line] * row[column] / size**2, 1.0)
-
-    return Constraint(distance, slope)
+def turned(rows: GroupRows, factor: Array, log_sigma: float, first: Array) -> Held:
+    """The basis whose first vectors span the rows of `first` (k, q), with the optimum in it."""
+    basis = np.linalg.qr(np.vstack([first, np.eye(len(factor))]).T)[0].T
+    basis[: len(first)] *= np.sign(np.sum(basis[: len(first)] * first, axis=1))[:, None]
+    Z = np.einsum("irg,ki->krg", rows.Z, basis)
+    theta = factor_to_theta(triangular(basis @ factor))
+    return Held(replace(rows, Z=Z), np.append(theta, log_sigma))
 
 
-def correlation_constraint(res: LMMResults, i: int, j: int, value: float) -> Constraint:
-    """Correlation of random terms i and j held at `value`, with its gradient."""
-    z_map, q = res.cross.scaling.z_map, res.cross.q
-    column, line = triangle(q)
+def held_sd(res: LMMResults, rows: GroupRows, factor: Array, log_sigma: float, i: int) -> Held:
+    """Random term i turned to the front; `replace` its `first` to hold its standard deviation."""
+    return turned(rows, factor, log_sigma, res.cross.scaling.z_map[[i]])
 
-    def parts(x: Array) -> tuple[Array, Array, float, float]:
-        factor = theta_to_factor(x[:-1], q)
-        a, b = z_map[i] @ factor, z_map[j] @ factor
-        return a, b, max(float(a @ a), 1e-200), max(float(b @ b), 1e-200)
 
-    def distance(x: Array) -> float:
-        a, b, aa, bb = parts(x)
-        return float(a @ b) / float(np.sqrt(aa * bb)) - value
-
-    def slope(x: Array) -> Array:
-        a, b, aa, bb = parts(x)
-        size = float(np.sqrt(aa * bb))
-        cor = float(a @ b) / size
-        da, db = b / size - cor * a / aa, a / size - cor * b / bb
-        return np.append(z_map[i, line] * da[column] + z_map[j, line] * db[column], 0.0)
-
-    return Constraint(distance, slope)
+def held_correlation(
+    res: LMMResults, rows: GroupRows, factor: Array, log_sigma: float, i: int, j: int
+) -> Held:
+    """Random terms i and j turned to the front; `replace` its `cor` to hold their correlation."""
+    pair = res.cross.scaling.z_map[[i, j]]
+    pair = pair / np.sqrt(np.sum(pair**2, axis=1, keepdims=True))
+    alpha = float(pair[0] @ pair[1])
+    across = pair[1] - alpha * pair[0]
+    beta = float(np.sqrt(across @ across))
+    found = turned(rows, factor, log_sigma, np.vstack([pair[0], across / beta]))
+    return replace(found, mix=(alpha, beta))

@@ -159,12 +159,19 @@ def minimise(start: Array, rows: GroupRows, reml: bool) -> Optimum:
 
 
 def starts(rows: GroupRows) -> Array:
-    """Values of theta (B, d) to start from: lme4's identity; smaller and larger ones where that
-    costs little."""
+    """Values of theta (B, d) to start from: lme4's identity; where that costs little also smaller
+    and larger ones, and correlations near one and minus one, where a second valley may lie."""
     q = rows.q
     unit = factor_to_theta(np.eye(q))
-    scales = [1.0] if rows.Z.shape[-1] * q * q > 4000 else [1.0, 0.1, 5.0]
-    return np.array(scales)[:, None] * unit
+    if rows.Z.shape[-1] * q * q > 4000:
+        return unit[None]
+    found = [unit, 0.1 * unit, 5.0 * unit]
+    for sign in (1.0, -1.0) if q > 1 else ():
+        factor = 0.1 * np.eye(q)
+        factor[:, 0] = sign
+        factor[0, 0] = 1.0
+        found.append(factor_to_theta(factor))
+    return np.array(found)
 
 
 def polish(theta: Array, rows: GroupRows, reml: bool) -> tuple[Array, bool]:

@@ -15,6 +15,7 @@ intervals. Appl Stat 37, 87-94.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,20 +24,19 @@ from scipy.optimize import brentq, minimize
 from scipy.special import ndtri
 
 from pylmm_helpers._adapter import as_results
-from pylmm_helpers._constraints import Constraint, correlation_constraint, sd_constraint
+from pylmm_helpers._constraints import Held, held_correlation, held_sd
 from pylmm_helpers._crossprod import Array, GroupRows
-from pylmm_helpers._newton import minimise, optimise
+from pylmm_helpers._newton import optimise
 from pylmm_helpers._parameters import parameter_names, parameters, parameters_of
-from pylmm_helpers._profile import (
-    criterion,
-    derivatives,
-    theta_derivatives,
-    triangle,
-)
+from pylmm_helpers._profile import factor_to_theta, theta_to_factor, triangle
 from pylmm_helpers._results import LMMResults
 
 #: How far the search for an end of an interval goes, in Wald standard errors or powers of e.
 FARTHEST = 60
+#: Relative standard deviations of the random terms from which a constrained search starts as well.
+SIZES = (0.2, 1.0, 4.0)
+#: How near zeta at an end must come to its quantile.
+ENOUGH = 1e-5
 
 
 def profile_ci(fit: Any, level: float = 0.95, parameters: list[str] | None = None) -> pd.DataFrame:
@@ -124,7 +124,9 @@ class Profile:
         theta, at, _ = optimise(self.rows, reml=False)
         self.theta, self.best = theta, float(at.value[0])
         sigma2 = at.r2 / self.n
+        self.level = np.append(np.zeros(len(theta)), 0.5 * np.log(sigma2))
         self.point = np.append(theta, 0.5 * np.log(sigma2))
+        self.last: dict[int, Array] = {}  # where the search of each parameter ended last
         self.estimates = parameters(res, theta[None], at.beta(), sigma2)[0]
         scaled = float(sigma2[0]) * at.unscaled_cov()[0]
         self.errors = np.sqrt(np.diag(res.cross.scaling.cov_beta(scaled)))
@@ -136,28 +138,33 @@ class Profile:
             return f".sig{k + 1:02d}"
         return ".sigma" if k == variances else ("(Intercept)" if name == "Intercept" else name)
 
-    def zeta(self, name: str, value: float) -> float:
+    def zeta(self, name: str, value: float, thorough: bool = True) -> float:
         """Signed root of the rise in deviance with the parameter at `value`."""
         k = self.names.index(name)
-        rise = self.deviance(k, value) - self.best
+        rise = self.deviance(k, value, thorough) - self.best
         return float(np.sign(value - self.estimates[k]) * np.sqrt(max(rise, 0.0)))
 
-    def deviance(self, k: int, value: float) -> float:
+    def deviance(self, k: int, value: float, thorough: bool = True) -> float:
         """Deviance minimised over all but the k-th parameter (profiled scale of
-        `Criterion.value`)."""
+        `Criterion.value`); from one start, or thoroughly from several."""
         variances = len(self.theta)
         if k > variances:
             return self.with_fixed_effect(k - variances - 1, value)
-        if k == variances:
-            target = np.log(value / self.res.cross.scaling.y_scale)
-            unit = np.eye(variances + 1)[-1]
-            return self.constrained(Constraint(lambda x: float(x[-1] - target), lambda x: unit))
+        return self.constrained(k, self.held_at(k, value), thorough)
+
+    def held_at(self, k: int, value: float) -> Held:
+        """The models whose k-th variance parameter has the given value."""
+        log_sigma, scaling = float(self.point[-1]), self.res.cross.scaling
+        if k == len(self.theta):
+            return Held(self.rows, self.point, log_sigma=float(np.log(value / scaling.y_scale)))
         column, row = triangle(self.q)
-        i, j = int(row[k]), int(column[k])
+        i, j = int(column[k]), int(row[k])
+        factor = theta_to_factor(self.theta, self.q)
         if i == j:
-            held = sd_constraint(self.res, i, value)
-            return self.constrained(held, grow=True)
-        return self.constrained(correlation_constraint(self.res, i, j, value))
+            size = scaling.y_scale * float(np.linalg.norm(scaling.z_map[i]))
+            found = held_sd(self.res, self.rows, factor, log_sigma, i)
+            return replace(found, first=value / size)
+        return replace(held_correlation(self.res, self.rows, factor, log_sigma, i, j), cor=value)
 
     def with_fixed_effect(self, j: int, value: float) -> float:
         """Move ``x_j * value`` to the response and fit the other columns."""
@@ -172,42 +179,25 @@ class Profile:
         change[:p, -1], change[p, -1] = -offset, 1.0
         R = np.einsum("bcrg,cd->bdrg", self.rows.R, change)
         rows = GroupRows(self.rows.Z, R, change.T @ self.rows.within @ change, self.n)
-        starts = np.array([self.theta + 0.0, np.where(self.theta == 0.0, 0.1, 1.5 * self.theta)])
-        return float(minimise(starts, rows, False).value.min())
+        return float(optimise(rows, reml=False)[1].value[0])
 
-    def constrained(self, held: Constraint, grow: bool = False) -> float:
-        """Minimum of the deviance subject to the constraint, by sequential quadratic
-        programming."""
-        start = self.point.copy()
-        if grow:  # begin on the constraint: stretch or shrink the random term
-            gap = held.value(start)
-            start[:-1] *= np.exp(-gap) if abs(gap) < 50.0 else 1.0
-        starts, nothing = [start], np.abs(start[:-1]) < 1e-3
-        if nothing.any():  # the gradient vanishes at zero: begin beside it as well
-            starts.append(np.append(np.where(nothing, 0.05, start[:-1]), start[-1]))
+    def constrained(self, k: int, held: Held, thorough: bool) -> float:
+        """Minimum of the deviance over the free parameters of `held`."""
+        starts = [held.start(), *([self.last[k]] if k in self.last else [])]
+        if thorough:
+            # there may be several valleys, and the gradient vanishes at zero: begin elsewhere too
+            unit = np.append(factor_to_theta(np.eye(self.q)), 0.0)
+            others = [replace(held, point=size * unit + self.level) for size in SIZES]
+            starts += [other.start() for other in others]
         best = np.inf
         for start in starts:
             found = minimize(
-                self.value_and_slope, start, jac=True, method="SLSQP",
-                constraints=[{"type": "eq", "fun": held.value, "jac": held.slope}],
-                options={"ftol": 1e-11, "maxiter": 300},
+                held.value_and_slope, start, jac=True, method="L-BFGS-B", bounds=held.bounds(),
+                options={"ftol": 1e-14, "gtol": 1e-8, "maxiter": 500, "maxls": 50},
             )  # fmt: skip
-            if abs(held.value(found.x)) < 1e-7:
-                best = min(best, float(found.fun) + self.best)
+            if found.fun < best:
+                best, self.last[k] = float(found.fun), found.x
         return best
-
-    def value_and_slope(self, x: Array) -> tuple[float, Array]:
-        """Deviance above its minimum, and gradient, as functions of (theta, log sigma)."""
-        theta, log_sigma = x[None, :-1], float(np.clip(x[-1], -300, 300))
-        at, whitened = criterion(theta, self.rows, False)
-        d = derivatives(at, whitened, self.rows, False)
-        ratio = float(at.r2[0]) * np.exp(-2.0 * log_sigma)
-        log_det = float(at.value[0]) - self.n * (
-            1.0 + np.log(2.0 * np.pi * float(at.r2[0]) / self.n)
-        )
-        value = log_det + self.n * (np.log(2.0 * np.pi) + 2.0 * log_sigma) + ratio
-        slope, _ = theta_derivatives(theta, d.trace - ratio * d.quadratic, np.zeros_like(d.trace2))
-        return value - self.best, np.append(slope[0], 2.0 * (self.n - ratio))
 
     def interval(self, name: str, cut: float) -> tuple[float, float]:
         """Both ends of the interval."""
@@ -220,7 +210,7 @@ class Profile:
         here, sign = float(self.estimates[k]), np.sign(cut)
         if k > variances:
             return self.search(
-                name, cut, here, lambda t: here + sign * t * self.errors[k - variances - 1], 1.0
+                name, cut, lambda t: here + sign * t * self.errors[k - variances - 1], 1.0
             )
         if name.startswith("cor("):
             middle = np.arctanh(np.clip(here, -0.999999, 0.999999))
@@ -229,7 +219,7 @@ class Profile:
                 return limit
             if abs(self.zeta(name, sign * 0.9999999)) < abs(cut):
                 return limit
-            return self.search(name, cut, here, lambda t: float(np.tanh(middle + sign * t)), 0.5)
+            return self.search(name, cut, lambda t: float(np.tanh(middle + sign * t)), 0.5)
         size = here if here > 1e-6 * self.res.cross.scaling.y_scale else 0.0
         if (
             k < variances
@@ -239,23 +229,32 @@ class Profile:
             return 0.0
         if size == 0.0:
             step = float(self.estimates[variances]) / np.sqrt(self.n / self.res.ngroups)
-            return self.search(name, cut, 0.0, lambda t: step * t, 1.0)
-        return self.search(name, cut, here, lambda t: size * float(np.exp(sign * t)), 0.2)
+            return self.search(name, cut, lambda t: step * t, 1.0)
+        return self.search(name, cut, lambda t: size * float(np.exp(sign * t)), 0.2)
 
-    def search(
-        self, name: str, cut: float, here: float, value: Callable[[float], float], step: float
+    def search(self, name: str, cut: float, value: Callable[[float], float], step: float) -> float:
+        """Value of the parameter where zeta is `cut`, on a path that starts at the estimate."""
+        root = self.root(name, abs(cut), value, step, thorough=False)
+        if np.isnan(root) or (
+            np.isfinite(root) and abs(abs(self.zeta(name, value(root))) - abs(cut)) > ENOUGH
+        ):
+            root = self.root(name, abs(cut), value, step, thorough=True)  # it had lost its valley
+        return value(root) if np.isfinite(root) else float(np.sign(cut) * np.inf)
+
+    def root(
+        self, name: str, target: float, value: Callable[[float], float], step: float, thorough: bool
     ) -> float:
-        """Root of zeta - cut along a path that starts at the estimate."""
+        """How far along the path zeta reaches `target`; infinite if it doesn't, NaN if lost."""
+        self.last.pop(self.names.index(name), None)
+
+        def excess(t: float) -> float:
+            return abs(self.zeta(name, value(t), thorough)) - target
+
         low, high = 1e-6 * step, step
-        target = abs(cut)
-        while abs(self.zeta(name, value(high))) < target:
+        while excess(high) < 0.0:
             low, high = high, 1.6 * high
             if high > FARTHEST:
-                return float("inf") if cut > 0 else float("-inf")
-        root = brentq(
-            lambda t: abs(self.zeta(name, value(t))) - target,
-            low,
-            high,
-            xtol=1e-7 * max(high, 1e-3),
-        )
-        return value(float(root))
+                return float("inf")
+        if excess(low) > 0.0:
+            return float("nan")
+        return float(brentq(excess, low, high, xtol=1e-7 * max(high, 1e-3)))

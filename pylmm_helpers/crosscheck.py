@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from . import _comparison, _rbridge, _reference, _rformula
+from . import _comparison, _ownfit, _rbridge, _reference, _rformula
 from ._agreement import Agreement, AgreementError, agreement_records, save_record
 from ._lmerfit import LmerFit, from_record
 from ._tolerances import TOLERANCES, Tolerance, tolerance_table
@@ -229,7 +229,7 @@ def crosscheck(
         When `formula` is another model than `fit` (response, terms, rows, ML or REML).
     """
     parsed = _rformula.parse(formula)
-    own = _comparison.describe_fit(fit, parsed, data)
+    own = _ownfit.describe_fit(fit, parsed, data)
     reference = lmer(formula, own.data, reml=own.reml, name=label, missing="drop", control=control)
     agreement = _comparison.compare(own, reference, parsed, statsmodels_differs)
     frame = _rformula.model_frame(parsed, own.data, "drop")

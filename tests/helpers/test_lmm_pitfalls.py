@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._crossprod import GroupRows
-from pylmm_helpers._newton import optimise, way_down
+from pylmm_helpers._newton import minimise, optimise, way_down
 from pylmm_helpers._profile import (
     criterion,
     delta_gradient,
@@ -257,3 +257,17 @@ def test_optimiser_is_deterministic() -> None:
     rows: GroupRows = fitted("three-terms").rows
     first, again = optimise(rows, True), optimise(rows, True)
     np.testing.assert_array_equal(first[0], again[0])
+
+
+def test_a_second_valley_with_a_correlation_of_one_is_found() -> None:
+    """Here lme4's start, and smaller and larger ones, all lead to the higher of two minima."""
+    rng = np.random.default_rng(334)
+    g = np.repeat(np.arange(4), rng.integers(4, 8, 4))
+    x = rng.normal(size=len(g)) + 10.0
+    y = 1.5 * rng.normal(size=4)[g] + rng.normal(size=4)[g] * (x - 10.0) + rng.normal(size=len(g))
+    fit = fit_lmm("y ~ 1", pd.DataFrame({"y": y - x, "x": x, "g": g}), "g", "1 + x", reml=False)
+    wide = rng.normal(size=(200, 3)) * [3.0, 1.0, 1.0]
+    assert minimise(wide, fit.rows, False).value.min() > fit.at.value[0] - 1e-7
+    plain = np.array([[1.0], [0.1], [5.0]]) * [1.0, 0.0, 1.0]
+    assert minimise(plain, fit.rows, False).value.min() > fit.at.value[0] + 1e-3
+    assert fit.singular

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pickle
 
+import formulaic
 import numpy as np
 import pytest
 from recorded import CASES, fitted, read, recorded, standard_errors
 
 from pylmm_helpers._crossprod import group_rows
+from pylmm_helpers._design import plain_sum
 from pylmm_helpers._newton import optimise
 from pylmm_helpers.inference import coef_table
-from pylmm_helpers.lmm import LMMResults, fit_lmm
+from pylmm_helpers.lmm import LMMResults, fit_lmm, refit
 
 every_case = pytest.mark.parametrize("name", list(CASES))
 
@@ -128,3 +130,47 @@ def test_a_fit_needs_only_its_cross_products() -> None:
     np.testing.assert_allclose(coef_table(lean), coef_table(fit), rtol=1e-6)
     with pytest.raises(ValueError, match="cross products"):
         lean.resid  # noqa: B018
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_refit_is_a_fit_to_the_new_response(reml: bool) -> None:
+    data = read("u3").assign(w=lambda d: 1.0 + (d["x"] > 0))
+    fit = fit_lmm("y ~ x + C(z > 0)", data, "g", reml=reml, weights="w")
+    new = np.random.default_rng(3).normal(50.0, 4.0, len(data))
+    again = refit(fit, new)
+    afresh = fit_lmm("y ~ x + C(z > 0)", data.assign(y=new), "g", reml=reml, weights="w")
+    assert again.criterion == pytest.approx(afresh.criterion, abs=1e-9)
+    np.testing.assert_allclose(again.fe_params, afresh.fe_params, rtol=1e-10)
+    np.testing.assert_allclose(again.resid, afresh.resid, atol=1e-8)
+    assert fit.y[0] == data["y"].iloc[0]  # the first fit keeps its response
+
+
+@pytest.mark.parametrize(
+    ("new", "reason"),
+    [
+        (np.ones(5), "shape"),
+        (["a"] * 24, "not numeric"),
+        ([np.nan] + [1.0] * 23, "missing or infinite"),
+        (np.ones(24), "constant"),
+    ],
+)
+def test_refit_refuses_a_response_that_does_not_fit(new: object, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        refit(fitted("u3"), new)  # type: ignore[arg-type]
+
+
+def test_refit_takes_fits_of_this_package_only() -> None:
+    with pytest.raises(ValueError, match="fit_lmm"):
+        refit("a fit", [1.0])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text", ["y ~ x", "y~1", "y ~ z + x + 1 + x", "1", "1 + x", "x", " y ~ a+b ", "y ~ 1 + 1"]
+)
+def test_sums_of_columns_are_read_as_formulaic_reads_them(text: str) -> None:
+    assert plain_sum(text) == formulaic.Formula(text)
+
+
+@pytest.mark.parametrize("text", ["y ~ 0 + x", "y ~ x:z", "y ~ x - 1", "in ~ x", "y ~ `a b`", "2"])
+def test_other_formulas_are_left_to_formulaic(text: str) -> None:
+    assert plain_sum(text) is None

@@ -33,13 +33,14 @@ def assemble(chapter: Chapter, parts: list[Part], outputs: dict[int, list[Any]])
     text: list[str] = []
     for index, part in enumerate(parts):
         if isinstance(part, Prose):
-            text.append(_prose(part, outputs.get(index, [])))
+            text.append(prose_with_values(part, outputs.get(index, [])))
         else:
             text.append(_cell(chapter, part, outputs.get(index, []), files))
     return Assembled("\n\n".join(text), files)
 
 
-def _prose(part: Prose, outputs: list[Any]) -> str:
+def prose_with_values(part: Prose, outputs: list[Any]) -> str:
+    """Prose with each inline expression replaced by its value."""
     if not part.inline:
         return part.text
     answers = outputs[0]["data"][INLINE_MIME]

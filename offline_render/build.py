@@ -15,6 +15,7 @@ from typing import Any
 from . import crossref, dialect, pdf, webpages
 from .assemble import Assembled, assemble
 from .crossref import Document, Target
+from .downloads import offered, write_downloads
 from .errors import BuildError
 from .execute import Runner, inputs_digest
 from .pandoc import Node, Pandoc, div, nodes
@@ -74,7 +75,7 @@ def build(root: Path, use_cache: bool = True) -> Path:
                 c.source: assemble(c, sources[c.source], outputs[c.source])
                 for c in project.chapters
             }
-            documents = link(project, assembled, engine)
+            documents, targets = link(project, assembled, engine)
             files = {c.source: images(c, assembled[c.source], documents) for c in project.chapters}
         lua = find_filter(project)
         with reporter.step("Write pages and PDF"):
@@ -85,9 +86,13 @@ def build(root: Path, use_cache: bool = True) -> Path:
                     project, documents, files, engine, lua, staging / project.pdf_name,
                 )  # fmt: skip
                 bodies = {
-                    d.chapter.source: webpages.page_body(project, d, engine, lua) for d in documents
+                    d.chapter.source: webpages.page_body(
+                        project, d, engine, lua, offered(d.chapter, sources[d.chapter.source])
+                    )
+                    for d in documents
                 }
                 webpages.write_site(project, documents, bodies, files, staging, project.pdf_name)
+                write_downloads(project, sources, outputs, documents, targets, engine, staging)
                 paper.result()
             webpages.check_links(staging)
         with reporter.step("Index for search and put the book in place"):
@@ -154,8 +159,10 @@ def write_records(
     return sorted(records, key=lambda r: str(r["label"]))
 
 
-def link(project: Project, assembled: dict[str, Assembled], engine: Pandoc) -> list[Document]:
-    """Parse, number, resolve and cite all documents."""
+def link(
+    project: Project, assembled: dict[str, Assembled], engine: Pandoc
+) -> tuple[list[Document], dict[str, Target]]:
+    """Parse, number, resolve and cite all documents; what references point at comes second."""
     with ThreadPoolExecutor() as pool:
         trees = list(
             pool.map(lambda c: engine.read(assembled[c.source].markdown), project.chapters)
@@ -171,7 +178,20 @@ def link(project: Project, assembled: dict[str, Assembled], engine: Pandoc) -> l
         crossref.resolve(document, targets, known)
     if any(document.cited for document in documents):
         cite(project, documents, engine)
-    return documents
+    return documents, targets
+
+
+def downloads(root: Path, out: Path) -> list[Path]:
+    """Notebooks, scripts and the data archive for a site that another renderer wrote to `out`."""
+    project = load_project(root)
+    sources = {c.source: split(c.path) for c in project.chapters}
+    outputs = run_cells(project, sources, Reporter(1), use_cache=True)
+    engine = Pandoc(project.work / "pandoc")
+    assembled = {
+        c.source: assemble(c, sources[c.source], outputs[c.source]) for c in project.chapters
+    }
+    documents, targets = link(project, assembled, engine)
+    return write_downloads(project, sources, outputs, documents, targets, engine, out)
 
 
 def check_formulas(chapter: Chapter, tree: Node) -> None:

@@ -147,14 +147,18 @@ class HtmlWriter(Writer):
         return posixpath.relpath(target.href, posixpath.dirname(self.chapter.href) or ".")
 
 
-def page_body(project: Project, document: Document, engine: Pandoc, lua: Path | None) -> str:
-    """HTML of one document's content."""
+def page_body(
+    project: Project, document: Document, engine: Pandoc, lua: Path | None, download: bool = False
+) -> str:
+    """HTML of one document's content, with links to its notebook and script if it has them."""
     writer = HtmlWriter(project, document.chapter)
     tree = dict(document.tree, blocks=transform(document, writer), meta={})
     options = ["-f", "json", "-t", "html5", "--mathml", "--wrap=none"]
     depends = ""
     if lua is not None:
         options += ["--lua-filter", str(lua)]
+        if download:
+            options += ["-M", f"handbook-download={document.chapter.key}"]
         depends = lua.read_text(encoding="utf-8")
     body = engine.run(json.dumps(tree), *options, depends=depends)
     # MathML has no use for the TeX copy, which screen readers would read twice.

@@ -364,6 +364,33 @@ local function add_files_in_quarto()
   })
 end
 
+-- The name under which a chapter can be downloaded: the embedded renderer says it; for Quarto it is
+-- the input's name, where a numbered chapter has code.
+local function download_name(doc)
+  if doc.meta["handbook-download"] then
+    return pandoc.utils.stringify(doc.meta["handbook-download"])
+  end
+  if not quarto then return nil end
+  local name = pandoc.path.filename(quarto.doc.input_file or ""):match("^(%d%d%-[%w-]+)%.")
+  local code = false
+  doc.blocks:walk({ CodeBlock = function(block)
+    code = code or block.classes:includes("cell-code")
+  end })
+  return code and name or nil
+end
+
+local function add_downloads(doc)
+  local name = download_name(doc)
+  if not name then return false end
+  local line = pandoc.RawBlock("html", ('<p class="hb-downloads">Take this chapter with you: '
+    .. '<a href="%s.ipynb" download>notebook</a> or <a href="%s.py" download>script</a>.</p>')
+    :format(name, name))
+  local first = doc.blocks[1]
+  local after_title = first and first.t == "Header" and first.level == 1
+  doc.blocks:insert(after_title and 2 or 1, line)
+  return true
+end
+
 local IN_HTML = "On the web pages, the answer to a question and the reasons stand right under it."
 
 function Pandoc(doc)
@@ -398,7 +425,8 @@ function Pandoc(doc)
   })
 
   local asked = next(state.made) ~= nil
-  if web and asked then add_files_in_quarto() end
+  local offered = web and add_downloads(doc)
+  if web and (asked or offered) then add_files_in_quarto() end
   if key_level then
     doc.blocks = doc.blocks:walk({
       Div = function(div)

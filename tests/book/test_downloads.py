@@ -1,0 +1,165 @@
+"""The notebooks, scripts and data that a reader takes home."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+import pytest
+from frictionless import Package
+from nbclient import NotebookClient
+from traitlets.config import Config
+
+from offline_render.crossref import Target
+from offline_render.downloads import data_archive, plain_markdown
+from offline_render.project import Chapter, load_project
+
+CHAPTER = Chapter(Path("one.qmd"), "chapters/one.qmd", "1", False)
+TARGETS = {
+    "fig-a": Target("Figure\u00a01.1", "1.1", CHAPTER, "fig-a"),
+    "eq-b": Target("Equation\u00a01.2", "1.2", CHAPTER, "eq-b"),
+    "tbl-c": Target("Table\u00a01.3", "1.3", CHAPTER, "tbl-c"),
+}
+WORDS = {"dohoo2012": ("Dohoo et al.", "2012")}
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("See @fig-a and [-@eq-b].", "See Figure\u00a01.1 and 1.2."),
+        ("@dohoo2012 say so [@dohoo2012, ch. 21].",
+         "Dohoo et al. (2012) say so (Dohoo et al., 2012, ch. 21)."),
+        ("## Title {#sec-x .unnumbered}", "## Title"),
+        ("$$\ny = 1\n$$ {#eq-b}", "$$\ny = 1\n$$\n\n(1.2)"),
+        (": The symbols. {#tbl-c}", "*Table\u00a01.3: The symbols.*"),
+        ('::: {.callout-note title="A word"}\nText.\n:::', "**A word.**\n\nText."),
+        ("Said.^[With a note.]", "Said. (With a note.)"),
+        ("a@b.org, `@fig-a`", "a@b.org, `Figure\u00a01.1`"),
+    ],
+)  # fmt: skip
+def test_markdown_loses_what_a_notebook_would_show_as_code(source: str, shown: str) -> None:
+    assert plain_markdown(source, TARGETS, WORDS) == shown
+
+
+def test_questions_are_left_out_with_their_answers() -> None:
+    source = (
+        "Before.\n\n::: {.quiz #quiz-a}\nWhich?\n\n- [x] This\n:::\n\n"
+        "::: {.reflection}\nWhy?\n\n::: {.model-answer}\nBecause.\n:::\n:::\n\nAfter."
+    )
+    shown = plain_markdown(source, {}, {})
+    assert shown.startswith("Before.") and shown.endswith("After.")
+    assert "Which" not in shown and "Because" not in shown and ":::" not in shown
+    assert shown.count("questions") == 1
+
+
+def test_code_blocks_stay_as_they_are() -> None:
+    block = "```r\nlmer(y ~ x + (1 | g), data = d) # ::: @fig-a\n```"
+    assert plain_markdown(block, TARGETS, WORDS) == block
+
+
+def chapters_on_offer(book: Path) -> list[Path]:
+    return sorted((book / "chapters").glob("*.ipynb"))
+
+
+def test_every_numbered_chapter_is_offered_on_its_page(book: Path, root: Path) -> None:
+    numbered = [c for c in load_project(root).chapters if c.number and not c.appendix]
+    assert [p.stem for p in chapters_on_offer(book)] == sorted(c.key for c in numbered)
+    for chapter in numbered:
+        page = (book / chapter.href).read_text(encoding="utf-8")
+        assert f'href="{chapter.key}.ipynb"' in page and f'href="{chapter.key}.py"' in page
+        assert (book / "chapters" / f"{chapter.key}.py").exists()
+    front = (book / "index.html").read_text(encoding="utf-8")
+    assert 'href="handbook-data.zip"' in front and '.pdf"' in front
+
+
+def test_notebooks_are_valid_and_spell_everything_out(book: Path) -> None:
+    for path in chapters_on_offer(book):
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        prose = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+        for leftover in (":::", "{python}", "{#", "[@", "@fig-", "@tbl-", "@sec-", "@eq-"):
+            assert leftover not in prose, f"{path.name}: {leftover}"
+
+
+@pytest.fixture(scope="module")
+def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as its wheel installs it, away from the repository."""
+    folder = tmp_path_factory.mktemp("installed")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=root, check=True, capture_output=True,
+    )  # fmt: skip
+    [wheel] = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder
+
+
+def clean_environment(installed: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": str(installed / "site"),
+        "PYLMM_NO_R": "1",  # as most readers have it
+        "MPLBACKEND": "Agg",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def run_notebook(path: Path, installed: Path) -> str:
+    """Run a downloaded notebook away from the repository; where it found the package."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(
+        nbformat.v4.new_code_cell("import pylmm_helpers; print(pylmm_helpers.__file__)")
+    )
+    folder = installed / path.stem
+    folder.mkdir()
+    pipes = {"transport": "ipc", "ip": str(folder / "kernel")}
+    client = NotebookClient(
+        notebook, timeout=900, kernel_name="python3", config=Config({"KernelManager": pipes}),
+        resources={"metadata": {"path": str(folder)}},
+    )  # fmt: skip
+    client.execute(env=clean_environment(installed))
+    return str(notebook.cells[-1].outputs[0].text)
+
+
+def test_every_notebook_runs_top_to_bottom_without_the_repository(
+    book: Path, installed: Path
+) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        places = list(pool.map(lambda p: run_notebook(p, installed), chapters_on_offer(book)))
+    assert places
+    assert all(place.startswith(str(installed)) for place in places)
+
+
+def test_a_script_runs_as_it_is(book: Path, installed: Path, tmp_path: Path) -> None:
+    scripts = sorted((book / "chapters").glob("*.py"))
+    assert len(scripts) == len(chapters_on_offer(book))
+    for script in scripts:
+        compile(script.read_text(encoding="utf-8"), script.name, "exec")
+    # The code is the notebooks', which have all been run: one shows that the form works.
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(scripts[0])],
+        cwd=tmp_path, env=clean_environment(installed), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_archive_holds_all_data_with_a_valid_codebook(root: Path, tmp_path: Path) -> None:
+    content = data_archive(root)
+    assert content == data_archive(root)
+    target = tmp_path / "data.zip"
+    target.write_bytes(content)
+    with zipfile.ZipFile(target) as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / "handbook-data"
+    described = json.loads((folder / "datapackage.json").read_text(encoding="utf-8"))["resources"]
+    assert {r["path"] for r in described} == {
+        str(p.relative_to(folder)) for p in folder.rglob("*.csv")
+    }
+    assert Package(str(folder / "datapackage.json")).validate().valid

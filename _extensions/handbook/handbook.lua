@@ -359,8 +359,11 @@ local function add_files_in_quarto()
   quarto.doc.add_html_dependency({
     name = "handbook-quiz",
     version = "1.0.0",
-    scripts = { { path = "quiz.js", afterBody = true } },
-    stylesheets = { "quiz.css" },
+    scripts = {
+      { path = "quiz.js", afterBody = true },
+      { path = "explorer.js", afterBody = true },
+    },
+    stylesheets = { "quiz.css", "explorer.css" },
   })
 end
 
@@ -415,6 +418,9 @@ function Pandoc(doc)
         local reflection = read_reflection(div)
         enrol(state, reflection, "reflection", div)
         return (web and html_reflection or print_reflection)(reflection), false
+      elseif div.classes:includes("explorer") and web then
+        state.explorer = true
+        return pandoc.Div(div.content, { div.identifier, { "hb-explorer" } }), false
       elseif div.classes:includes("model-answer") then
         refuse("Model answer", div, "it stands outside a reflection. Put it inside one.")
       elseif div.classes:includes("answer-key") then
@@ -426,7 +432,7 @@ function Pandoc(doc)
 
   local asked = next(state.made) ~= nil
   local offered = web and add_downloads(doc)
-  if web and (asked or offered) then add_files_in_quarto() end
+  if web and (asked or offered or state.explorer) then add_files_in_quarto() end
   if key_level then
     doc.blocks = doc.blocks:walk({
       Div = function(div)

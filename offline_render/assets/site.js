@@ -40,11 +40,13 @@
 
   // Regions that scroll sideways can be reached with the keyboard.
   const reach = () => document.querySelectorAll("pre, .table-wrap, math[display=block]").forEach((el) => {
-    if (el.scrollWidth > el.clientWidth + 1) {
-      el.tabIndex = 0;
-      el.setAttribute("role", "region");
-      el.setAttribute("aria-label", el.tagName === "PRE" ? "Code, scrolls sideways" : "Table, scrolls sideways");
-    } else { el.removeAttribute("tabindex"); el.removeAttribute("role"); el.removeAttribute("aria-label"); }
+    const wide = el.scrollWidth > el.clientWidth + 1;
+    if (wide) el.tabIndex = 0; else el.removeAttribute("tabindex");
+    if (el.tagName === "math") return;  // a label would be read in place of the formula
+    if (wide) {
+      el.setAttribute("role", "group");
+      el.setAttribute("aria-label", `${el.tagName === "PRE" ? "Code" : "Table"}, scrolls sideways`);
+    } else { el.removeAttribute("role"); el.removeAttribute("aria-label"); }
   });
   reach();
   addEventListener("resize", reach);

@@ -17,6 +17,7 @@ CLASSES = {
     "panel-tabset", "content-visible", "content-hidden", "column-margin", "aside",
     "quiz", "hint", "reflection", "model-answer", "answer-key", "unnumbered", "unlisted",
     "appendix", "objectives", "summary", "explorer",
+    "assessment",
 }  # fmt: skip
 ATTRIBUTES = {
     "title", "collapse", "when-format", "unless-format", "fig-alt", "width", "fig-cap",

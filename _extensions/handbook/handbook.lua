@@ -360,10 +360,11 @@ local function add_files_in_quarto()
     name = "handbook-quiz",
     version = "1.0.0",
     scripts = {
+      { path = "assessment.js", afterBody = true }, -- listens to quiz.js, so it comes first
       { path = "quiz.js", afterBody = true },
       { path = "explorer.js", afterBody = true },
     },
-    stylesheets = { "quiz.css", "explorer.css" },
+    stylesheets = { "quiz.css", "explorer.css", "assessment.css" },
   })
 end
 
@@ -418,6 +419,8 @@ function Pandoc(doc)
         local reflection = read_reflection(div)
         enrol(state, reflection, "reflection", div)
         return (web and html_reflection or print_reflection)(reflection), false
+      elseif div.classes:includes("assessment") and web then
+        return pandoc.Div(div.content, { div.identifier, { "hb-assessment" } })
       elseif div.classes:includes("explorer") and web then
         state.explorer = true
         return pandoc.Div(div.content, { div.identifier, { "hb-explorer" } }), false

@@ -60,6 +60,9 @@
     });
     const multiple = options[0].input.type === "checkbox";
     fold.remove();
+    const text = quiz.querySelector(".hb-question").textContent.trim();
+    const show = quiz.querySelector(".hb-show");
+    show.hidden = quiz.closest(".hb-assessment") !== null; // there the reader finds the answer
     quiz.querySelector(".hb-actions").hidden = false;
     quiz.classList.add("hb-live");
 
@@ -132,7 +135,7 @@
       clear();
       options[0].input.focus();
     });
-    quiz.querySelector(".hb-show").addEventListener("click", () => {
+    show.addEventListener("click", () => {
       const right = options.filter((option) => option.right).map((option) => option.input.value);
       reveal(options);
       say("", `Right: <strong>${right.join(", ")}</strong>. ${REASONS}`);
@@ -146,7 +149,7 @@
       if (choice.length) judge();
     }
     restore();
-    return { key, restore };
+    return { key, text, restore };
   }
 
   // One reflection: a place to write before the model answer is opened
@@ -168,7 +171,8 @@
       text.value = memory.reflections[key] ?? "";
     }
     restore();
-    return { key, restore };
+    const question = reflection.querySelector(".hb-question").textContent.trim();
+    return { key, text: question, restore };
   }
 
   // The score of the page, and the way to forget it
@@ -197,6 +201,12 @@
       const share = right / Math.max(quizzes.length, 1);
       element.querySelector(".hb-bar span").style.inlineSize = `${100 * share}%`;
       status.textContent = "";
+      document.dispatchEvent(new CustomEvent("hb-progress", { detail: {
+        questions: quizzes.map(({ key, text }) => (
+          { text, right: memory.questions[key]?.right === true })),
+        reflections: reflections.map(({ key, text }) => (
+          { text, answer: memory.reflections[key] ?? "" })),
+      } }));
     }
 
     function restoreAll() {

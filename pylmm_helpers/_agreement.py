@@ -142,8 +142,16 @@ def python_cells(source: str) -> Iterator[tuple[int, str]]:
 
 
 def chapter_files(project: Path) -> list[Path]:
-    """index.qmd and chapters/*.qmd, without templates (names beginning with an underscore)."""
-    found = [project / "index.qmd", *sorted((project / "chapters").glob("*.qmd"))]
+    """The documents that _quarto.yml lists, in its order; without a list, all that are there.
+
+    Names that begin with an underscore are templates.
+    """
+    config = project / "_quarto.yml"
+    text = config.read_text(encoding="utf-8") if config.is_file() else ""
+    listed = re.findall(r"^\s*-\s+[\"']?([\w./-]+\.qmd)", text, flags=re.M)
+    found = [project / name for name in listed] or [
+        project / "index.qmd", *sorted((project / "chapters").glob("*.qmd")),
+    ]  # fmt: skip
     return [path for path in found if path.is_file() and not path.name.startswith("_")]
 
 

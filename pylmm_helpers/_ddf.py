@@ -196,7 +196,7 @@ def kenward_roger_f(pieces: KenwardRoger, C: Array) -> tuple[float, float]:
     V0 = 0.0 if abs(V0) < 1e-10 else V0
     shrink = 1.0 - A2 / k
     ratio = 1.0 if abs(shrink) < 1e-14 and abs(V1) < 1e-14 else shrink / V1
-    rho = ratio**2 * V0 / (k * V2)
-    df = 4.0 + (k + 2.0) / (k * rho - 1.0)
+    # df -> 4 where V2 vanishes: written so that it does not divide by it
+    df = 4.0 + (k + 2.0) * V2 / (ratio**2 * V0 - V2)
     scale = 1.0 if abs(df - 2.0) < 1e-2 else df * shrink / (df - 2.0)
     return df, scale

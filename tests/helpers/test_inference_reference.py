@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from recorded import CASES, fitted, with_key
 from scipy import stats
 
 from pylmm_helpers.inference import coef_table, contrast, profile_ci
+from pylmm_helpers.lmm import fit_lmm
 
 
 @pytest.mark.parametrize("name", with_key("satterthwaite"))
@@ -160,3 +162,13 @@ def test_degrees_of_freedom_do_not_depend_on_units_or_origin() -> None:
     plain = coef_table(fit_lmm("y ~ x + z", data, "g", "1 + x")).loc[["x", "z"]]
     other = coef_table(fit_lmm("y ~ x + z", moved, "g", "1 + x")).loc[["x", "z"]]
     np.testing.assert_allclose(other[["df", "statistic"]], plain[["df", "statistic"]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kenward_roger_has_a_limit_where_its_formula_divides_by_zero(seed: int) -> None:
+    """Six balanced groups in two arms: the df are exactly four, as between groups they must be."""
+    rng = np.random.default_rng(seed)
+    g = np.repeat(np.arange(6), 20)
+    y = rng.normal(0.0, 2.0, 6)[g] + rng.normal(size=120)
+    data = pd.DataFrame({"y": y, "x": (g % 2).astype(float), "g": g})
+    assert coef_table(fit_lmm("y ~ x", data, "g"))["df"].tolist() == pytest.approx([4.0, 4.0])

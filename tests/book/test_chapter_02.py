@@ -1,0 +1,237 @@
+"""Chapter 2 run cell by cell: what it says about clusters must be what its numbers show."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from offline_render.source import Cell, split
+from pylmm_helpers import anova_components, coef_table, fit_lmm, shrinkage_factor
+
+CHAPTER = Path(__file__).parents[2] / "chapters" / "02-clustered-data.qmd"
+MIXED, CONFINED = "feeding[T.mixed]", "feeding[T.confined]"
+
+
+@pytest.fixture(scope="module")
+def page() -> dict[str, Any]:
+    """The names that the chapter's cells leave behind; `crosscheck` has tests of its own."""
+    import matplotlib
+    import statsmodels.formula.api  # noqa: F401  (sets warning filters when first imported)
+
+    matplotlib.use("Agg")
+    names: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        # As on the page: its collinear model warns, and a cell prints that warning.
+        warnings.simplefilter("default")
+        for part in split(CHAPTER):
+            if not isinstance(part, Cell) or part.label.startswith("tbl-cl-agree"):
+                continue
+            exec(compile(part.code, f"{CHAPTER.name}:{part.label}", "exec"), names)
+    matplotlib.pyplot.close("all")
+    return names
+
+
+def mc_error(share: float, replicates: int) -> float:
+    return float(np.sqrt(share * (1 - share) / replicates))
+
+
+def test_the_data_are_as_the_captions_say(page: dict[str, Any]) -> None:
+    means = page["means"]
+    sizes = means.groupby("feeding", observed=True).size()
+    assert (sizes.min(), sizes.max()) == (12, 25)
+    assert 138 < means["milk_kg"].min() < 142 and 208 < means["milk_kg"].max() < 213
+    assert means.groupby("feeding", observed=True)["milk_kg"].mean().is_monotonic_increasing
+    assert page["dairy"].groupby("feeding", observed=True)["milk_kg"].mean().is_monotonic_increasing
+    assert page["dairy"]["milk_kg"].min() > 70 and page["dairy"]["milk_kg"].max() < 285
+    assert page["dairy"]["herd"].is_monotonic_increasing  # `label_cows` relies on it
+
+
+def test_the_design_effect_by_hand_is_that_of_the_helper(page: dict[str, Any]) -> None:
+    effect = page["effect"]
+    assert page["deff"] == pytest.approx(effect["design_effect"])
+    assert page["n"] / page["deff"] == pytest.approx(effect["effective_n"])
+    assert effect["effective_n_model"] > effect["effective_n"]
+    assert page["one_herd"]["design_effect"] == pytest.approx(1 + 24 * 0.2)
+    # The worth of 50 herds in the alternative text of its figure.
+    at_end = {icc: 3000 / (1 + 59 * icc) for icc in (0.01, 0.05, 0.2)}
+    assert 1800 < at_end[0.01] < 2000 and at_end[0.05] < 1000 and 200 < at_end[0.2] < 250
+    assert at_end[0.2] < 1.15 * 50 * 20 / (1 + 19 * 0.2)
+
+
+def test_the_bootstrap_of_herds_agrees_with_the_design_effect(page: dict[str, Any]) -> None:
+    naive = page["dairy"]["milk_kg"].sem()
+    assert page["boot"]["cows"] == pytest.approx(naive, rel=0.05)
+    assert page["boot"]["herds"] == pytest.approx(naive * np.sqrt(page["deff"]), rel=0.12)
+
+
+def test_the_four_analyses_differ_as_the_page_says(page: dict[str, Any]) -> None:
+    errors = page["side"].xs("std_error", axis=1, level=1)
+    for term in (MIXED, CONFINED):
+        honest = errors.loc[term, ["cluster-robust", "mixed model"]]
+        assert (errors.loc[term, "OLS"] < 0.5 * honest).all()
+        assert np.isnan(errors.loc[term, "dummies"])
+    parity = errors.loc["parity"]
+    assert parity.idxmin() == "mixed model" and parity.max() < 1.08 * parity.min()
+    estimates = page["side"].xs("estimate", axis=1, level=1)
+    spread = (estimates.max(axis=1) - estimates.min(axis=1)).drop("Intercept")
+    assert (spread < errors.min(axis=1).drop("Intercept")).all()
+
+
+def test_only_least_squares_settles_the_matter(page: dict[str, Any]) -> None:
+    tests = page["tests"]
+    assert tests.loc["OLS", "p_value"] < 0.001
+    assert 0.01 < tests.loc["mixed model", "p_value"] < 0.05
+    assert 0.05 < tests.loc["cluster-robust", "p_value"] < 0.15
+    assert page["fit_ols"].df_resid == tests.loc["OLS", "df"]
+    assert page["fit_robust"].df_resid_inference == tests.loc["cluster-robust", "df"]
+    assert tests.loc["mixed model", "df"] < page["G"]
+    # Weighting explains the smaller part of the gap; the page says so.
+    corrected, robust = page["correct"].loc[MIXED, "OLS, corrected"], page["fit_robust"].bse[MIXED]
+    assert page["effects"].loc[MIXED, "std_error"] < corrected < robust
+
+
+def test_the_collinear_model_warns_and_prints_an_arbitrary_number(page: dict[str, Any]) -> None:
+    assert "rank-deficient" in str(page["caught"][0].message)
+    assert page["rank"] == page["design"].shape[1] - 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        backwards = page["dairy"]["herd"].map(lambda herd: f"Z{99 - int(herd[1:])}")
+        renamed = page["dairy"].assign(herd=backwards)  # another herd is the reference
+        again = page["smf"].ols("milk_kg ~ parity + feeding + herd", renamed).fit()
+    assert abs(again.params[CONFINED] - page["fit_trap"].params[CONFINED]) > 1
+    assert again.fittedvalues.to_numpy() == pytest.approx(page["fit_trap"].fittedvalues.to_numpy())
+
+
+def test_first_principles_reach_statsmodels(page: dict[str, Any]) -> None:
+    assert page["largest"] < 1e-8
+    assert page["slope"] == pytest.approx(page["fit_dummies"].params["parity"])
+    assert page["error"] == pytest.approx(page["fit_dummies"].bse["parity"])
+
+
+def test_the_design_effect_of_a_coefficient_is_exact(page: dict[str, Any]) -> None:
+    """Against the full covariance of the least-squares estimates under the mixed model."""
+    fit, X = page["fit"], page["X"]
+    sigma2_g, sigma2 = fit.cov_re.iloc[0, 0], fit.scale
+    filling = np.zeros((X.shape[1], X.shape[1]))
+    for rows in page["herds"].indices.values():
+        V = sigma2 * np.eye(len(rows)) + sigma2_g
+        filling += X[rows].T @ V @ X[rows]
+    bread = np.linalg.inv(X.T @ X)
+    true = np.diag(bread @ filling @ bread) / ((sigma2_g + sigma2) * np.diag(bread))
+    names = list(page["fit_ols"].params.index)
+    for term in ("parity", MIXED, CONFINED):
+        assert page["correct"].loc[term, "D"] == pytest.approx(true[names.index(term)])
+    assert page["correct"].loc["parity", "D"] == pytest.approx(1, abs=0.05)
+    assert (page["correct"].loc[[MIXED, CONFINED], "D"] > 4).all()
+
+
+def test_slope_tests_are_those_of_statsmodels(page: dict[str, Any]) -> None:
+    x = page["dairy"]["parity"].to_numpy(float)
+    data = page["pd"].DataFrame({"y": page["milk"], "x": x})
+    plain = page["smf"].ols("y ~ x", data).fit()
+    robust = plain.get_robustcov_results("cluster", groups=page["herd_no"])
+    assert page["slope_tests"](x, page["milk"], page["herd_no"]) == pytest.approx(
+        (plain.tvalues["x"], robust.tvalues[1])
+    )
+
+
+def test_placebo_labels_mislead_only_least_squares(page: dict[str, Any]) -> None:
+    herds, cows = page["found"]["herds"], page["found"]["cows"]
+    theory = 2 * stats.norm.cdf(-1.96 / np.sqrt(page["deff"]))
+    assert herds[0] == pytest.approx(theory, abs=0.06)
+    assert cows[0] < 0.05 - 2 * mc_error(cows[0], 2000)
+    for share, replicates in zip([*herds[1:], *cows[1:]], (2000, 300) * 2, strict=True):
+        assert abs(share - 0.05) < 2 * mc_error(share, replicates)
+
+
+def test_labels_of_cows_are_balanced_within_herds(page: dict[str, Any]) -> None:
+    label = page["label_cows"]()
+    ones = np.bincount(page["herd_no"], weights=label)
+    assert (np.abs(2 * ones - page["m"].to_numpy()) <= 1).all()
+    assert not (label == page["label_cows"]()).all()
+
+
+def test_the_error_of_least_squares_grows_as_predicted(page: dict[str, Any]) -> None:
+    ends = {0.01: (5.5, 9.6), 0.05: (7.4, 25.4), 0.2: (14.4, 51)}
+    for icc, shares in page["growth"].items():
+        theory = 2 * stats.norm.cdf(-1.96 / np.sqrt(1 + (np.array(page["sizes"]) - 1) * icc))
+        error = np.sqrt(theory * (1 - theory) / page["replicates"])
+        assert (np.abs(shares - theory) < 3.5 * error + 0.01).all()
+        assert (100 * theory[0], 100 * theory[-1]) == pytest.approx(ends[icc], abs=0.6)
+    assert 1.6 < page["growth"][0.01][-1] / 0.05 < 2.6
+
+
+def test_few_herds_break_the_normal_tests_and_not_kenward_roger(page: dict[str, Any]) -> None:
+    """With equal herds the tests are t-tests of herd means with other scales or limits."""
+    few, limit = page["few"], stats.norm.ppf(0.975)
+    for herds, shares in few.items():
+        exact = stats.t(herds - 2)
+        scale = np.sqrt((herds - 2) / (herds - 1))  # of the cluster-robust standard error
+        theory = [
+            2 * exact.sf(scale * limit),
+            2 * exact.sf(scale * stats.t.ppf(0.975, herds - 1)),
+            2 * exact.sf(limit),
+            0.05,
+        ]
+        assert shares[0] > 0.3
+        for share, expected in zip(shares[1:], theory, strict=True):
+            assert abs(share - expected) < 3.5 * mc_error(expected, 600)
+    _, robust_z, robust_t, mixed_z, kr = few[8]
+    assert min(robust_z, mixed_z) > 0.05 + 3 * mc_error(0.05, 600)
+    assert kr < robust_t < robust_z
+    assert max(few[40][1:]) - min(few[40][1:]) < 0.03
+
+
+def test_shrinkage_pulls_every_herd_inwards_by_its_share(page: dict[str, Any]) -> None:
+    fit = page["fit_null"]
+    share = shrinkage_factor(fit.cov_re.iloc[0, 0], fit.scale, page["m"])
+    assert page["kept"].to_numpy() == pytest.approx(np.asarray(share), rel=1e-4)
+    herd_means = page["herds"]["milk_kg"].mean()
+    assert page["own"].to_numpy() == pytest.approx(herd_means.to_numpy())
+    assert page["overall"] == pytest.approx(181, abs=1)
+
+
+def test_shrunken_estimates_are_nearer(page: dict[str, Any]) -> None:
+    error, doubt = page["held"]["error"], page["held"]["MC error"]
+    assert error["mixed model"] + 5 * doubt.max() < error[["dummy model", "one mean for all"]].min()
+    assert error["dummy model"] > error["one mean for all"] - doubt.max()
+
+
+def test_dummies_cost_precision_when_herds_are_small(page: dict[str, Any]) -> None:
+    cost = page["cost"]
+    assert cost.loc["dummy model", "std_error"] > 1.3 * cost.loc["mixed model", "std_error"]
+    assert cost.loc["dummy model", "df"] == len(page["two"]) - page["G"] - 1 == 49
+    assert cost.loc["mixed model", "df"] > 90
+    assert page["same_parity"] > 0
+    engine = fit_lmm("milk_kg ~ parity", page["two"], groups="herd")
+    assert coef_table(engine).loc["parity", "std_error"] == pytest.approx(
+        cost.loc["mixed model", "std_error"], rel=1e-3
+    )
+
+
+def test_dummies_are_nearest_the_effect_among_neighbours(page: dict[str, Any]) -> None:
+    estimate = page["bought"]["estimate"]
+    assert abs(estimate["dummy model"] - 0.12) < 0.02
+    assert estimate["dummy model"] < estimate["mixed model"] < estimate["OLS, cluster-robust"]
+    assert estimate["OLS, cluster-robust"] - estimate["mixed model"] > 0.04
+
+
+def test_a_small_icc_is_missed_half_the_time(page: dict[str, Any]) -> None:
+    rng = np.random.default_rng(0)
+    rejected = 0
+    for _ in range(400):
+        y = rng.normal(0, 0.1, (40, 1)) + rng.normal(0, np.sqrt(0.99), (40, 40))
+        rejected += stats.f_oneway(*y).pvalue < 0.05
+    assert rejected / 400 == pytest.approx(page["power"], abs=0.08)
+    assert 0.4 < page["power"] < 0.6
+
+
+def test_the_icc_of_the_data_is_the_one_that_drew_them(page: dict[str, Any]) -> None:
+    anova = anova_components("milk_kg ~ 1", page["dairy"], groups="herd")["variance"]
+    assert page["rho"] == pytest.approx(anova["between"] / anova.sum(), abs=0.02)
+    assert page["rho"] == pytest.approx(0.2, abs=0.05)

@@ -1,0 +1,107 @@
+"""Chapter 8 run cell by cell: what it says about BLUPs, shrinkage and league tables holds."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from offline_render.source import Cell, split
+from pylmm_helpers import shrinkage_factor
+
+CHAPTER = Path(__file__).parents[2] / "chapters" / "08-prediction.qmd"
+
+
+@pytest.fixture(scope="module")
+def page() -> dict[str, Any]:
+    """The names that the chapter's cells leave behind; `crosscheck` has tests of its own."""
+    import matplotlib
+    import statsmodels.formula.api  # noqa: F401  (sets warning filters when first imported)
+
+    matplotlib.use("Agg")
+    names: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for part in split(CHAPTER):
+            if isinstance(part, Cell) and "crosscheck(" not in part.code:
+                exec(compile(part.code, f"{CHAPTER.name}:{part.label}", "exec"), names)
+    matplotlib.pyplot.close("all")
+    return names
+
+
+def test_the_raw_extremes_are_small_hospitals(page: dict[str, Any]) -> None:
+    sizes = page["m"][page["raw_mean"].sort_values().index]
+    assert sizes.iloc[-1] == 3
+    assert (sizes.iloc[:4] == 3).sum() == 2
+
+
+def test_blups_by_precision_and_by_matrices_are_the_helpers(page: dict[str, Any]) -> None:
+    estimate = page["u"]["estimate"]
+    np.testing.assert_allclose(page["u_hand"], estimate, atol=1e-9)
+    np.testing.assert_allclose(page["u_matrix"], estimate, atol=1e-9)
+    np.testing.assert_allclose(page["sd_hand"], page["u"]["conditional_sd"], rtol=1e-9)
+
+
+def test_the_factors_of_the_lesson() -> None:
+    factors = [round(float(shrinkage_factor(5, 20, m)), 2) for m in (100, 4, 3)]
+    assert factors == [0.96, 0.50, 0.43]
+
+
+def test_the_leader_by_raw_mean_falls_behind_two_large_hospitals(page: dict[str, Any]) -> None:
+    u, top = page["u"], page["top"]
+    assert u.loc[top, "n"] == 3 and u.loc[page["leader"], "n"] == 100
+    assert page["place"] == 3
+    assert u.loc[top, "ci_low"] < 0 < u.loc[top, "ci_high"]
+    small = u[u["n"] == 3]
+    assert ((small["ci_low"] < 0) & (small["ci_high"] > 0)).all()
+    assert page["sizes"].loc["3", "shrinkage"] < 0.5 < 0.9 < page["sizes"].loc["100", "shrinkage"]
+
+
+def test_intervals_widen_with_what_is_unknown(page: dict[str, Any]) -> None:
+    mean = page["of_mean"]["ci_high"] - page["of_mean"]["ci_low"]
+    patient = page["of_patient"]["ci_high"] - page["of_patient"]["ci_low"]
+    assert mean.is_monotonic_increasing and patient.is_monotonic_increasing
+    assert (patient > mean).all()
+    new = page["of_mean"]["prediction"].iloc[2]
+    assert new == pytest.approx(page["beta_0"])
+
+
+def test_intervals_hold_the_truth_nearly_as_often_as_they_say(page: dict[str, Any]) -> None:
+    assert page["covered"] == pytest.approx([95, 95], abs=4)
+    assert (page["covered_error"] < 1).all()
+
+
+def test_shrinkage_wins_except_where_the_variance_is_badly_estimated(page: dict[str, Any]) -> None:
+    mse = page["mse"]
+    assert (mse["BLUP"] < mse["raw"]).all()
+    best = mse[["raw", "overall", "BLUP"]].idxmin(axis=1)
+    assert best.iloc[0] == "overall" and (best.iloc[1:] == "BLUP").all()
+    assert (mse["BLUP"] > mse["theory"] - 4 * mse["MC BLUP"]).all()
+    expected = 25 * (1 - mse["ICC"]) / mse["members"]
+    assert ((mse["raw"] - expected).abs() < 4 * mse["MC raw"]).all()
+
+
+def test_shrinkage_loses_for_a_truly_extreme_group(page: dict[str, Any]) -> None:
+    at_break = np.interp(page["even"], page["departure"], page["given"])
+    assert at_break == pytest.approx(20 / 3, rel=1e-2)
+    assert 4 < page["even"] < 4.5
+
+
+def test_groups_that_differ_in_kind_are_pulled_to_the_wrong_mean(page: dict[str, Any]) -> None:
+    assert page["too_high"][0] > 0.8
+    assert abs(page["too_high"][1]) < 4 * page["too_high_error"][1] + 0.02
+
+
+def test_ranks_are_uncertain_as_the_text_says(page: dict[str, Any]) -> None:
+    assert page["span_small"] > 15 > page["span_middle"] > 5
+    assert page["league"].loc[page["first"], "top five"] > 95
+    assert 0 < (page["moved"] > 0).sum() < 25
+
+
+def test_the_last_of_one_year_improves_by_luck_as_the_blup_foresaw(page: dict[str, Any]) -> None:
+    first, blup, second = page["year"]
+    assert first < second < 0
+    assert blup == pytest.approx(second, abs=5 * page["year_error"][2])

@@ -26,6 +26,7 @@ _PUBLIC = {
     "prediction": ["blups", "shrinkage_factor", "predict"],
     "diagnostics": ["residuals", "influence", "check_singular", "check_convergence", "Check"],
     "transform": ["boxcox_lmm", "BoxCox"],
+    "compute": ["cross_products"],
     "crosscheck": ["lmer", "crosscheck", "agreement_records", "tolerance_table"],
     "report": ["report"],
 }  # fmt: skip

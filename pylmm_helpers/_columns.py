@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -105,12 +105,17 @@ def read_weights(weights: Any, frame: pd.DataFrame) -> Array | None:
             f"{label} must have one value per row ({len(frame)}), not shape {values.shape}."
         )
     bad = ~(np.isnan(values) | ((values > 0) & np.isfinite(values)))
-    if bad.any():
+    check_weights(int(bad.sum()), label)
+    return values
+
+
+def check_weights(bad: int, label: str) -> None:
+    """Refuse weights of which some are not positive and finite."""
+    if bad:
         raise ValueError(
-            f"{label} must be positive and finite, but {bad.sum()} are not; leave rows of zero "
+            f"{label} must be positive and finite, but {bad} are not; leave rows of zero "
             "weight out of the data."
         )
-    return values
 
 
 def handle_missing(
@@ -121,22 +126,25 @@ def handle_missing(
     if weights is not None:
         lacking["weights"] = np.isnan(weights)
     counts = {name: int(flags.sum()) for name, flags in lacking.items()}
-    dropped = 0
-    if any(counts.values()):
-        listing = ", ".join(f"'{name}' ({count})" for name, count in counts.items() if count)
-        if missing == "raise":
-            raise ValueError(
-                f"missing values in column {listing}. Pass missing='drop' to leave those rows out "
-                "(they are counted), or fill them before fitting."
-            )
-        keep = ~np.logical_or.reduce(list(lacking.values()))
-        dropped = int((~keep).sum())
-        if not keep.any():
-            raise ValueError(
-                f"no complete row is left after dropping missing values in column {listing}."
-            )
-        frame, weights = frame.loc[keep], None if weights is None else weights[keep]
-    return frame, weights, dropped
+    if not any(counts.values()):
+        return frame, weights, 0
+    keep = ~np.logical_or.reduce(list(lacking.values()))
+    check_missing(counts, missing, int(keep.sum()))
+    return frame.loc[keep], None if weights is None else weights[keep], int((~keep).sum())
+
+
+def check_missing(counts: Mapping[str, int], missing: str, complete: int) -> None:
+    """Refuse missing values, counted by column, unless told to drop them and some rows are left."""
+    listing = ", ".join(f"'{name}' ({count})" for name, count in counts.items() if count)
+    if listing and missing == "raise":
+        raise ValueError(
+            f"missing values in column {listing}. Pass missing='drop' to leave those rows out "
+            "(they are counted), or fill them before fitting."
+        )
+    if listing and not complete:
+        raise ValueError(
+            f"no complete row is left after dropping missing values in column {listing}."
+        )
 
 
 def is_missing(column: pd.Series) -> NDArray[np.bool_]:
@@ -163,6 +171,11 @@ def plain_values(column: pd.Series, name: str) -> Any:
         values = column.to_numpy(dtype=np.int64 if whole else float)
         check_size(values, name)
         return values
+    refuse_type(name, kind)
+
+
+def refuse_type(name: str, kind: Any) -> NoReturn:
+    """Refuse dates, complex numbers and the like."""
     raise ValueError(
         f"column '{name}' has type {kind}, which can't enter a model; turn it into numbers "
         "(for a date: the days since a fixed day) or categories."
@@ -171,15 +184,20 @@ def plain_values(column: pd.Series, name: str) -> Any:
 
 def check_size(values: NDArray[Any], name: str) -> None:
     """Refuse infinite values and magnitudes whose squares don't fit a double."""
-    low, high = values.min(), values.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        count = int((~np.isfinite(values)).sum())
+    low, high = float(values.min()), float(values.max())
+    finite = bool(np.isfinite(low) and np.isfinite(high))
+    check_range(low, high, 0 if finite else int((~np.isfinite(values)).sum()), name)
+
+
+def check_range(low: float, high: float, infinite: int, name: str) -> None:
+    """The same from a column's least and largest value and the count of infinite ones."""
+    if infinite:
         raise ValueError(
-            f"column '{name}' holds {count} infinite or undefined value(s). Correct them, or set "
-            "them to NaN and pass missing='drop'. A logarithm needs positive values in the units "
-            "of the data."
+            f"column '{name}' holds {infinite} infinite or undefined value(s). Correct them, or "
+            "set them to NaN and pass missing='drop'. A logarithm needs positive values in the "
+            "units of the data."
         )
-    largest = max(abs(float(low)), abs(float(high)))
+    largest = max(abs(low), abs(high))
     if largest > LARGEST or 0 < largest < SMALLEST:
         raise ValueError(
             f"the values of column '{name}' (up to {largest:.3g}) can't be squared; change the "

@@ -8,7 +8,7 @@ because products of raw columns with a large mean lose the digits that carry the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-#: Rows handled at a time: large enough to keep NumPy busy, small enough to stay in the processor's
-#: cache.
-CHUNK_ROWS = 32_768
+#: Groups handled at a time: large enough to keep NumPy busy, small enough to stay in the
+#: processor's cache.
 BLOCK_GROUPS = 8_192
 
 #: A pivot smaller than this share of its diagonal is rounding noise: the group says nothing in that
@@ -108,6 +107,12 @@ class CrossProducts:
     RtR_within : ndarray (p + 1, p + 1) or None
         What is left of ``RtR`` once each group's own regression on Z is taken out, when it was
         computed from the rows; otherwise it is found by subtraction.
+    formula, re_formula : str
+        The formulas of the fixed and the random part.
+    y_largest : float
+        Largest magnitude of the response, in the units of the data.
+    n_dropped : int
+        Incomplete rows left out.
     """
 
     ZtZ: Array
@@ -122,6 +127,10 @@ class CrossProducts:
     group_labels: pd.Index
     sum_log_weights: float = 0.0
     RtR_within: Array | None = field(default=None)
+    formula: str = ""
+    re_formula: str = ""
+    y_largest: float = 0.0
+    n_dropped: int = 0
 
     @property
     def nobs(self) -> int:
@@ -184,63 +193,6 @@ class GroupRows:
         if len(self.R) == 1:
             return self
         return GroupRows(self.Z, self.R[index], self.within[index], self.nobs)
-
-
-def column_products(
-    columns: Sequence[Array],
-    shifts: Array,
-    scales: Array,
-    z_index: Sequence[int],
-    codes: NDArray[np.intp],
-    ngroups: int,
-    weights: Array | None = None,
-) -> tuple[Array, Array]:
-    """Products of scaled columns over all rows (m, m), and with the Z columns by group (q, m, G).
-
-    Parameters
-    ----------
-    columns : sequence of m arrays (n,)
-        Distinct columns of the model; column k enters as ``(column - shifts[k]) / scales[k]``.
-    z_index : sequence of q int
-        Which of the columns belong to Z.
-    codes : ndarray (n,)
-        Group number of each row, 0 to ngroups - 1. Rows sorted by group take a faster way.
-    weights : ndarray (n,), optional
-        Prior weights: every product is multiplied by them.
-    """
-    n, m, q = len(codes), len(columns), len(z_index)
-    in_order = bool(np.all(codes[1:] >= codes[:-1]))
-    # bincount touches every group each time it is called, so it gets more rows at a time
-    chunk = CHUNK_ROWS if in_order else max(CHUNK_ROWS, ngroups)
-    total = np.zeros((m, m))
-    by_group = np.zeros((q, m, ngroups))
-    block = np.empty((m, min(chunk, n)))
-    for start in range(0, n, chunk):
-        rows = slice(start, min(start + chunk, n))
-        here = codes[rows]
-        values = block[:, : len(here)]
-        for k, column in enumerate(columns):
-            np.subtract(column[rows], shifts[k], out=values[k])
-            values[k] /= scales[k]
-        if weights is not None:
-            values *= np.sqrt(weights[rows])
-        total += values @ values.T
-        if in_order:
-            firsts = np.flatnonzero(np.r_[True, here[1:] != here[:-1]])
-            present = (
-                slice(here[0], here[-1] + 1)
-                if len(firsts) == here[-1] - here[0] + 1
-                else here[firsts]
-            )
-            for i, z in enumerate(z_index):
-                by_group[i, :, present] += np.add.reduceat(values[z] * values, firsts, axis=1)
-        else:
-            for i, z in enumerate(z_index):
-                for k in range(m):
-                    by_group[i, k] += np.bincount(
-                        here, weights=values[z] * values[k], minlength=ngroups
-                    )
-    return total, by_group
 
 
 def eliminate(matrix: Array, columns: Array, semidefinite: bool = False) -> tuple[Array, Array]:

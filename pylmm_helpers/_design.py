@@ -111,12 +111,8 @@ def build_design(
     arguments."""
     frame = as_frame(data)
     fixed, random = parse(formula), parse_random(re_formula)
-    if not isinstance(groups, str):
-        raise ValueError(f"groups must be the name of one column, not {type(groups).__name__}.")
-    if missing not in ("raise", "drop"):
-        raise ValueError(f"missing must be 'raise' or 'drop', not {missing!r}.")
-    if frame.empty:
-        raise ValueError("data has no rows; check the filter that made it.")
+    check_choices(groups, missing)
+    check_any(len(frame))
     used, tools = names_in([*fixed.lhs, *fixed.rhs, *random], frame, context)
     for name in [*used, groups]:
         require_column(frame, name)
@@ -127,27 +123,46 @@ def build_design(
     codes, labels = group_codes(frame[groups], groups)
     terms: dict[str, Any] = {str(name): column for name, column in frame.items()} | values
     y_columns, y_names = materialise(fixed.lhs, terms, tools)
-    if len(y_names) != 1:
-        raise ValueError(
-            f"the response must be one numeric column, but {formula!r} gives {len(y_names)} "
-            f"({', '.join(y_names[:4])}). Text and categories can't be a response here; "
-            "convert numbers stored as text with pd.to_numeric."
-        )
     x_columns, x_names = materialise(fixed.rhs, terms, tools)
     z_columns, z_names = materialise(random, terms, tools)
     shared = dict(zip(x_names, x_columns, strict=True))
     z_columns = [shared.get(name, column) for name, column in zip(z_names, z_columns, strict=True)]
-    if not x_columns:
-        raise ValueError(f"{formula!r} has no fixed effect at all; keep at least the intercept.")
-    if not z_columns:
-        raise ValueError(
-            "re_formula has no term; a model without random effects is an ordinary regression."
-        )
+    check_names(formula, y_names, x_names, z_names)
     return Design(
         formula, re_formula, y_names[0], tuple(x_names), tuple(z_names), groups,
         x_columns, z_columns,
         y_columns[0], codes, labels, weight_values, frame, dropped, tools,
     )  # fmt: skip
+
+
+def check_choices(groups: Any, missing: Any) -> None:
+    """Refuse a grouping that is no column name, and an unknown way with missing values."""
+    if not isinstance(groups, str):
+        raise ValueError(f"groups must be the name of one column, not {type(groups).__name__}.")
+    if missing not in ("raise", "drop"):
+        raise ValueError(f"missing must be 'raise' or 'drop', not {missing!r}.")
+
+
+def check_any(n: int) -> None:
+    """Refuse data without rows."""
+    if n == 0:
+        raise ValueError("data has no rows; check the filter that made it.")
+
+
+def check_names(formula: str, y: list[str], x: list[str], z: list[str]) -> None:
+    """Refuse a formula without exactly one response, without fixed or without random terms."""
+    if len(y) != 1:
+        raise ValueError(
+            f"the response must be one numeric column, but {formula!r} gives {len(y)} "
+            f"({', '.join(y[:4])}). Text and categories can't be a response here; "
+            "convert numbers stored as text with pd.to_numeric."
+        )
+    if not x:
+        raise ValueError(f"{formula!r} has no fixed effect at all; keep at least the intercept.")
+    if not z:
+        raise ValueError(
+            "re_formula has no term; a model without random effects is an ordinary regression."
+        )
 
 
 def parse(formula: str) -> Any:

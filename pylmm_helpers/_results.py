@@ -183,7 +183,7 @@ class LMMResults:
     @property
     def n_dropped(self) -> int:
         """Incomplete rows that ``missing="drop"`` left out."""
-        return 0 if self.design is None else self.design.dropped
+        return self.cross.n_dropped
 
     @cached_property
     def singular(self) -> bool:

@@ -29,11 +29,13 @@ from formulaic.utils.context import capture_context
 from numpy.typing import ArrayLike
 
 from pylmm_helpers._columns import check_size
+from pylmm_helpers._crossprod import CrossProducts
 from pylmm_helpers._design import Design, build_design
 from pylmm_helpers._identified import check_identified
 from pylmm_helpers._newton import optimise
+from pylmm_helpers._reduce import no_residual, reduce_products
 from pylmm_helpers._results import LMMResults
-from pylmm_helpers._scaling import cross_products, no_residual, reduce_rows
+from pylmm_helpers._scaling import cross_products, reduce_rows
 
 __all__ = ["LMMResults", "fit_lmm", "refit"]
 
@@ -43,8 +45,8 @@ ALMOST_NOTHING = 1e-7
 
 
 def fit_lmm(
-    formula: str,
-    data: Any,
+    formula: str | CrossProducts,
+    data: Any = None,
     groups: str | None = None,
     re_formula: str = "1",
     reml: bool = True,
@@ -55,9 +57,10 @@ def fit_lmm(
 
     Parameters
     ----------
-    formula : str
+    formula : str or CrossProducts
         Response and fixed effects, such as ``"milk_kg ~ parity"`` or ``"np.log(cost) ~
-        C(severity)"``.
+        C(severity)"``. Or what `cross_products` made of data too large for memory; then only
+        `reml` is left to choose.
     data : DataFrame
         One row per observation; pandas, or Polars with pandas at hand.
     groups : str
@@ -101,6 +104,17 @@ def fit_lmm(
     The criterion is that of Bates et al. (2015), doi:10.18637/jss.v067.i01, equations 34 (ML) and
     42 (REML).
     """
+    if isinstance(formula, CrossProducts):
+        given = any(value is not None for value in (data, groups, weights))
+        if given or (re_formula, missing) != ("1", "raise"):
+            raise ValueError(
+                "data, groups, re_formula, weights and missing are part of the cross products "
+                "already; give fit_lmm the products and reml= only, and the others to "
+                "cross_products."
+            )
+        return fit_products(formula, reml)
+    if data is None:
+        raise ValueError("data is missing: give the data frame that holds the formula's columns.")
     context = capture_context(1)
     if groups is None:
         raise ValueError(
@@ -164,11 +178,21 @@ def refit(fit: LMMResults, y: ArrayLike) -> LMMResults:
     return fit_design(replace(design, y=values), fit.reml)
 
 
+def fit_products(cross: CrossProducts, reml: bool) -> LMMResults:
+    """The fit of cross products whose rows are out of reach."""
+    rows, cross = reduce_products(cross)
+    check_identified(rows, cross, reml)
+    theta, at, converged = optimise(rows, reml)
+    if not np.isfinite(at.value[0]):
+        raise no_residual(cross)
+    return LMMResults(cross, rows, theta, at, converged, reml)
+
+
 def fit_design(design: Design, reml: bool) -> LMMResults:
     """The fit of a model whose columns are laid out and checked."""
     cross = cross_products(design)
     rows, cross = reduce_rows(cross, design)
-    check_identified(rows, design, reml)
+    check_identified(rows, cross, reml)
     theta, at, converged = optimise(rows, reml)
     if np.isfinite(at.value[0]) and at.unexplained()[0] < ALMOST_NOTHING:
         # the digits of the residual are lost beside those of y: fit what the fixed effects leave of
@@ -177,5 +201,5 @@ def fit_design(design: Design, reml: bool) -> LMMResults:
         rows, cross = reduce_rows(cross, design)
         theta, at, converged = optimise(rows, reml)
     if not np.isfinite(at.value[0]):
-        raise no_residual(design)
+        raise no_residual(cross)
     return LMMResults(cross, rows, theta, at, converged, reml, design)

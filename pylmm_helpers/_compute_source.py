@@ -1,0 +1,239 @@
+"""Where the rows are: frames, Parquet files and folders through DuckDB, or any table of Ibis.
+
+Ibis, DuckDB and PyArrow are imported here only, when a source is opened.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+NEEDED = (
+    "cross_products needs DuckDB and Ibis, which are not installed; run: "
+    "pip install 'pylmm-helpers[compute]'"
+)
+POLL_SECONDS = 0.05
+#: Shorter queries show no progress bar.
+PATIENCE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table to send queries to.
+
+    Attributes
+    ----------
+    table : ibis Table
+    categories : dict
+        Order of the categories of each categorical column of a data frame; a database has none.
+    database : DuckDBPyConnection or None
+        The connection under the table, to be asked for progress and to be interrupted.
+    progress : bool
+        Whether a bar may be shown.
+    """
+
+    table: Any
+    categories: dict[str, list[Any]] = field(default_factory=dict)
+    database: Any = None
+    progress: bool = False
+
+    def run(self, expression: Any, words: str) -> pd.DataFrame:
+        """The rows of an Ibis expression, in pandas; an interrupt ends the query first."""
+        if self.database is None:
+            return expression.to_pandas()
+        outcome: dict[str, Any] = {}
+        done = threading.Event()  # an interrupted join() would take the thread for dead
+
+        def work() -> None:
+            try:
+                outcome["rows"] = expression.to_pyarrow().to_pandas()
+            except BaseException as error:
+                outcome["error"] = error
+            finally:
+                done.set()
+
+        thread = threading.Thread(target=work, daemon=True)
+        try:
+            thread.start()
+            with progress_bar(words, self.progress) as show:
+                while not done.wait(POLL_SECONDS):
+                    show(self.database.query_progress())
+        except BaseException:
+            while not done.wait(POLL_SECONDS):
+                self.database.interrupt()
+            raise
+        finally:
+            thread.join()
+        if "error" in outcome:
+            raise in_plain_words(outcome["error"])
+        return outcome["rows"]
+
+
+@contextmanager
+def progress_bar(words: str, wanted: bool) -> Iterator[Any]:
+    """A function to be told the percentage; the bar comes when the wait gets long and goes when it
+    is over."""
+    if not wanted:
+        yield lambda percentage: None
+        return
+    import time
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = [TextColumn(words), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()]
+    console = Console(stderr=True)
+    bar = Progress(*columns, console=console, transient=console.is_terminal)
+    task, began, started = bar.add_task(words, total=100.0), time.monotonic(), False
+
+    def show(percentage: float) -> None:
+        nonlocal started
+        if not started and time.monotonic() - began > PATIENCE_SECONDS:
+            bar.start()
+            started = True
+        bar.update(task, completed=max(percentage, 0.0))
+
+    try:
+        yield show
+    finally:
+        if started:
+            bar.stop()
+
+
+def in_plain_words(error: BaseException) -> BaseException:
+    """DuckDB's errors about memory and files, with the remedy."""
+    import duckdb
+
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return MemoryError(
+            f"DuckDB ran out of the memory that it may use ({first}). Raise memory_limit, or make "
+            "room in the folder for temporary files."
+        )
+    if isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)):
+        return ValueError(f"the table can't be read: {first}")
+    return error
+
+
+@contextmanager
+def open_source(source: Any, memory_limit: str | None, progress: bool | None) -> Iterator[Source]:
+    """The source behind whatever was given; what is opened here is closed, with its temporary
+    files, at the end or at the first error."""
+    try:
+        import duckdb
+        import ibis
+        import pyarrow as pa
+    except ImportError as error:
+        raise ValueError(NEEDED) from error
+    shown = interactive() if progress is None else progress
+    if isinstance(source, ibis.Table):
+        if memory_limit is not None:
+            raise ValueError(
+                "memory_limit is for files and data frames; an Ibis table has a connection of its "
+                "own: set the limit there."
+            )
+        backend = source.get_backend()
+        database = backend.con if backend.name == "duckdb" else None
+        yield Source(source, {}, database, shown)
+        return
+    with tempfile.TemporaryDirectory(prefix="pylmm-") as folder:
+        connection = ibis.duckdb.connect()
+        try:
+            settle(connection.con, memory_limit, folder)
+            if isinstance(source, (str, Path)):
+                table = connection.read_parquet(parquet_files(source))
+                categories: dict[str, list[Any]] = {}
+            else:
+                frame, categories = arrow_table(source, pa)
+                connection.con.register("rows_in_memory", frame)
+                table = connection.table("rows_in_memory")
+            yield Source(table, categories, connection.con, shown)
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            raise in_plain_words(error) from error
+        finally:
+            connection.disconnect()
+
+
+def settle(database: Any, memory_limit: str | None, folder: str) -> None:
+    """Where DuckDB may put what does not fit, and what it may hold in memory."""
+    import duckdb
+
+    database.execute("SET temp_directory = ?", [folder])
+    database.execute("SET preserve_insertion_order = false")
+    if memory_limit is None:
+        return
+    try:
+        database.execute("SET memory_limit = ?", [memory_limit])
+    except (duckdb.Error, TypeError) as error:
+        raise ValueError(
+            f"memory_limit {memory_limit!r} is no size; write it as '1.5GB' or '500MB'."
+        ) from error
+
+
+def parquet_files(path: str | Path) -> str:
+    """The file, or a pattern for all Parquet files of a folder and those below it."""
+    place = Path(path).expanduser()
+    if place.is_dir():
+        if next(place.rglob("*.parquet"), None) is None:
+            raise ValueError(f"folder '{path}' holds no file that ends in .parquet.")
+        return str(place / "**" / "*.parquet")
+    if not place.is_file():
+        raise ValueError(f"there is no file or folder '{path}'.")
+    with place.open("rb") as handle:
+        if handle.read(4) != b"PAR1":
+            raise ValueError(
+                f"'{path}' is not a Parquet file. Convert it once, for example with "
+                "pandas.read_csv(...).to_parquet(...), or give an Ibis table."
+            )
+    return str(place)
+
+
+def arrow_table(source: Any, pa: Any) -> tuple[Any, dict[str, list[Any]]]:
+    """A frame's columns for DuckDB, mostly without copying, and the order of its categories."""
+    if hasattr(source, "to_arrow") and hasattr(source, "get_columns"):  # Polars
+        kinds = {name: type(kind).__name__ for name, kind in source.schema.items()}
+        frame = source.select(n for n, k in kinds.items() if k in ("Categorical", "Enum"))
+        frame = frame.to_pandas()
+        table = source.to_arrow()
+    elif isinstance(source, pd.DataFrame):
+        frame = source
+        repeated = source.columns[source.columns.duplicated()]
+        if len(repeated):
+            raise ValueError(
+                f"column '{repeated[0]}' stands more than once in the data; rename or drop the "
+                "copies."
+            )
+        try:
+            table = pa.Table.from_pandas(source, preserve_index=False)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            raise ValueError(f"the data frame can't be read: {error.args[0]}") from error
+    else:
+        raise ValueError(
+            "source must be a pandas or Polars DataFrame, the path of a Parquet file or folder, or "
+            f"an Ibis table, not {type(source).__name__}; a Spark DataFrame becomes one by "
+            "ibis.pyspark.connect(session).table(name)."
+        )
+    categories = {
+        str(name): list(column.cat.categories)
+        for name, column in frame.items()
+        if isinstance(column.dtype, pd.CategoricalDtype)
+    }
+    return table, categories
+
+
+def interactive() -> bool:
+    """Whether somebody is looking: a terminal or a notebook."""
+    shell = sys.modules.get("IPython")
+    if shell is not None:
+        running = shell.get_ipython()
+        if running is not None and type(running).__name__ == "ZMQInteractiveShell":
+            return True
+    return sys.stderr is not None and sys.stderr.isatty()

@@ -32,6 +32,7 @@ CITATIONS = re.compile(r"\[([^\]\[]*@[^\]\[]*)\]")
 CITATION = re.compile(r"-?@([A-Za-z][\w:-]*)")
 LABEL = re.compile(r"\s*\{#(?P<id>[\w-]+)[^}]*\}")
 FOOTNOTE = re.compile(r"\^\[([^\]]*)\]")
+DOCUMENT_LINK = re.compile(r"\[([^\]]+)\]\([\w./-]+\.qmd(?:#[\w-]+)?\)")
 LEFT_OUT = {"quiz", "reflection", "answer-key", "explorer"}
 QUESTIONS = "*The questions of this section are on the book's page.*"
 NO_NAMES = "et al."
@@ -183,6 +184,7 @@ def _plain_line(line: str, targets: dict[str, Target], words: dict[str, tuple[st
     if line.startswith(": "):
         line = line[2:]  # the text of a definition
     line = FOOTNOTE.sub(r" (\1)", line)
+    line = DOCUMENT_LINK.sub(r"\1", line)  # the other chapters are not beside a notebook
 
     def reference(match: re.Match[str]) -> str:
         found = targets.get(match[1] or match[2])

@@ -149,6 +149,10 @@ class TypstWriter(Writer):
         return node
 
     def document_link(self, node: Node) -> Node:
+        fragment = node["c"][2][0].partition("#")[2]
+        if fragment:
+            node["c"][2][0] = "#" + fragment
+            return node
         # In one document a link to another file can only lead to its words.
         return {"t": "Span", "c": [["", [], []], node["c"][1]]}
 

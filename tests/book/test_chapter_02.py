@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cells import run_chapter
 from scipy import stats
 
-from offline_render.source import Cell, split
 from pylmm_helpers import anova_components, coef_table, fit_lmm, shrinkage_factor
 
-CHAPTER = Path(__file__).parents[2] / "chapters" / "02-clustered-data.qmd"
 MIXED, CONFINED = "feeding[T.mixed]", "feeding[T.confined]"
 
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
-    """The names that the chapter's cells leave behind; `crosscheck` has tests of its own."""
-    import matplotlib
-    import statsmodels.formula.api  # noqa: F401  (sets warning filters when first imported)
-
-    matplotlib.use("Agg")
-    names: dict[str, Any] = {}
-    with warnings.catch_warnings():
-        # As on the page: its collinear model warns, and a cell prints that warning.
-        warnings.simplefilter("default")
-        for part in split(CHAPTER):
-            if not isinstance(part, Cell) or part.label.startswith("tbl-cl-agree"):
-                continue
-            exec(compile(part.code, f"{CHAPTER.name}:{part.label}", "exec"), names)
-    matplotlib.pyplot.close("all")
-    return names
+    # As on the page: its collinear model warns, and a cell prints that warning.
+    return run_chapter("02-clustered-data", "default", skip="^tbl-cl-agree")
 
 
 def mc_error(share: float, replicates: int) -> float:

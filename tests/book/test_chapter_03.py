@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cells import run_chapter
 
-from offline_render.source import Cell, split
 from pylmm_helpers import anova_components, fit_lmm, icc
-
-CHAPTER = Path(__file__).parents[2] / "chapters" / "03-random-intercept.qmd"
 
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
-    """The names that the chapter's cells leave behind; `crosscheck` has tests of its own."""
-    import matplotlib
-    import statsmodels.formula.api  # noqa: F401  (sets warning filters when first imported)
-
-    matplotlib.use("Agg")
-    names: dict[str, Any] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the page fits one model at the boundary on purpose
-        for part in split(CHAPTER):
-            if isinstance(part, Cell) and "crosscheck(" not in part.code:
-                exec(compile(part.code, f"{CHAPTER.name}:{part.label}", "exec"), names)
-    matplotlib.pyplot.close("all")
-    return names
+    # the page fits one model at the boundary on purpose
+    return run_chapter("03-random-intercept", "ignore")
 
 
 def test_reml_by_hand_reaches_the_estimator(page: dict[str, Any]) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from cells import CHAPTERS, run_chapter
 from scipy import stats
 
-from offline_render.source import Cell, split
 from pylmm_helpers import check_convergence, check_singular, fit_lmm, lmer
 from pylmm_helpers import residuals as residuals_of
 
-CHAPTER = Path(__file__).parents[2] / "chapters" / "04-random-slopes.qmd"
 SLOPE = "1 + treatment"
 FORMULA = "bp_reduction ~ treatment"
 
@@ -39,21 +36,7 @@ def lmer_if_possible(*args: Any, **kwargs: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
-    """The names that the chapter's cells leave behind; `crosscheck` has tests of its own."""
-    import matplotlib
-    import statsmodels.formula.api  # noqa: F401  (sets warning filters when first imported)
-
-    matplotlib.use("Agg")
-    names: dict[str, Any] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for part in split(CHAPTER):
-            if isinstance(part, Cell) and "crosscheck(" not in part.code:
-                exec(compile(part.code, f"{CHAPTER.name}:{part.label}", "exec"), names)
-                if part.label == "setup":
-                    names["lmer"] = lmer_if_possible
-    matplotlib.pyplot.close("all")
-    return names
+    return run_chapter("04-random-slopes", "ignore", replaced={"lmer": lmer_if_possible})
 
 
 def test_reml_by_hand_reaches_the_estimator(page: dict[str, Any]) -> None:
@@ -173,7 +156,7 @@ def test_simulation_shows_which_standard_error_is_right(page: dict[str, Any]) ->
     assert each["coverage"] == pytest.approx(95, abs=4 * 100 * np.sqrt(0.95 * 0.05 / trials))
     caught = page["found"][:, 6].mean()
     assert caught == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / trials))
-    text = CHAPTER.read_text(encoding="utf-8")
+    text = (CHAPTERS / "04-random-slopes.qmd").read_text(encoding="utf-8")
     stated = re.search(r"Draw \$(\d+)\$ trials", text)
     assert stated is not None and int(stated[1]) == trials
 

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cells import run_chapter
 
-from offline_render.source import Cell, split
 from pylmm_helpers import shrinkage_factor
-
-CHAPTER = Path(__file__).parents[2] / "chapters" / "08-prediction.qmd"
 
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
-    """The names that the chapter's cells leave behind; `crosscheck` has tests of its own."""
-    import matplotlib
-    import statsmodels.formula.api  # noqa: F401  (sets warning filters when first imported)
-
-    matplotlib.use("Agg")
-    names: dict[str, Any] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for part in split(CHAPTER):
-            if isinstance(part, Cell) and "crosscheck(" not in part.code:
-                exec(compile(part.code, f"{CHAPTER.name}:{part.label}", "exec"), names)
-    matplotlib.pyplot.close("all")
-    return names
+    return run_chapter("08-prediction")
 
 
 def test_the_raw_extremes_are_small_hospitals(page: dict[str, Any]) -> None:

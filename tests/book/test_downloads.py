@@ -41,6 +41,7 @@ WORDS = {"dohoo2012": ("Dohoo et al.", "2012")}
         ('::: {.callout-note title="A word"}\nText.\n:::', "**A word.**\n\nText."),
         ("Said.^[With a note.]", "Said. (With a note.)"),
         ("a@b.org, `@fig-a`", "a@b.org, `Figure\u00a01.1`"),
+        ("A [**term**](E-glossary.qmd#gls-term) and [a page](two.qmd).", "A **term** and a page."),
     ],
 )  # fmt: skip
 def test_markdown_loses_what_a_notebook_would_show_as_code(source: str, shown: str) -> None:

@@ -1,0 +1,88 @@
+"""Every bold term of the book stands in the glossary, and every entry is used where it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pypdf import PdfReader
+from pypdf.generic import ArrayObject
+
+from offline_render.project import load_project
+from offline_render.source import Prose, split
+
+ROOT = Path(__file__).resolve().parents[2]
+GLOSSARY = ROOT / "chapters" / "E-glossary.qmd"
+ENTRY = re.compile(r"^\[(?P<term>.+?)\]\{#(?P<id>gls-[\w-]+)\}\n: (?P<words>(?:.+\n?)+)", re.M)
+LINK = re.compile(r"\[\*\*(?P<term>[^*]+)\*\*\]\([\w./-]*#(?P<id>gls-[\w-]+)\)")
+BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+
+
+def entries() -> dict[str, re.Match[str]]:
+    return {m["id"]: m for m in ENTRY.finditer(GLOSSARY.read_text(encoding="utf-8"))}
+
+
+def prose(path: Path) -> str:
+    """Text outside cells and code blocks."""
+    text = "\n".join(part.text for part in split(path) if isinstance(part, Prose))
+    return re.sub(r"^ *(```+|~~~+).*?^ *\1", "", text, flags=re.S | re.M)
+
+
+def chapters() -> list[Path]:
+    """The documents that define terms: the preface and the numbered chapters, in order."""
+    return [c.path for c in load_project(ROOT).chapters if not c.appendix]
+
+
+def test_every_bold_term_leads_to_the_glossary() -> None:
+    known = entries()
+    for path in chapters():
+        text = prose(path)
+        linked = {m["term"] for m in LINK.finditer(text)}
+        for match in LINK.finditer(text):
+            assert match["id"] in known, f"{path.name}: {match['term']!r} is not in the glossary"
+            entry = re.sub(r"\W", "", known[match["id"]]["term"].lower())
+            assert entry == re.sub(r"\W", "", match["term"].lower()), path.name
+        for bold in BOLD.findall(text):
+            # a bold sentence, as in the list of mistakes, is no term
+            assert bold in linked or bold[-1] in ".?", f"{path.name}: {bold!r} is no glossary link"
+
+
+def test_every_entry_is_linked_once_from_the_place_it_names() -> None:
+    linked: dict[str, Path] = {}
+    for path in chapters():
+        for match in LINK.finditer(prose(path)):
+            assert match["id"] not in linked, f"{match['term']!r} is defined twice: {path.name}"
+            linked[match["id"]] = path
+    assert set(entries()) == set(linked)
+    for identifier, entry in entries().items():
+        text = linked[identifier].read_text(encoding="utf-8")
+        place = re.search(r"See (?:@(?P<sec>sec-[\w-]+)|the preface)\.", entry["words"])
+        assert place, f"{identifier} names no place"
+        found = re.match(r"# .*\{#(sec-[\w-]+)\}", text)
+        assert place["sec"] == (found[1] if found else None), identifier
+
+
+def test_entries_stand_in_the_order_of_the_alphabet() -> None:
+    keys = [re.sub(r"[^a-z ]", "", entry["term"].lower()) for entry in entries().values()]
+    assert keys == sorted(keys) and len(keys) > 80
+
+
+def test_terms_lead_to_their_entry_on_pages_and_in_print(book: Path) -> None:
+    page = (book / "chapters" / "03-random-intercept.html").read_text(encoding="utf-8")
+    assert 'href="E-glossary.html#gls-shrinkage-factor"' in page
+    reader = PdfReader(next(book.glob("*.pdf")))
+    numbers = {page.indirect_reference.idnum: n for n, page in enumerate(reader.pages)}
+    starts = [
+        reader.get_destination_page_number(item)
+        for item in reader.outline
+        if not isinstance(item, list) and re.search(r"Glossary|Codebook", item.title)
+    ]
+    led = 0
+    for page in reader.pages[: starts[0]]:
+        for annotation in page.get("/Annots", []):
+            target = annotation.get_object().get("/Dest")
+            led += isinstance(target, ArrayObject) and (
+                starts[0] <= numbers[target[0].idnum] < starts[1]
+            )
+    # a term that is broken over two lines has two annotations; the reference in the preface is one
+    assert led >= len(entries())

@@ -3,7 +3,7 @@ PYTHON ?= python3
 SETUP = $(PYTHON) offline_render/bootstrap.py
 RUN = .venv/bin/python
 
-.PHONY: help handbook test preview bench bench-peers setup lint lock clean distclean
+.PHONY: help handbook test preview bench bench-huge bench-peers setup lint lock clean distclean
 
 help: ## say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -17,9 +17,13 @@ test: ## set up and run every test
 preview: ## show the book in a browser and rebuild it whenever a chapter is saved
 	@$(SETUP) handbook && $(RUN) -m offline_render preview
 
-bench: ## time a cold build, the rebuild after an edit of prose, and the estimator beside lme4
+bench: ## time a cold build, the rebuild after an edit, the estimator beside lme4, and 1e8 rows on disk
 	@$(SETUP) handbook && $(RUN) -m offline_render bench
 	@PYTHONPATH=. $(RUN) benchmarks/run.py --quick --out .handbook/bench-quick.json 2>/dev/null && PYTHONPATH=. $(RUN) benchmarks/bootstrap.py
+	@PYTHONPATH=. $(RUN) benchmarks/larger_than_memory.py
+
+bench-huge: ## a random slope on 1e9 rows, 20 GB of Parquet made and removed
+	@$(SETUP) handbook && PYTHONPATH=. $(RUN) benchmarks/larger_than_memory.py --rows 1e9 --groups 1e7
 
 bench-peers: ## time the estimator beside lme4, statsmodels and compiled packages, up to a million rows
 	@$(SETUP) handbook && $(PYTHON) -m venv .handbook/bench && .handbook/bench/bin/python -m pip install --quiet -r requirements.lock -r benchmarks/requirements.txt

@@ -1,0 +1,103 @@
+"""Chapter 7 run cell by cell: degrees of freedom, coverage, and tests at the boundary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from cells import run_chapter
+from scipy import stats
+
+from pylmm_helpers import coef_table
+
+METHODS = ["wald", "satterthwaite", "kenward-roger"]
+
+
+@pytest.fixture(scope="module")
+def page() -> dict[str, Any]:
+    return run_chapter("07-inference", skip=r"crosscheck\(|\blmer\(")
+
+
+def test_satterthwaite_by_hand_is_the_helpers(page: dict[str, Any]) -> None:
+    # finite differences with steps of a thousandth leave about 1e-4; statsmodels' optimiser 1e-4
+    assert page["nu"] == pytest.approx(page["three"].loc["satterthwaite", "df"], rel=5e-4)
+
+
+def test_the_method_decides_about_feeding(page: dict[str, Any]) -> None:
+    p = page["answers"].astype(float)
+    assert p["Wald"] < 0.05 and p["likelihood ratio, ML"] < 0.05
+    assert (p[["Satterthwaite", "Kenward-Roger", "parametric bootstrap"]] > 0.05).all()
+    three = page["three"]["p_value"]
+    assert 1.8 < three["kenward-roger"] / three["wald"] < 2.3  # "twice as large"
+    parity = [coef_table(page["fit"], df=m).loc["parity", "ci_low"] for m in METHODS]
+    assert np.ptp(parity) < 0.01
+
+
+def test_kenward_roger_is_the_exact_test_in_balanced_data(page: dict[str, Any]) -> None:
+    kr, anova = page["kr"], page["anova"]
+    assert kr["statistic"] == pytest.approx(anova.statistic, rel=1e-8)
+    assert kr["df_den"] == pytest.approx(12, rel=1e-8)
+    assert kr["p_value"] == pytest.approx(anova.pvalue, rel=1e-8)
+
+
+def test_coverage_is_as_the_text_says(page: dict[str, Any]) -> None:
+    share = page["share"].set_index(["predictor of the", "herds"])
+    herd = share.loc["herd"]
+    # 2,000 replicates: Monte-Carlo error of 0.5 to 0.7 points
+    assert herd.loc[5, "wald"] < 0.91 and herd.loc[20, "wald"] < 0.945
+    assert herd["wald"].is_monotonic_increasing
+    assert herd["satterthwaite"].between(0.925, 0.965).all()
+    assert herd.loc[5, "kenward-roger"] > 0.985
+    assert herd.loc[10:, "kenward-roger"].between(0.935, 0.975).all()
+    cow = share.loc["cow"].loc[10:, METHODS]
+    assert cow.min().min() > 0.925 and cow.max().max() < 0.97
+
+
+def test_zero_estimates_make_satterthwaite_too_sure(page: dict[str, Any]) -> None:
+    held, zero = page["held"], page["zero"]
+    assert 0.25 < zero[5].mean() < 0.4 and zero[100].mean() < 0.01
+    for herds in (5, 10):
+        at, above = held[herds][zero[herds], :, 0], held[herds][~zero[herds], :, 0]
+        assert at.mean(axis=0)[0] < 0.86 and at.mean(axis=0)[1] < 0.87
+        assert above.mean(axis=0)[1] > 0.95
+
+
+def test_the_null_distribution_of_a_variance_is_the_mixture(page: dict[str, Any]) -> None:
+    for (herds, cows), d in page["null"].items():
+        exact = stats.f.cdf(1, herds - 1, herds * (cows - 1))  # MSB below MSW
+        error = np.sqrt(exact * (1 - exact) / len(d))
+        assert (d == 0).mean() == pytest.approx(exact, abs=5 * error)
+    table = page["null_table"]
+    assert table["unhalved (%)"].max() < 3.2
+    assert table["halved (%)"].between(3.6, 5.6).all()
+    assert table["zero (%)"].iloc[0] > 54 > 52 > table["zero (%)"].iloc[-1]
+
+
+def test_halving_finds_the_variance_of_two_cows_a_herd(page: dict[str, Any]) -> None:
+    row = page["of_variance"].iloc[0]
+    assert row["p_value"] == pytest.approx(row["p_value_naive"] / 2)
+    assert row["p_value"] < 0.05 < row["p_value_naive"]
+    boot = page["boot_two"].table["p_value"].iloc[0]
+    assert boot == pytest.approx(row["p_value"], abs=0.012)
+
+
+def test_a_random_slope_needs_its_own_mixture(page: dict[str, Any]) -> None:
+    many = page["slope_table"]["180 hospitals"]
+    # 8,000 replicates: Monte-Carlo error of 0.25 points
+    assert 3.7 < many["mixture of 1 and 2 df"] < 5.5
+    assert many["chi-squared, 2 df"] < 3.6 and many["half of it"] > 5.3
+    assert many["half of chi-squared, 1 df"] > 12
+    few = page["slope_table"]["30 hospitals"]
+    assert few["mixture of 1 and 2 df"] < many["mixture of 1 and 2 df"] + 0.4
+
+
+def test_profiles_and_criteria(page: dict[str, Any]) -> None:
+    profile, kr = page["profile"], page["three"].loc["kenward-roger"]
+    sd = profile.loc["sd(Intercept)"]
+    assert sd["ci_high"] > 2 * sd["ci_low"] > 0
+    width = profile.loc[page["term"], "ci_high"] - profile.loc[page["term"], "ci_low"]
+    assert width < kr["ci_high"] - kr["ci_low"]
+    assert page["criteria"]["aic"].idxmin() == "parity + feeding"
+    assert page["criteria"]["bic"].idxmin() == "parity"
+    assert (page["null"][50, 4] > 2).mean() == pytest.approx(stats.chi2.sf(2, 1) / 2, abs=0.01)

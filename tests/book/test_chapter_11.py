@@ -1,0 +1,222 @@
+"""Chapter 11 run cell by cell: sums give the fit of the rows, squares lose digits, limits hold.
+
+Seconds and memory are measured in the chapter and not asserted here.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from offline_render.source import Cell, split
+from pylmm_helpers import cross_products, fit_lmm
+
+CHAPTER = Path(__file__).parents[2] / "chapters" / "11-large-data.qmd"
+
+# Ibis 12.0 still calls what DuckDB 2.0 has renamed
+RENAMED = "ignore:fetch_.*deprecated:DeprecationWarning"
+pytestmark = pytest.mark.filterwarnings(RENAMED)
+
+
+@pytest.fixture(scope="module")
+def page() -> dict[str, Any]:
+    """The names that the chapter's cells leave behind; `crosscheck` has tests of its own."""
+    import matplotlib
+    import statsmodels.formula.api  # noqa: F401  (sets warning filters when first imported)
+
+    matplotlib.use("Agg")
+    names: dict[str, Any] = {"printed": {}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "fetch_.*deprecated", DeprecationWarning)
+        for part in split(CHAPTER):
+            if not isinstance(part, Cell) or "crosscheck(" in part.code:
+                continue
+            if part.label == "remove":  # keep a part of the rows for the tests
+                query = "SELECT * FROM register WHERE herd <= 40"
+                names["kept"] = names["database"].sql(query).df()
+            said: list[str] = []
+            names["print"] = lambda *words, said=said, **_: said.append(" ".join(map(str, words)))
+            exec(compile(part.code, f"{CHAPTER.name}:{part.label}", "exec"), names)
+            names["printed"][part.label] = "\n".join(said)
+    matplotlib.pyplot.close("all")
+    return names
+
+
+def test_the_file_is_larger_than_the_limit_and_the_sums_much_smaller(page: dict[str, Any]) -> None:
+    assert page["on_disk"] > 50 * 1.2
+    assert page["in_pandas"] > 3 * page["on_disk"]
+    assert page["in_products"] < page["in_pandas"] / 1_000
+    assert not page["folder"].exists()
+
+
+def test_the_rows_dont_fit_where_the_sums_do(page: dict[str, Any]) -> None:
+    assert page["printed"]["too-large"] == "The rows don't fit."
+    pd.testing.assert_frame_equal(page["tight_sums"], page["sums"], rtol=1e-9)
+
+
+def test_the_sums_by_hand_give_the_fit(page: dict[str, Any]) -> None:
+    fit = page["fit"]
+    np.testing.assert_allclose(page["beta"], fit.fe_params, rtol=1e-8)
+    assert page["sigma2"] == pytest.approx(fit.scale, rel=1e-7)
+    assert page["theta"] == pytest.approx(fit.theta[0], rel=1e-5)
+    assert page["value"] == pytest.approx(fit.criterion, rel=1e-11)
+    assert len(page["sums"]) == page["n_herds"] == fit.ngroups
+
+
+def test_the_six_sums_are_those_of_the_rows(page: dict[str, Any]) -> None:
+    rows = page["kept"].dropna(subset="milk_kg")
+    x, y = rows["parity"], rows["milk_kg"]
+    rows = rows.assign(n=1, x=x, y=y, xx=x * x, xy=x * y, yy=y * y)
+    names = ["n", "x", "y", "xx", "xy", "yy"]
+    ours = rows.groupby("herd")[names].sum()
+    theirs = page["sums"].set_index("herd").loc[ours.index, names]
+    np.testing.assert_allclose(theirs, ours, rtol=1e-11)
+
+
+def test_sums_are_exact(page: dict[str, Any]) -> None:
+    assert page["off"] < 1e-10
+    assert len(page["everything"]) == page["fit"].nobs
+    assert page["same_fits"].map(float).to_numpy().max() < 1e-8
+
+
+def test_other_rows_with_the_same_sums_give_the_same_fit(page: dict[str, Any]) -> None:
+    real, other = page["fits"]
+    assert real.criterion == pytest.approx(other.criterion, rel=1e-9)
+    np.testing.assert_allclose(real.fe_params, other.fe_params, rtol=1e-7)
+    np.testing.assert_allclose(real.cov_re, other.cov_re, rtol=1e-5)
+    herd = page["chosen"] if np.isscalar(page["chosen"]) else None
+    moved = page["other"][page["other"]["herd"] == herd]["parity"]
+    assert ((moved % 1 > 0.01) & (moved % 1 < 0.99)).mean() > 0.8
+    assert -1 < moved.min() < 1 and 6 < moved.max() < 8.5
+    assert set(page["real"]["parity"]) == {1, 2, 3, 4, 5, 6}
+
+
+def test_meaning_and_precision_are_as_told(page: dict[str, Any]) -> None:
+    parity, part = page["parity"], page["part_parity"]
+    assert len(page["part"]["herd"].unique()) == 50
+    assert part["std_error"] / parity["std_error"] > 5
+    assert page["se_ratio"] > 2.5  # herds differ in the slope: several times as large
+    assert (page["few"]["herd"].nunique(), page["few"]["herd"].max()) == (12, 12)
+    assert 5 < page["few"]["milk_kg"].quantile(0.02) < page["few"]["milk_kg"].max() < 52
+    assert np.ptp(page["few_means"]) > 3
+
+
+def test_the_fuller_model_finds_the_truth(page: dict[str, Any]) -> None:
+    full = page["full"]
+    error = (full["estimate"] - page["truth"]) / full["std_error"]
+    assert error.abs().max() < 4
+    np.testing.assert_allclose(page["sd_full"], [3, 0.5], rtol=0.05)
+    assert np.sqrt(page["fit_full"].scale) == pytest.approx(5, rel=0.01)
+
+
+def test_raw_squares_lose_digits_and_centred_ones_dont(page: dict[str, Any]) -> None:
+    lost = page["lost"]
+    assert lost["two passes"].max() < 1e-11
+    assert lost["raw sums"].is_monotonic_increasing
+    assert 1e-6 < lost.loc[10**6, "raw sums"] < 1e-2
+    assert lost.loc[10**7, "raw sums"] > 0.01
+    assert lost.loc[100, "raw sums"] < 1e-7
+
+
+def test_residuals_come_from_a_second_query(page: dict[str, Any]) -> None:
+    assert "no rows" in page["printed"]["no-residuals"]
+    days, spread = page["by_days"], page["by_milkings"].set_index("milkings")["SD"]
+    assert 4 < days["mean"].iloc[0] < 5 and -5 < days["mean"].iloc[-1] < -4
+    straight = np.polyval(np.polyfit(days["days"], days["mean"], 1), days["days"])
+    assert np.abs(days["mean"] - straight).max() < 0.15
+    assert spread[1] > 1.2 * spread[2]
+    cows = page["histogram"].set_index("r")["cows"]
+    assert abs(cows.idxmax()) <= 1
+    assert cows.sum() == page["fit"].nobs == page["by_milkings"]["cows"].sum()
+
+
+def test_missing_values_are_counted(page: dict[str, Any]) -> None:
+    total = page["n_parts"] * page["part_rows"]
+    assert page["fit"].n_dropped == total - page["fit"].nobs
+    assert f"({page['fit'].n_dropped})" in page["printed"]["missing"]
+    assert page["by_season"]["missing"].between(0.9, 1.1).all()
+
+
+def test_weights_are_columns_times_their_root(page: dict[str, Any]) -> None:
+    columns, weights = page["by_columns"], page["by_weights"]
+    np.testing.assert_allclose(columns.fe_params, weights.fe_params, rtol=1e-8)
+    np.testing.assert_allclose(columns.cov_re, weights.cov_re, rtol=1e-6)
+    assert columns.scale == pytest.approx(weights.scale, rel=1e-9)
+
+
+def test_cost_is_measured_over_the_sizes_told(page: dict[str, Any]) -> None:
+    times = page["times"]
+    assert list(times["million rows"]) == [0.25, 0.5, 1, 2, 4]
+    assert list(times["groups"]) == [100, 1_000, 10_000, 100_000]
+    assert max(times["random effects"]) == 6
+    query = [seconds[0] for seconds in times["million rows"].values()]
+    assert query[-1] > query[0]  # sixteen times the rows
+    assert np.isfinite([page["row_slope"], page["group_slope"]]).all()
+    assert page["products_peak"] < page["rows_peak"]  # bytes of arrays, not a matter of speed
+
+
+def test_sums_stop_helping_with_tiny_groups(page: dict[str, Any]) -> None:
+    shrunk = page["shrunk"]
+    per_group = {"random intercept": 1 * (2 + 1 + 1), "random slope": 2 * (2 + 2 + 1)}
+    for kind, numbers in per_group.items():
+        groups = page["part_rows"] / shrunk.index.to_numpy()
+        np.testing.assert_allclose(shrunk[kind], groups * numbers * 8 / 1e6, rtol=0.01)
+    assert shrunk.loc[500, "random slope"] < shrunk.loc[500, "rows"] / 100
+    assert shrunk.loc[3, "random slope"] > shrunk.loc[3, "rows"]
+
+
+def test_crossed_effects_need_a_table_nearly_as_long_as_the_rows(page: dict[str, Any]) -> None:
+    assert page["n_technicians"] == 300
+    assert 500_000 < page["pairs"] < 1_200_000
+
+
+def test_statsmodels_stops_early_and_says_converged(page: dict[str, Any]) -> None:
+    early, closely, sums = page["early"], page["fit_part"], page["from_sums"]
+    target = sums.cov_re.iloc[0, 0]
+    assert early.converged and closely.converged
+    assert closely.cov_re.iloc[0, 0] == pytest.approx(target, rel=1e-5)
+    assert abs(early.cov_re.iloc[0, 0] / target - 1) > 1e-4
+    assert abs(early.cov_re.iloc[0, 0] - target) < 0.05 * target * np.sqrt(2 / 50)
+    assert round(early.cov_re.iloc[0, 0], 3) != round(target, 3)
+
+
+def test_formulas_without_a_query_are_refused(page: dict[str, Any]) -> None:
+    said = page["printed"]["groups-few"]
+    for words in ("identifier", "add it to the", "there is no column 'breed'"):
+        assert words in said
+
+
+def test_the_duckdb_tab_runs(page: dict[str, Any], tmp_path: Path) -> None:
+    text = CHAPTER.read_text(encoding="utf-8")
+    blocks = re.findall(r"^## DuckDB\n\n```python\n(.*?)^```", text, re.S | re.M)
+    assert len(blocks) == 1
+    page["kept"].to_parquet(tmp_path / "part-0.parquet")
+    names = {"folder": tmp_path, "cross_products": cross_products, "fit_lmm": fit_lmm}
+    exec(compile(blocks[0], CHAPTER.name, "exec"), names)
+    rows = fit_lmm("milk_kg ~ parity", page["kept"], "herd", missing="drop")
+    assert names["fit"].criterion == pytest.approx(rows.criterion, rel=1e-10)
+
+
+def test_a_small_limit_means_fewer_cores(tmp_path: Path) -> None:
+    import duckdb
+
+    from pylmm_helpers._compute_source import settle
+
+    for limit, most in [("50MB", 1), ("110MB", 4), ("4GB", 32)]:
+        with duckdb.connect(config={"threads": 32}) as database:
+            settle(database, limit, str(tmp_path))
+            found = database.execute("SELECT current_setting('threads')").fetchall()
+        assert found == [(most,)]
+
+
+@pytest.mark.parametrize("limit", ["0B", "100KB"])
+def test_a_limit_too_small_to_open_the_file_is_named(limit: str, page: dict[str, Any]) -> None:
+    with pytest.raises(MemoryError, match="Raise memory_limit"):
+        cross_products(page["kept"], "milk_kg ~ parity", "herd", memory_limit=limit)

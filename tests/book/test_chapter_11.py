@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from offline_render.source import Cell, split
-from pylmm_helpers import cross_products, fit_lmm
+from pylmm_helpers import coef_table, cross_products, fit_lmm, icc, lrt, profile_ci
 
 CHAPTER = Path(__file__).parents[2] / "chapters" / "11-large-data.qmd"
 
@@ -220,3 +220,20 @@ def test_a_small_limit_means_fewer_cores(tmp_path: Path) -> None:
 def test_a_limit_too_small_to_open_the_file_is_named(limit: str, page: dict[str, Any]) -> None:
     with pytest.raises(MemoryError, match="Raise memory_limit"):
         cross_products(page["kept"], "milk_kg ~ parity", "herd", memory_limit=limit)
+
+
+def test_tests_and_intervals_need_no_rows(page: dict[str, Any]) -> None:
+    kept = page["kept"]
+    formula, both = "milk_kg ~ parity", {"groups": "herd", "missing": "drop"}
+    lean = [
+        fit_lmm(cross_products(kept, formula, re_formula=r, **both)) for r in ("1 + parity", "1")
+    ]
+    rows = [fit_lmm(formula, kept, re_formula=r, **both) for r in ("1 + parity", "1")]
+    with pytest.raises(ValueError, match="no rows"):
+        lrt(*lean)
+    by_hand = lean[1].criterion - lean[0].criterion
+    assert lrt(*rows)["statistic"].iloc[0] == pytest.approx(by_hand, rel=1e-6)
+    assert icc(lean[1])["ci_low"] == pytest.approx(icc(rows[1])["ci_low"], rel=1e-6)
+    for fits in zip(lean, rows, strict=True):
+        np.testing.assert_allclose(*(coef_table(fit) for fit in fits), rtol=1e-6, atol=1e-12)
+        np.testing.assert_allclose(*(profile_ci(fit) for fit in fits), rtol=1e-4)

@@ -168,7 +168,7 @@ def plot(rows: list[int], seconds: list[float], path: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=float, default=1e8)
-    parser.add_argument("--groups", type=float, default=1e6)
+    parser.add_argument("--groups", type=float, help="at the largest size; default: rows / 100")
     parser.add_argument("--memory-limit", default="1.5GB")
     parser.add_argument("--folder", type=Path, help="where the files are made (room is needed)")
     parser.add_argument("--lme4-rows", type=float, default=1e6)
@@ -183,7 +183,8 @@ def main() -> None:
         print(json.dumps(found))
         return
     largest = int(options.rows)
-    sizes = [10**k for k in range(6, 12) if 10**k < largest] + [largest]
+    first = 6 if largest > 10**6 else 4
+    sizes = [10**k for k in range(first, 12) if 10**k < largest] + [largest]
     with tempfile.TemporaryDirectory(prefix="pylmm-bench-", dir=options.folder) as folder:
         room, wanted = shutil.disk_usage(folder).free, 1.3 * BYTES_PER_ROW * largest
         if room < wanted:
@@ -200,7 +201,7 @@ def run(sizes: list[int], options: argparse.Namespace, folder: Path) -> None:
     print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     records: list[dict[str, Any]] = []
     for rows in sizes:
-        groups = max(int(options.groups * rows / sizes[-1]), 100)
+        groups = max(int((options.groups or sizes[-1] / 100) * rows / sizes[-1]), 100)
         path = folder / f"{rows}.parquet"
         make_file(rows, groups, path, options.memory_limit)
         plain, whole = (measure(way, path, options.memory_limit) for way in ("plain", "whole"))

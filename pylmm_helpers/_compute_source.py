@@ -23,6 +23,8 @@ NEEDED = (
 POLL_SECONDS = 0.05
 #: Shorter queries show no progress bar.
 PATIENCE_SECONDS = 2.0
+#: Every thread of DuckDB needs room of its own; with less of it, a query fails on many processors.
+MEGABYTES_PER_THREAD = 25
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,9 @@ def open_source(source: Any, memory_limit: str | None, progress: bool | None) ->
                 connection.con.register("rows_in_memory", frame)
                 table = connection.table("rows_in_memory")
             yield Source(table, categories, connection.con, shown)
-        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        except (
+            duckdb.IOException, duckdb.InvalidInputException, duckdb.OutOfMemoryException,
+        ) as error:  # fmt: skip
             raise in_plain_words(error) from error
         finally:
             connection.disconnect()
@@ -176,6 +180,18 @@ def settle(database: Any, memory_limit: str | None, folder: str) -> None:
         raise ValueError(
             f"memory_limit {memory_limit!r} is no size; write it as '1.5GB' or '500MB'."
         ) from error
+    limit, threads = database.execute(
+        "SELECT current_setting('memory_limit'), current_setting('threads')"
+    ).fetchone()
+    affordable = max(1, int(mebibytes(limit) / MEGABYTES_PER_THREAD))
+    database.execute("SET threads = ?", [min(threads, affordable)])
+
+
+def mebibytes(size: str) -> float:
+    """MiB of a size as DuckDB writes it, such as '57.2 MiB'."""
+    value, unit = size.split()
+    powers = {"bytes": -2, "byte": -2, "KiB": -1, "MiB": 0, "GiB": 1, "TiB": 2, "PiB": 3}
+    return float(value) * 1024.0 ** powers[unit]
 
 
 def parquet_files(path: str | Path) -> str:

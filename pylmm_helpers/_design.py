@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -111,7 +111,7 @@ def build_design(
     arguments."""
     frame = as_frame(data)
     fixed, random = parse(formula), parse_random(re_formula)
-    check_choices(groups, missing)
+    check_choices(groups, missing, frame.columns)
     check_any(len(frame))
     used, tools = names_in([*fixed.lhs, *fixed.rhs, *random], frame, context)
     for name in [*used, groups]:
@@ -135,8 +135,15 @@ def build_design(
     )  # fmt: skip
 
 
-def check_choices(groups: Any, missing: Any) -> None:
+def check_choices(groups: Any, missing: Any, columns: Iterable[str]) -> None:
     """Refuse a grouping that is no column name, and an unknown way with missing values."""
+    joined = isinstance(groups, str) and groups not in columns
+    if isinstance(groups, (list, tuple, set)) or (joined and re.search(r"\w\s*[+/*:|]", groups)):
+        raise ValueError(
+            f"groups={groups!r} names more than one grouping factor, and this estimator has one. "
+            "For crossed or nested factors use statsmodels' mixedlm with vc_formula, or lme4 "
+            "through lmer('y ~ x + (1 | a) + (1 | b)')."
+        )
     if not isinstance(groups, str):
         raise ValueError(f"groups must be the name of one column, not {type(groups).__name__}.")
     if missing not in ("raise", "drop"):

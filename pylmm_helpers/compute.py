@@ -99,13 +99,13 @@ def cross_products(
     """
     context = capture_context(1)
     fixed, random = parse(formula), parse_random(re_formula)
-    check_choices(groups, missing)
     if not (weights is None or isinstance(weights, str)):
         raise ValueError(
             f"weights must be the name of a column of the table, not {type(weights).__name__}."
         )
     with open_source(source, memory_limit, progress) as opened:
         table = opened.table
+        check_choices(groups, missing, table.columns)
         names = pd.DataFrame(columns=list(table.columns))
         parts = [*fixed.lhs, *fixed.rhs, *random]
         used, tools = names_in(parts, names, context)

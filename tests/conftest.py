@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,3 +23,13 @@ def book(root: Path) -> Path:
     from offline_render.build import build
 
     return build(root)
+
+
+def pytest_unconfigure() -> None:
+    """Let pytest have the last word.
+
+    DuckDB's bindings print at the end of the interpreter which of their objects still live
+    (hypothesis keeps some of them); by then every test has been reported.
+    """
+    if "duckdb" in sys.modules:
+        atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))

@@ -236,4 +236,6 @@ def test_tests_and_intervals_need_no_rows(page: dict[str, Any]) -> None:
     assert icc(lean[1])["ci_low"] == pytest.approx(icc(rows[1])["ci_low"], rel=1e-6)
     for fits in zip(lean, rows, strict=True):
         np.testing.assert_allclose(*(coef_table(fit) for fit in fits), rtol=1e-6, atol=1e-12)
-        np.testing.assert_allclose(*(profile_ci(fit) for fit in fits), rtol=1e-4)
+        np.testing.assert_allclose(
+            *(profile_ci(fit).select_dtypes("number") for fit in fits), rtol=1e-4
+        )

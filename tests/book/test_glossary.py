@@ -25,7 +25,8 @@ def entries() -> dict[str, re.Match[str]]:
 def prose(path: Path) -> str:
     """Text outside cells and code blocks."""
     text = "\n".join(part.text for part in split(path) if isinstance(part, Prose))
-    return re.sub(r"^ *(```+|~~~+).*?^ *\1", "", text, flags=re.S | re.M)
+    text = re.sub(r"^ *(```+|~~~+).*?^ *\1", "", text, flags=re.S | re.M)
+    return re.sub(r"`[^`\n]+`", "", text)
 
 
 def chapters() -> list[Path]:

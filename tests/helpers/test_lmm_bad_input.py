@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pylmm_helpers.datasets import load
 from pylmm_helpers.inference import coef_table
 from pylmm_helpers.lmm import LMMResults, fit_lmm
 
@@ -353,3 +354,13 @@ def test_units_and_origins_change_nothing_but_units(
     if reml:
         jacobian -= 2 * 2 * np.log(a) - 2 * np.log(b)
     assert other.criterion == pytest.approx(plain.criterion + jacobian, rel=1e-9, abs=1e-6)
+
+
+@pytest.mark.parametrize("groups", [["plate", "sample"], "plate + sample", "plate:sample", "a/b"])
+def test_several_grouping_factors_are_sent_to_what_can_fit_them(groups: object) -> None:
+    frame = load("penicillin")
+    with pytest.raises(ValueError, match=r"more than one.*has one.*vc_formula.*lmer"):
+        fit_lmm("diameter ~ 1", frame, groups)  # type: ignore[arg-type]
+    # a column may have such a name
+    odd = frame.rename(columns={"plate": "plate/lab"})
+    assert fit_lmm("diameter ~ 1", odd, "plate/lab").ngroups == 24

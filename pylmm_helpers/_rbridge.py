@@ -6,6 +6,7 @@ R object at full double precision; printed tables of R or pymer4 are never parse
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,6 +108,23 @@ def quiet_console() -> Iterator[list[str]]:
     finally:
         for name, callback in saved.items():
             setattr(callbacks, name, callback)
+
+
+@contextmanager
+def library_path_kept() -> Iterator[None]:
+    """Undo what rpy2 does to LD_LIBRARY_PATH when it starts R inside this process.
+
+    It comes too late for this process, and every later child would inherit it: a Python that is
+    linked to a library of its own then loads the system's, and fails.
+    """
+    before = os.environ.get("LD_LIBRARY_PATH")
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("LD_LIBRARY_PATH", None)
+        else:
+            os.environ["LD_LIBRARY_PATH"] = before
 
 
 def console_messages(written: list[str]) -> list[str]:

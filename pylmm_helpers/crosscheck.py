@@ -123,7 +123,7 @@ def _pymer4() -> tuple[Any, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # rpy2 warns about the R it finds or misses
-            with _rbridge.quiet_console():
+            with _rbridge.library_path_kept(), _rbridge.quiet_console():
                 from pymer4.models import Lmer
                 from rpy2.robjects.packages import importr
 

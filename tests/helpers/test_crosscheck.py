@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import warnings
 from importlib import import_module
@@ -471,3 +472,15 @@ def test_every_tolerance_has_its_reason():
     assert (table["reason"].str.len() > 20).all()
     assert (table["engine"] < table["statsmodels"]).all()
     assert (table["statsmodels"] <= 5e-2).all()
+
+
+def test_starting_r_leaves_the_environment_of_later_children_alone(with_r: None) -> None:
+    """A Python started afterwards must find its own libraries, not those beside R."""
+    code = (
+        "import os; before = dict(os.environ)\n"
+        "from pylmm_helpers.crosscheck import _pymer4\n"
+        "assert _pymer4()[0] is not None\n"
+        "print(before.get('LD_LIBRARY_PATH') == os.environ.get('LD_LIBRARY_PATH'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"]

@@ -198,7 +198,8 @@ def recorded_frame(record: dict[str, Any]) -> pd.DataFrame | None:
 def identify(frame: pd.DataFrame, key: dict[str, Any]) -> tuple[str | None, bool]:
     """Name of the shipped data set that `frame` comes from, and whether it equals it.
 
-    A frame with derived columns or fewer rows is named by its response and grouping columns.
+    A frame with derived columns or fewer rows is named by its response and grouping columns, when
+    the data set has all of its groups.
     """
     try:
         resources = _data_package()[1]["resources"]
@@ -211,9 +212,15 @@ def identify(frame: pd.DataFrame, key: dict[str, Any]) -> tuple[str | None, bool
         name, columns = (str(resource["name"]), {f["name"] for f in resource["schema"]["fields"]})
         if not marks <= columns:
             continue
-        likely = likely or name
+        shipped = load(name)
+        if all(_levels(frame[g]) <= _levels(shipped[g]) for g in parsed.group_columns):
+            likely = likely or name
         if set(frame.columns) <= columns:
-            same = _rformula.model_frame(parsed, load(name), "drop")
+            same = _rformula.model_frame(parsed, shipped, "drop")
             if data_digest(_rformula.r_frame(parsed, same)) == key["data_sha256"]:
                 return name, True
     return likely, False
+
+
+def _levels(column: pd.Series) -> set[str]:
+    return set(column.dropna().astype(str))

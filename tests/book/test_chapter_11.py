@@ -239,3 +239,29 @@ def test_tests_and_intervals_need_no_rows(page: dict[str, Any]) -> None:
         np.testing.assert_allclose(
             *(profile_ci(fit).select_dtypes("number") for fit in fits), rtol=1e-4
         )
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded lme4", "live lme4"])
+def test_the_models_agree_with_lme4(
+    recorded: bool, page: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The records hold no rows of these models; their digests must fit what the chapter makes."""
+    from pylmm_helpers.crosscheck import _pymer4, crosscheck
+
+    if recorded:
+        monkeypatch.setenv("PYLMM_NO_R", "1")
+    elif _pymer4()[0] is None:
+        pytest.skip(_pymer4()[1])
+    monkeypatch.chdir(tmp_path)  # the agreement records of the book stay as they are
+    cells = [p for p in split(CHAPTER) if isinstance(p, Cell) and "crosscheck(" in p.code]
+    seen: list[Any] = []
+    names = {**page, "crosscheck": lambda *a, **k: seen.append(crosscheck(*a, **k))}
+    for cell in cells:
+        exec(compile(cell.code, f"{CHAPTER.name}:{cell.label}", "exec"), names)
+    assert {a.record["label"] for a in seen} == {
+        "register-rows",
+        "register-slope",
+        "register-weights",
+    }
+    assert all(a.agrees for a in seen)
+    assert {a.record["data"] for a in seen} == {None}

@@ -78,6 +78,15 @@ class Source:
             raise in_plain_words(outcome["error"])
         return outcome["rows"]
 
+    def room(self) -> tuple[float, int] | None:
+        """DuckDB's memory limit in bytes and its threads; None for other databases."""
+        if self.database is None:
+            return None
+        ((limit, threads),) = self.database.execute(
+            "SELECT current_setting('memory_limit'), current_setting('threads')"
+        ).fetchall()
+        return mebibytes(limit) * 2**20, int(threads)
+
 
 @contextmanager
 def progress_bar(words: str, wanted: bool) -> Iterator[Any]:

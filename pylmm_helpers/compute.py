@@ -89,8 +89,9 @@ def cross_products(
     Notes
     -----
     The table is read twice (once more for each categorical column): for range, mean and spread of
-    every column, then for the products of the centred and scaled columns. An interrupt ends the
-    running query and leaves no file behind.
+    every column, then for the products of the centred and scaled columns. Where the sums of all
+    groups would outgrow DuckDB's memory limit, the last step reads the table several times, for a
+    part of the groups each time. An interrupt ends the running query and leaves no file behind.
 
     References
     ----------
@@ -159,6 +160,12 @@ def collect(
         "n_dropped": first.rows - first.complete,
     }
     cross = assembled(terms, layout, rows, None, facts)
+    if cross.nobs != first.complete:
+        raise ValueError(
+            f"the table had {first.complete:,} complete rows when it was looked at and "
+            f"{cross.nobs:,} when they were added up: it changed meanwhile. Write it to a file "
+            "that stays as it is, and start again."
+        )
     reduced, cross = reduce_products(cross, rows.within)
     at, _ = criterion(factor_to_theta(np.eye(cross.q))[None], reduced, False)
     if not at.unexplained()[0] < ALMOST_NOTHING:

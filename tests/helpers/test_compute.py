@@ -19,7 +19,15 @@ import polars as pl
 import pytest
 from test_lmm_bad_input import BAD, good
 
-from pylmm_helpers import _compute_source, coef_table, cross_products, fit_lmm, icc, load
+from pylmm_helpers import (
+    _compute_products,
+    _compute_source,
+    coef_table,
+    cross_products,
+    fit_lmm,
+    icc,
+    load,
+)
 from pylmm_helpers.lmm import LMMResults
 
 # Ibis 12.0 still calls what DuckDB 2.0 has renamed
@@ -402,6 +410,47 @@ def made_up_rows(n: int) -> Any:
         f"FROM range({n})"
     )
     return connection.table("made_up")
+
+
+@pytest.mark.parametrize("label", ["herd", "name"])
+def test_groups_in_several_passes_give_the_same(
+    label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = sample().assign(name=lambda d: "herd " + d["herd"].astype(str))
+    at_once = cross_products(data, "y ~ x + feed", label, "1 + z", weights="w")
+    monkeypatch.setattr(_compute_products, "passes", lambda *_: 3)
+    in_parts = cross_products(data, "y ~ x + feed", label, "1 + z", weights="w")
+    assert list(in_parts.group_labels) == list(at_once.group_labels)
+    np.testing.assert_array_equal(in_parts.sizes, at_once.sizes)
+    np.testing.assert_allclose(in_parts.ZtZ, at_once.ZtZ, rtol=1e-13)
+    np.testing.assert_allclose(in_parts.RtR, at_once.RtR, rtol=1e-12, atol=1e-9)
+
+
+def test_many_groups_in_little_memory_take_several_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, groups = np.random.default_rng(RNG_SEED), 200_000
+    g = rng.integers(0, groups, 400_000)
+    x = rng.normal(size=len(g))
+    y = x + rng.normal(size=groups)[g] + rng.normal(size=len(g))
+    data = pd.DataFrame({"g": g, "x": x, "y": y})
+    data.to_parquet(tmp_path / "rows.parquet")
+    asked: list[int] = []
+    real = _compute_products.passes
+    monkeypatch.setattr(_compute_products, "passes", lambda *a: asked.append(real(*a)) or asked[-1])
+    lean = cross_products(tmp_path, "y ~ x", "g", "1 + x", memory_limit="60MB")
+    assert asked and min(asked) > 1
+    fit, rows = fit_lmm(lean), fit_lmm("y ~ x", data, "g", "1 + x")
+    assert fit.ngroups == rows.ngroups
+    assert fit.criterion == pytest.approx(rows.criterion, rel=1e-12)
+
+
+def test_a_table_that_changes_between_the_queries_is_refused() -> None:
+    connection = ibis.duckdb.connect()
+    connection.con.register("all_rows", sample())
+    connection.con.execute("CREATE VIEW half AS SELECT * FROM all_rows WHERE random() < 0.5")
+    with pytest.raises(ValueError, match="changed meanwhile"):
+        cross_products(connection.table("half"), "y ~ z", "herd")
 
 
 def test_an_interrupt_ends_the_query_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

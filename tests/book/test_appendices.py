@@ -33,9 +33,8 @@ def test_agreement_has_a_row_for_each_record_and_says_which_model_it_is(
     for row, (_, record) in zip(rows, records.iterrows(), strict=True):
         first, _, rest = record["chapter"].partition("-")
         assert row[0] == f"{first.lstrip('0')} {rest.replace('-', ' ')}"
-        assert row[1] == (record["data"] or "–")
-        assert row[2] == record["formula"]
-        assert row[3] == ("REML" if record["reml"] else "ML")
+        method, data = "REML" if record["reml"] else "ML", record["data"] or "data of the chapter"
+        assert row[1] == f"{record['formula']} by {method}, {data}"
         assert row[-1] in {"agrees", "explained"}
     # outcomes that a chapter draws, and rows that no file holds, are ascribed to no file
     package = json.loads((root / "datasets" / "datapackage.json").read_text("utf-8"))

@@ -116,7 +116,7 @@ def test_spellings_names_and_traps_in_r(data: pd.DataFrame, tmp_path: Path) -> N
     names = {s: cells[0] for s, cells in rows("tbl-di-r").items() if cells[0]}
     lines = [
         "suppressMessages(library(lme4))",
-        f'data <- read.csv("{(tmp_path / "data.csv").as_posix()}", colClasses = c(g = "character"))',
+        f'data <- read.csv("{(tmp_path / "data.csv").as_posix()}")',
         f"first <- {one}",
         f"fit <- {two}",
         "out <- list()",

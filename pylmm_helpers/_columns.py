@@ -254,7 +254,7 @@ def integer_codes(column: pd.Series) -> tuple[Any, pd.Index | None]:
         return None, None
     values = column.to_numpy()
     low, high = int(values.min()), int(values.max())
-    if high - low > 4 * len(values) + 1000:
+    if high - low > 4 * len(values) + 1000 or high > np.iinfo(np.intp).max:
         return None, None
     values = values.astype(np.intp, copy=False)
     offset = values - low if low else values

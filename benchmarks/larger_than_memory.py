@@ -245,7 +245,9 @@ def main() -> None:
             return
         try:
             run(sizes, options, Path(folder))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "interrupted" not in str(error):
+                raise  # DuckDB turns an interrupt into one
             raise SystemExit("Interrupted; the files are removed.") from None
 
 

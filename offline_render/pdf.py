@@ -119,7 +119,7 @@ class TypstWriter(Writer):
 
     def image(self, node: Node, alt: str) -> Node:
         path = f"/{self.document.chapter.key}/{node['c'][2][0]}"
-        return raw("typst", f"#image({quoted(path)}, alt: {quoted(alt)});", inline=True)
+        return raw("typst", f"#hb-image({quoted(path)}, {quoted(alt)});", inline=True)
 
     def math(self, node: Node) -> Node:
         display = node["c"][0]["t"] == "DisplayMath"
@@ -138,7 +138,8 @@ class TypstWriter(Writer):
         if label and not label.startswith("sec-"):
             label = f"{self.document.chapter.key}--{label}"
         name = "appendix" if self.document.chapter.appendix else "chapter"
-        start = raw("typst", f'#hb-heading({level}, "{number}", "{name}")[', inline=True)
+        listed = ", listed: false" if "unlisted" in attr[1] else ""
+        start = raw("typst", f'#hb-heading({level}, "{number}", "{name}"{listed})[', inline=True)
         end = raw("typst", f"] <{label}>" if label else "]", inline=True)
         return [{"t": "Para", "c": [start, *inlines, end]}]
 

@@ -5,12 +5,12 @@
   "use strict";
 
   const SVG = "http://www.w3.org/2000/svg";
-  const WIDTH = 560, HEIGHT = 260, LEFT = 48, RIGHT = 14, TOP = 14, BOTTOM = 44;
+  const WIDTH = 400, HEIGHT = 270, LEFT = 54, RIGHT = 14, TOP = 14, BOTTOM = 50;
   const MOST = 100; // members of a group on the axis
   const SLIDERS = [
     { name: "g", label: "Variance between groups, σ²<sub>g</sub>", min: 0, max: 20, step: 0.5, value: 5 },
     { name: "e", label: "Variance within groups, σ²", min: 1, max: 60, step: 1, value: 20 },
-    { name: "m", label: "Members of the group, m", min: 1, max: MOST, step: 1, value: 4 },
+    { name: "m", label: "Members of the group, <i>m</i>", min: 1, max: MOST, step: 1, value: 4 },
   ];
   // Raw means of seven groups of m members, as departures from the overall mean
   const RAW = [-6, -4, -2, 0, 2, 4, 6];
@@ -35,7 +35,7 @@
     draw("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, svg,
       xTitle);
     draw("text", { x: 0, y: 0, "text-anchor": "middle",
-      transform: `translate(12 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)` }, svg, yTitle);
+      transform: `translate(14 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)` }, svg, yTitle);
     return svg;
   }
 
@@ -44,10 +44,10 @@
     const y = (value) => HEIGHT - BOTTOM - value * (HEIGHT - TOP - BOTTOM);
     const svg = frame("", "members of the group, m", "shrinkage factor");
     for (const tick of [0, 25, 50, 75, 100]) {
-      draw("text", { x: x(tick), y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" }, svg, tick);
+      draw("text", { x: x(tick), y: HEIGHT - BOTTOM + 20, "text-anchor": "middle" }, svg, tick);
     }
     for (const tick of [0, 0.5, 1]) {
-      draw("text", { x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, svg, tick);
+      draw("text", { x: LEFT - 6, y: y(tick) + 5, "text-anchor": "end" }, svg, tick);
       draw("line", { class: "hb-grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }, svg);
     }
     const line = draw("path", { class: "hb-curve" }, svg);
@@ -73,7 +73,7 @@
     const high = TOP + 40, low = HEIGHT - BOTTOM - 30;
     const svg = frame("", "departure from the overall mean", "");
     for (const tick of [-6, -3, 0, 3, 6]) {
-      draw("text", { x: x(tick), y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" }, svg,
+      draw("text", { x: x(tick), y: HEIGHT - BOTTOM + 20, "text-anchor": "middle" }, svg,
         String(tick).replace("-", "−"));
     }
     draw("line", { class: "hb-grid", x1: x(0), x2: x(0), y1: TOP, y2: HEIGHT - BOTTOM }, svg);

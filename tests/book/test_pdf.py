@@ -11,6 +11,8 @@ from pypdf.generic import IndirectObject
 
 from offline_render.project import load_project
 
+MARGIN = 60  # points; the page's own is 68, and punctuation may hang into it
+
 
 @pytest.fixture(scope="module")
 def reader(book: Path) -> PdfReader:
@@ -76,5 +78,15 @@ def test_every_page_has_text_and_none_is_cut_at_the_margin(reader: PdfReader) ->
         places.clear()
         page.extract_text(visitor_text=visit)
         right = float(page.mediabox.right)
-        outside = [text for text, x in places if not 0 < x < right]
+        outside = [text for text, x in places if not MARGIN < x < right - MARGIN]
         assert not outside, f"page {number}: {outside}"
+
+
+def test_the_contents_are_short_and_leave_the_answers_out(reader: PdfReader) -> None:
+    pages = [" ".join(page.extract_text().split()) for page in reader.pages[:6]]
+    first, preface = (
+        next(k for k, text in enumerate(pages) if text.startswith("Contents")),
+        next(k for k, text in enumerate(pages) if "Cows of one herd" in text),
+    )
+    assert preface - first <= 3
+    assert " ".join(pages[first:preface]).count("When data outgrow memory") == 1

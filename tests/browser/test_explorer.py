@@ -10,12 +10,15 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-PAGE = "chapters/03-random-intercept.html"
+PAGES = ["chapters/03-random-intercept.html", "chapters/08-prediction.html"]
+STATIC = {PAGES[0]: "fig-ri-factor", PAGES[1]: "fig-pred-factor"}
 
 
-@pytest.fixture
-def explorer(browser: Any, serve: Callable[[Path], str], book: Path) -> Any:
-    browser.get(f"{serve(book)}/{PAGE}")
+@pytest.fixture(params=PAGES)
+def explorer(
+    browser: Any, serve: Callable[[Path], str], book: Path, request: pytest.FixtureRequest
+) -> Any:
+    browser.get(f"{serve(book)}/{request.param}")
     return browser.find_element(By.CLASS_NAME, "hb-explorer")
 
 
@@ -51,14 +54,16 @@ def test_every_slider_has_a_label_and_every_picture_a_description(explorer: Any)
     assert [p.accessible_name[:4] for p in pictures] == ["Line", "Raw "]
 
 
-def test_without_script_the_sentence_stands_alone(
-    browser: Any, serve: Callable[[Path], str], book: Path
+@pytest.mark.parametrize("page", PAGES)
+def test_without_script_a_sentence_and_a_figure_remain(
+    browser: Any, serve: Callable[[Path], str], book: Path, page: str
 ) -> None:
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
-        browser.get(f"{serve(book)}/{PAGE}")
+        browser.get(f"{serve(book)}/{page}")
         block = browser.find_element(By.CLASS_NAME, "hb-explorer")
         assert "0.50" in block.text
         assert not block.find_elements(By.TAG_NAME, "input")
+        assert browser.find_element(By.CSS_SELECTOR, f"#{STATIC[page]} img").is_displayed()
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

@@ -73,7 +73,7 @@ def coef_table(fit: Any, df: str = "kenward-roger", level: float = 0.95) -> pd.D
       weights, all columns multiplied by the root of the weight, it gives the values found here.
     - Satterthwaite where x lies far from zero or the likelihood is flat along some direction:
       lmerTest's numerical second derivatives lose their digits, mostly on singular fits (12% of the
-      df in the worst of 430 random data sets); those here are analytic, and equal to derivatives
+      df in the worst of 412 random data sets); those here are analytic, and equal to derivatives
       taken with 50 digits.
 
     References

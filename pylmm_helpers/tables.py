@@ -73,12 +73,12 @@ def table(
     if index is not False:
         title = index if isinstance(index, str) else str(frame.index.name or "")
         columns.append((title, [_words(v) for v in frame.index], False))
-    for name in frame.columns:
+    for position, name in enumerate(frame.columns):
         places = digits.get(name, 2) if isinstance(digits, Mapping) else digits
         title = str((names or {}).get(name, name))
         if units and name in units:
             title = f"{title} ({units[name]})"
-        values = list(frame[name])
+        values = list(frame.iloc[:, position])
         columns.append((title, [_cell(v, places) for v in values], _numeric(values)))
     return Table(_layout(columns), frame)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta, norm
 
+from pylmm_helpers._arguments import a_name, shown
 from pylmm_helpers._columns import names_in
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._design import parse, parse_random
@@ -23,6 +24,11 @@ DRAWS, LARGEST = 1000, 2000
 def axes_or_new(ax: Any) -> Any:
     """Give back the Axes, or a new figure's when there is none."""
     if ax is not None:
+        if not hasattr(ax, "transData"):
+            raise ValueError(
+                f"ax is {shown(ax)}; give one matplotlib Axes, such as the second value of "
+                "plt.subplots()"
+            )
         return ax
     import matplotlib.pyplot as plt
 
@@ -87,6 +93,7 @@ def typical_columns(res: LMMResults, x: str, values: Array) -> tuple[Array, Arra
 def values_of(res: LMMResults, x: str) -> Array:
     """A numeric column (n,) of the fit's data, for the horizontal axis."""
     frame = res.frame
+    a_name(x, "x", "a numeric column of the data")
     if int((frame.columns == x).sum()) != 1 or not is_number(frame[x]):
         raise ValueError(f"x is {x!r}; give a numeric column of the data, whose name stands once")
     values = np.asarray(frame[x].to_numpy(dtype=float, na_value=np.nan))
@@ -101,6 +108,7 @@ def chosen_term(res: LMMResults, term: str | None) -> str:
     terms = [str(t) for t in res.cov_re.index]
     if term is None:
         return terms[0]
+    a_name(term, "term", "a random effect")
     if term not in terms:
         raise ValueError(
             f"{term!r} is not a random effect of this model; random effects: {', '.join(terms)}"

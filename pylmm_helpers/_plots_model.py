@@ -9,7 +9,9 @@ from scipy.interpolate import CubicSpline
 from scipy.stats import chi2, norm
 
 from pylmm_helpers._adapter import as_results
+from pylmm_helpers._arguments import a_name
 from pylmm_helpers._crossprod import Array
+from pylmm_helpers._group_level import check_level
 from pylmm_helpers._plot_parts import (
     BAND,
     BLUE,
@@ -59,7 +61,7 @@ def residual_fitted(fit: Any, x: str | None = None, ax: Any = None) -> Any:
     y = table["conditional_std"].to_numpy()
     if x is None:
         across, label = table["fitted"].to_numpy(), f"fitted {res.endog_name}"
-    elif x == "fitted_marginal":
+    elif isinstance(x, str) and x == "fitted_marginal":
         across, label = table[x].to_numpy(), f"marginal fitted {res.endog_name}"
     else:
         across, label = values_of(res, x), x
@@ -159,6 +161,8 @@ def profile_zeta(fit: Any, parameter: str, level: float = 0.95, ax: Any = None) 
         The interval's ends are where the curve crosses the dashed lines.
     """
     res = as_results(fit)
+    a_name(parameter, "parameter", "one parameter in the index of profile_ci(fit)")
+    level = check_level(level)
     row = profile_ci(res, level=level, parameters=[parameter]).loc[parameter]
     quantile = float(norm.ppf(0.5 + level / 2.0))
     low, high, middle = float(row["ci_low"]), float(row["ci_high"]), float(row["estimate"])

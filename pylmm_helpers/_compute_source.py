@@ -166,7 +166,13 @@ def open_source(source: Any, memory_limit: str | None, progress: bool | None) ->
                 "memory_limit is for files and data frames; an Ibis table has a connection of its "
                 "own: set the limit there."
             )
-        backend = source.get_backend()
+        try:
+            backend = source.get_backend()
+        except ibis.common.exceptions.IbisError as error:
+            raise ValueError(
+                "the Ibis table belongs to no database; take it from a connection, for example "
+                "ibis.duckdb.connect().read_parquet(...)."
+            ) from error
         database = backend.con if backend.name == "duckdb" else None
         yield Source(source, {}, database, shown)
         return

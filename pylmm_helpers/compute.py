@@ -76,8 +76,8 @@ def cross_products(
     Returns
     -------
     CrossProducts
-        For ``fit_lmm(products, reml=...)``. About ``8 (p + 2) q`` bytes a group for p fixed and q
-        random terms, whatever the number of rows.
+        For ``fit_lmm(products, reml=...)``. About ``8 q (p + q + 1)`` bytes a group for p fixed
+        and q random terms, whatever the number of rows.
 
     Raises
     ------

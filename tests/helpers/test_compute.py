@@ -351,6 +351,7 @@ def same_words(message: str) -> str:
     [
         ([1, 2], {}, "source must be a pandas or Polars DataFrame.*not list"),
         (pl.DataFrame({"y": [1.0]}).lazy(), {}, r"LazyFrame.*\.collect\(\).*\.sink_parquet"),
+        (ibis.table({"y": "float64"}, name="t"), {}, "no database; take it from a connection"),
         ("s3://bucket/rows.parquet", {}, "not on this computer; open it with Ibis"),
         (good().assign(X=1.0), {}, "'x' and 'X' differ in upper and lower case only.*rename one"),
         (good().assign(t=[(1, 2)] * 60), {"groups": "t"}, "'t' has type array.*turn it into text"),

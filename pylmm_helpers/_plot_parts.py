@@ -126,7 +126,7 @@ def effect_name(res: LMMResults, term: str) -> str:
 def extent(res: LMMResults, x: str) -> tuple[Array, Array]:
     """Smallest and largest value (G,) of a column in each group."""
     by_group = pd.Series(values_of(res, x)).groupby(res.codes)
-    return by_group.min().to_numpy(), by_group.max().to_numpy()
+    return np.asarray(by_group.min(), dtype=float), np.asarray(by_group.max(), dtype=float)
 
 
 def arrows(ax: Any, start: Array, end: Array, colours: Any) -> None:

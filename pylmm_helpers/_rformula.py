@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pylmm_helpers._arguments import one_of
+from pylmm_helpers._columns import as_frame
+
 
 @dataclass(frozen=True)
 class RandomTerm:
@@ -132,8 +135,8 @@ def model_frame(parsed: MixedFormula, data: pd.DataFrame, missing: str = "raise"
         For missing or infinite values (naming the column), unless `missing="drop"` drops rows
         with missing ones.
     """
-    if missing not in ("raise", "drop"):
-        raise ValueError(f"missing={missing!r}: choose 'raise' or 'drop'.")
+    one_of(missing, ("raise", "drop"), "missing")
+    data = as_frame(data)
     frame = data[used_columns(parsed, data)]
     gaps = frame.isna().sum()
     if gaps.any() and missing == "raise":

@@ -18,6 +18,7 @@ import pandas as pd
 
 from . import _comparison, _ownfit, _rbridge, _reference, _rformula
 from ._agreement import Agreement, AgreementError, agreement_records, save_record
+from ._arguments import a_name
 from ._lmerfit import LmerFit, from_record
 from ._tolerances import TOLERANCES, Tolerance, tolerance_table
 
@@ -82,6 +83,8 @@ def lmer(
     Christensen (2017), doi:10.18637/jss.v082.i13; Halekoh & Hojsgaard (2014),
     doi:10.18637/jss.v059.i09.
     """
+    if name is not None:
+        a_name(name, "name", "the record")
     parsed = _rformula.parse(formula)
     frame = _rformula.model_frame(parsed, data, missing)
     r_data = _rformula.r_frame(parsed, frame)
@@ -228,6 +231,7 @@ def crosscheck(
     ValueError
         When `formula` is another model than `fit` (response, terms, rows, ML or REML).
     """
+    a_name(label, "label", "the comparison")
     parsed = _rformula.parse(formula)
     own = _ownfit.describe_fit(fit, parsed, data)
     reference = lmer(formula, own.data, reml=own.reml, name=label, missing="drop", control=control)

@@ -67,7 +67,7 @@ def table(
     a_mapping(units, "units", "a dict of column names and their units")
     a_mapping(names, "names", "a dict of column names and their headers")
     for places in digits.values() if isinstance(digits, Mapping) else [digits]:
-        if not isinstance(places, Integral) or isinstance(places, bool) or places < 0:
+        if type(places) is not int or places < 0:
             raise ValueError(f"digits is {shown(places)}; give a whole number of decimals")
     for option, given in (("units", units), ("names", names), ("digits", digits)):
         unknown = set(given) - set(frame.columns) if isinstance(given, Mapping) else set()

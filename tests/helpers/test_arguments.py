@@ -124,3 +124,17 @@ def test_polars_frames_do_where_data_are_taken(frame: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(
         ph.center_within(table, "x", "g"), ph.center_within(plain, "x", "g")
     )
+
+
+def test_a_comparison_with_lme4_names_arguments_of_the_wrong_kind(
+    fits: dict[str, Any], frame: pd.DataFrame
+) -> None:
+    formula = "y ~ x + (1 | g)"
+    with pytest.raises(ValueError, match="label is 0"):
+        ph.crosscheck(fits["intercept"], formula, 0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="data must be a pandas"):
+        ph.lmer(formula, None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="name is 0"):
+        ph.lmer(formula, frame, name=0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="missing is 'omit'"):
+        ph.lmer(formula, frame, missing="omit")

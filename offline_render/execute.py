@@ -207,6 +207,8 @@ class Runner:
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "PYTHONHASHSEED": "0",
+            # Figures belong on the page, whatever backend the caller's shell asks for.
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         }
         try:
             client.execute(env=environment)

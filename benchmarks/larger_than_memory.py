@@ -4,8 +4,9 @@
 
 The Parquet files are made and removed by the command. For every size it times, one process each, a
 plain ``GROUP BY`` with two sums over the same file and the whole way from the file to the fitted
-model; where rows fit in memory, it compares with the fit from the rows; at the end it times lme4 on
-a part.
+model; where rows fit in memory, it compares with the fit from the rows, and stops if they differ by
+more than 1e-8; at the end it times lme4 on as many whole groups as its memory and time allow, and
+the way from a file of those groups beside it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 BYTES_PER_ROW = 20
 IN_MEMORY_ROWS = 10_000_000
+EXACT = 1e-8
 #: Rows at random from their number: predictor, the group's two effects, residual.
 ROWS_SQL = """
 SELECT (hash(i) % {groups})::INTEGER AS g, x, 5 + 2 * x + a + b * x + e AS y FROM (
@@ -44,8 +47,12 @@ from <- file(args[1], "rb"); v <- readBin(from, "double", 3 * n); close(from)
 d <- data.frame(g = factor(v[1:n]), x = v[n + 1:n], y = v[2 * n + 1:n]); rm(v)
 start <- as.numeric(Sys.time())
 fit <- lmer(y ~ x + (1 + x | g), d, control = lmerControl(calc.derivs = FALSE))
-cat(as.numeric(Sys.time()) - start, fixef(fit), sigma(fit), "\n")
+seconds <- as.numeric(Sys.time()) - start
+peak <- grep("VmHWM", readLines("/proc/self/status"), value = TRUE)
+cat(seconds, as.numeric(gsub("[^0-9]", "", peak)) / 2^20, fixef(fit), "\n")
 """
+#: Each size that lme4 gets is this many times the one before.
+LME4_STEP = 3
 
 
 def make_file(rows: int, groups: int, path: Path, limit: str) -> None:
@@ -122,31 +129,76 @@ def measure(way: str, path: Path, limit: str) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def seconds_of_lme4(path: Path, rows: int, limit: float) -> float | None:
-    """Seconds of lmer() on the first rows' groups, or None without R or out of time."""
-    if shutil.which("Rscript") is None:
-        return None
+def part_of(path: Path, rows: int, folder: Path) -> tuple[Path, Path, int]:
+    """Whole groups that have about that many rows, as Parquet and as R reads them."""
     import duckdb
 
+    part, raw = folder / "part.parquet", folder / "part.raw"
     with duckdb.connect() as database:
-        # whole groups, as many as give about that many rows
-        query = (
-            f"SELECT g, x, y FROM '{path}' "
+        database.execute(
+            f"COPY (SELECT g, x, y FROM '{path}' "
             f"WHERE g < (SELECT max(g) + 1 FROM '{path}') * {rows}::DOUBLE "
-            f"/ (SELECT count(*) FROM '{path}')"
+            f"/ (SELECT count(*) FROM '{path}')) TO '{part}' (FORMAT parquet)"
         )
-        part = database.execute(query).fetchnumpy()
-    values = np.concatenate([np.asarray(part[name], dtype=float) for name in ("g", "x", "y")])
-    raw = path.with_suffix(".raw")
-    values.tofile(raw)
-    command = ["Rscript", "--vanilla", "-e", LME4, str(raw), str(len(values) // 3)]
+        with raw.open("wb") as out:
+            for name in ("g", "x", "y"):
+                column = database.execute(f"SELECT {name} FROM '{part}'").fetchnumpy()[name]
+                np.asarray(column, dtype=float).tofile(out)
+    return part, raw, len(column)
+
+
+def time_lme4(raw: Path, rows: int, limit: float) -> dict[str, Any] | None:
+    """Seconds of lmer(), its peak memory in GB and its fixed effects; None if it gave up."""
+    command = ["Rscript", "--vanilla", "-e", LME4, str(raw), str(rows)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit)
     except subprocess.TimeoutExpired:
         return None
-    finally:
+    if done.returncode:
+        return None
+    seconds, peak, *beta = map(float, done.stdout.split())
+    return {"seconds": seconds, "peak_gb": peak, "beta": beta}
+
+
+def available_gb() -> float:
+    """Memory that a new process can have."""
+    text = Path("/proc/meminfo").read_text(encoding="utf-8")
+    return int(text.split("MemAvailable:")[1].split()[0]) / 2**20
+
+
+def beside_lme4(
+    path: Path, sizes: tuple[int, int], limit: float, memory_limit: str, folder: Path
+) -> list[dict[str, Any]]:
+    """lme4 on parts that grow until memory, time or rows end, with our way on the same rows."""
+    rows, most = sizes
+    records: list[dict[str, Any]] = []
+    print("\n| rows for lme4 | lme4, s | lme4, GB | file to fit, s | ratio | largest difference |")
+    print("|---:|---:|---:|---:|---:|---:|")
+    while True:
+        part, raw, n = part_of(path, min(rows, most), folder)
+        ours, theirs = measure("whole", part, memory_limit), time_lme4(raw, n, limit)
+        part.unlink()
         raw.unlink()
-    return float(done.stdout.split()[0]) if done.returncode == 0 else None
+        if theirs is None:
+            print(f"\nlme4 did not finish {n:,} rows in {limit:.0f} s and the memory there is.")
+            return records
+        off = float(np.max(np.abs(np.array(theirs["beta"]) / ours["estimates"][:2] - 1)))
+        records.append({"rows": n, **theirs, "ours": ours["seconds"], "difference": off})
+        print(
+            f"| {n:,} | {theirs['seconds']:.1f} | {theirs['peak_gb']:.1f} "
+            f"| {ours['seconds']:.2f} | {theirs['seconds'] / ours['seconds']:.0f} | {off:.0e} |",
+            flush=True,
+        )
+        needed = {
+            "GB of memory": (LME4_STEP * theirs["peak_gb"], available_gb()),
+            "seconds": (LME4_STEP * theirs["seconds"], limit),
+        }
+        over = [f"{a:.0f} {what} ({b:.0f} allowed)" for what, (a, b) in needed.items() if a > b]
+        if over or rows >= most:
+            if over:
+                print(f"\n{LME4_STEP} times the rows would take lme4 {' and '.join(over)}.")
+            return records
+        rows *= LME4_STEP
 
 
 def plot(rows: list[int], seconds: list[float], path: Path) -> float:
@@ -160,7 +212,7 @@ def plot(rows: list[int], seconds: list[float], path: Path) -> float:
     fig, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
     ax.loglog(rows, seconds, "o-")
     ax.set(xlabel="rows", ylabel="seconds, file to fitted model", title=f"slope {slope:.2f}")
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(path, dpi=150)
     return slope
 
@@ -171,7 +223,7 @@ def main() -> None:
     parser.add_argument("--groups", type=float, help="at the largest size; default: rows / 100")
     parser.add_argument("--memory-limit", default="1.5GB")
     parser.add_argument("--folder", type=Path, help="where the files are made (room is needed)")
-    parser.add_argument("--lme4-rows", type=float, default=1e6)
+    parser.add_argument("--lme4-rows", type=float, default=1e6, help="lme4 begins with these")
     parser.add_argument("--lme4-seconds", type=float, default=600, help="give lme4 up after this")
     parser.add_argument("--out", type=Path, default=Path(".handbook/larger-than-memory.json"))
     parser.add_argument("--measure", nargs=2, metavar=("WAY", "FILE"), help=argparse.SUPPRESS)
@@ -182,6 +234,7 @@ def main() -> None:
         found["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(json.dumps(found))
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # files go then, too
     largest = int(options.rows)
     first = 6 if largest > 10**6 else 4
     sizes = [10**k for k in range(first, 12) if 10**k < largest] + [largest]
@@ -190,7 +243,12 @@ def main() -> None:
         if room < wanted:
             print(f"Skipped: {wanted / 1e9:.0f} GB of disk are needed, {room / 1e9:.0f} are free.")
             return
-        run(sizes, options, Path(folder))
+        try:
+            run(sizes, options, Path(folder))
+        except (KeyboardInterrupt, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "interrupted" not in str(error):
+                raise  # DuckDB turns an interrupt into one
+            raise SystemExit("Interrupted; the files are removed.") from None
 
 
 def run(sizes: list[int], options: argparse.Namespace, folder: Path) -> None:
@@ -230,15 +288,17 @@ def run(sizes: list[int], options: argparse.Namespace, folder: Path) -> None:
     )  # fmt: skip
     print(f"\nSeconds grow as rows to the power {slope:.2f} over the last step.")
     path = folder / f"{sizes[-1]}.parquet"
-    part = min(int(options.lme4_rows), sizes[-1])
-    lme4 = seconds_of_lme4(path, part, options.lme4_seconds)
-    if lme4 is None:
-        print("lme4: not there, or out of time.")
+    lme4: list[dict[str, Any]] = []
+    if shutil.which("Rscript") is None:
+        print("lme4: R is not there.")
     else:
-        ratio = (lme4 / part) / (records[-1]["whole"] / sizes[-1])
-        print(f"lme4 on {part:,} of these rows: {lme4:.1f} s; {ratio:.0f} times as long a row.")
-    result = {"runs": records, "slope": slope, "lme4_rows": part, "lme4": lme4}
+        ends = int(options.lme4_rows), sizes[-1]
+        lme4 = beside_lme4(path, ends, options.lme4_seconds, options.memory_limit, folder)
+    result = {"runs": records, "slope": slope, "lme4": lme4}
     options.out.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    worst = max((r["difference"] for r in records if r["difference"] > EXACT), default=None)
+    if worst is not None:
+        raise SystemExit(f"Estimates differ by {worst:.0e} from those of rows in memory.")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ if __name__ == "__main__":
             "Name a newer one, such as: make handbook PYTHON=python3.12"
         )
 
-from offline_render import debian, quarto
+from offline_render import debian, quarto, spark
 from offline_render.steps import SetupError, Steps
 
 VENV = ROOT / ".venv"
@@ -72,8 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def set_up(command: str) -> None:
-    """Do the four steps; every one of them skips what is already there."""
-    steps = Steps(4, LOG)
+    """Do the steps, one more for tests; every one of them skips what is already there."""
+    steps = Steps(5 if command == "test" else 4, LOG)
     LOG.parent.mkdir(exist_ok=True)
     LOG.write_text("")
     STAMP.unlink(missing_ok=True)
@@ -83,7 +83,12 @@ def set_up(command: str) -> None:
     install_requirements(pip, steps)
     steps.step("Quarto")
     steps.say(quarto.provide(ROOT, pip, digest(), steps))
-    stamp = {"digest": digest(), "given_up": given_up, "root": os.geteuid() == 0}
+    stamp: dict[str, object] = {"digest": digest(), "given_up": given_up}
+    stamp["root"] = os.geteuid() == 0
+    if command == "test":
+        steps.step("Spark, for one of the tests")
+        steps.say(spark.provide(ROOT, pip, steps))
+        stamp["spark"] = spark.state(ROOT)
     stamp["r"] = not set(debian.R_PACKAGES) & set(given_up) or debian.has_r()
     write_whole(STAMP, json.dumps(stamp, indent=1))
 
@@ -224,6 +229,8 @@ def is_done(command: str) -> bool:
     """Whether an earlier set-up did, or gave up, all that this command needs."""
     stamp = read_stamp()
     if stamp.get("digest") != digest() or not PYTHON.exists():
+        return False
+    if command == "test" and stamp.get("spark") != spark.state(ROOT):
         return False
     wanted = set(debian.missing(debian.needed(command))) - {"python3-venv"}
     if wanted and os.geteuid() == 0 and not stamp["root"]:

@@ -14,10 +14,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from . import spark
 from .steps import Steps
 
 R_PACKAGES = ("r-base-core", "r-cran-lme4", "r-cran-lmertest", "r-cran-pbkrtest")
 TEST_PACKAGES = ("chromium", "chromium-driver", "poppler-utils")
+JAVA_PACKAGES = ("openjdk-17-jre-headless",)
 APT = ("apt-get", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0")
 HAS_R = (
     'found <- sapply(c("lme4", "lmerTest", "pbkrtest"), requireNamespace, quietly = TRUE); '
@@ -34,7 +36,10 @@ def has_ensurepip() -> bool:
 def needed(command: str) -> list[str]:
     """Packages that ``make handbook`` or ``make test`` wants, installed or not."""
     venv = () if has_ensurepip() else ("python3-venv",)
-    return [*venv, *R_PACKAGES, *(TEST_PACKAGES if command == "test" else ())]
+    if command != "test":
+        return [*venv, *R_PACKAGES]
+    java = () if spark.has_java() else JAVA_PACKAGES
+    return [*venv, *R_PACKAGES, *TEST_PACKAGES, *java]
 
 
 def missing(packages: Sequence[str]) -> list[str]:
@@ -92,7 +97,7 @@ def install(packages: Sequence[str], before: Sequence[str], steps: Steps) -> lis
     steps.run([*quiet, *APT, "update"], counter=lambda text: "reading the package lists")
     command = [*quiet, *APT, "install", "--no-install-recommends"]
     if steps.run([*command, *packages], counter=progress) != 0:
-        for group in (("python3-venv",), R_PACKAGES, TEST_PACKAGES):
+        for group in (("python3-venv",), R_PACKAGES, TEST_PACKAGES, JAVA_PACKAGES):
             wanted = [name for name in missing(packages) if name in group]
             if wanted:
                 steps.run([*command, *wanted], counter=progress)

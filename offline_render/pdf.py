@@ -234,7 +234,9 @@ def typst_source(
     for document in documents:
         blocks += transform(document, TypstWriter(document, known))
     tree = {**documents[0].tree, "meta": {}, "blocks": blocks}
-    body = engine.run(json.dumps(tree), "-f", "json", "-t", "typst-citations", "--wrap=none")
+    # -smart: pandoc's own quotation marks, since Typst takes the apostrophe of "lme4's" for a prime
+    form = "typst-citations-smart"
+    body = engine.run(json.dumps(tree), "-f", "json", "-t", form, "--wrap=none")
     settings = (
         f"#show: handbook.with(title: {quoted(project.title)}, "
         f"subtitle: {quoted(project.subtitle)}, author: {quoted(project.author)}, "

@@ -32,8 +32,8 @@ def as_results(fit: Any) -> LMMResults:
     Raises
     ------
     ValueError
-        Anything else; a statsmodels fit with variance-component formulas or penalties, or with a
-        residual variance of zero.
+        Anything else; a statsmodels fit with variance-component formulas, penalties or parameters
+        held fixed (``free=``), or with a residual variance of zero.
     """
     if isinstance(fit, LMMResults):
         return fit
@@ -54,10 +54,18 @@ def from_statsmodels(fit: Any) -> LMMResults:
             "this statsmodels fit uses vc_formula; the helpers know one grouping factor with "
             "random coefficients. Fit it with groups= and re_formula= only."
         )
-    if model.fe_pen is not None or model.re_pen is not None or fit.cov_pen is not None:
+    # fit_regularized() gives results without an attribute `reml`
+    penalties = (model.fe_pen, model.re_pen, getattr(fit, "cov_pen", None))
+    if not hasattr(fit, "reml") or any(penalty is not None for penalty in penalties):
         raise ValueError(
             "this statsmodels fit is penalised; the helpers know (restricted) maximum likelihood "
-            "only."
+            "only. Fit it with .fit()."
+        )
+    free = getattr(fit, "freepat", None)
+    if free is not None and not (np.all(free.fe_params) and np.all(free.cov_re)):
+        raise ValueError(
+            "this statsmodels fit holds parameters fixed (free=), such as a covariance of zero; "
+            "the helpers estimate, count and test them all. Fit it without free=."
         )
     scale = float(fit.scale)
     covariance = np.atleast_2d(np.asarray(fit.cov_re, dtype=float))
@@ -136,8 +144,11 @@ def frame_of(model: Any, n: int) -> pd.DataFrame:
     frame = getattr(model.data, "frame", None)
     if frame is not None and len(frame) != n:
         missing = getattr(model.data, "missing_row_idx", None)
+        # by position: labels of the index may repeat, as they do after pd.concat
         frame = (
-            frame.drop(index=frame.index[missing]) if missing is not None and len(missing) else None
+            frame.iloc[np.setdiff1d(np.arange(len(frame)), missing)]
+            if missing is not None and len(missing)
+            else None
         )
     if frame is None or len(frame) != n:
         frame = pd.DataFrame(np.asarray(model.exog), columns=list(model.exog_names))

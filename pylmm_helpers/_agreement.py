@@ -194,9 +194,9 @@ def agreement_records(project: Path | str | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index label, in the order of the chapters; columns chapter, formula, data, n, ngroups,
-        max_diff_engine, max_diff_statsmodels (scaled differences from lme4, NaN where that engine
-        took no part), verdict, source, versions.
+        Index label, in the order of the chapters; columns chapter, formula, data (None where the
+        chapter makes the data), reml, n, ngroups, max_diff_engine, max_diff_statsmodels (scaled
+        differences from lme4, NaN where that engine took no part), verdict, source, versions.
 
     Raises
     ------
@@ -225,7 +225,7 @@ def agreement_records(project: Path | str | None = None) -> pd.DataFrame:
             record = json.loads(saved.read_text(encoding="utf-8"))
             versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items())
             rows.append({**record, "chapter": path.stem, "versions": versions})
-    columns = ["chapter", "formula", "data", "n", "ngroups", "max_diff_engine",
+    columns = ["chapter", "formula", "data", "reml", "n", "ngroups", "max_diff_engine",
                "max_diff_statsmodels", "verdict", "source", "versions"]  # fmt: skip
     frame = pd.DataFrame(rows, columns=["label", *columns]).set_index("label")
     differences = ["max_diff_engine", "max_diff_statsmodels"]

@@ -10,6 +10,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import f as f_distribution
 
+from pylmm_helpers._arguments import numbers
+from pylmm_helpers._columns import as_frame, require_column
 from pylmm_helpers._crossprod import Array
 
 #: Singular values below this share of the largest are rounding noise.
@@ -186,19 +188,17 @@ def anova_input(
         raise ValueError(
             "groups is missing; give the name of the grouping column, or the group of each row"
         )
+    if data is not None:
+        data = as_frame(data)
     if isinstance(groups, str):
         if data is None:
             raise ValueError(
                 f"groups is the name {groups!r}, but there is no data; give data as well"
             )
-        if groups not in data.columns:
-            raise ValueError(
-                f"column {groups!r} is not in the data; columns: "
-                f"{', '.join(map(str, data.columns))}"
-            )
+        require_column(data, groups)
         labels, group_name = data[groups], groups
     else:
-        labels, group_name = pd.Series(np.asarray(groups).ravel()), "groups"
+        labels, group_name = labels_of(groups), "groups"
     if labels.isna().any():
         raise ValueError(
             f"column {group_name!r} has {int(labels.isna().sum())} missing values; drop those "
@@ -208,7 +208,7 @@ def anova_input(
     if isinstance(formula, str):
         y, X, y_name = _from_formula(formula, data)
     else:
-        y, y_name = np.asarray(formula, dtype=float).ravel(), "y"
+        y, y_name = numbers(formula, "the response").ravel(), "y"
         X = np.ones((len(y), 1))
     if len(y) != len(codes):
         raise ValueError(
@@ -220,6 +220,14 @@ def anova_input(
             f"column {y_name!r} has missing or infinite values; drop or repair those rows first"
         )
     return y, X, codes
+
+
+def labels_of(groups: Any) -> pd.Series:
+    """The group of each row, from any flat list of labels."""
+    labels = pd.Series(np.asarray(groups).ravel())
+    if any(isinstance(one, dict | list | set) for one in labels.head(1)):
+        raise ValueError("groups must be a column's name, or one label for each row")
+    return labels
 
 
 def _from_formula(formula: str, data: pd.DataFrame | None) -> tuple[Array, Array, str]:

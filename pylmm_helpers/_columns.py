@@ -163,7 +163,10 @@ def plain_values(column: pd.Series, name: str) -> Any:
     kind = column.dtype
     if isinstance(kind, pd.CategoricalDtype):
         return column.cat.remove_unused_categories()
-    if pd.api.types.is_bool_dtype(kind) or pd.api.types.is_string_dtype(kind):
+    if pd.api.types.is_string_dtype(kind):
+        distinct_texts(column, name)
+        return plain_text(column)
+    if pd.api.types.is_bool_dtype(kind):
         return column
     if pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind):
         # whole numbers stay whole: C(x) names its categories after them
@@ -172,6 +175,26 @@ def plain_values(column: pd.Series, name: str) -> Any:
         check_size(values, name)
         return values
     refuse_type(name, kind)
+
+
+def plain_text(column: pd.Series) -> pd.Series:
+    """The column, with text of a type of its own (pandas' or Arrow's) as Python strings, the only
+    ones that formulaic takes for categories."""
+    kind = column.dtype
+    text = pd.api.types.is_extension_array_dtype(kind) and pd.api.types.is_string_dtype(kind)
+    return column.astype(object) if text and not isinstance(kind, pd.CategoricalDtype) else column
+
+
+def distinct_texts(column: pd.Series, name: str) -> pd.Series:
+    """The different values of a column of text; refuses lists, arrays and the like."""
+    try:
+        return pd.Series(pd.unique(plain_text(column)), dtype=object)
+    except TypeError as error:
+        first = type(column.iloc[0]).__name__
+        raise ValueError(
+            f"column '{name}' holds values of type {first}, which can't enter a model; give it one "
+            "number or one text for each row."
+        ) from error
 
 
 def refuse_type(name: str, kind: Any) -> NoReturn:
@@ -216,11 +239,11 @@ def numbers_as_text(fixed: Any, frame: pd.DataFrame) -> None:
                 continue
             if isinstance(frame[factor.expr].dtype, pd.CategoricalDtype):
                 continue
-            distinct = pd.Series(pd.unique(frame[factor.expr]))
+            distinct = distinct_texts(frame[factor.expr], factor.expr)
             if pd.to_numeric(distinct, errors="coerce").notna().all():
                 raise ValueError(
-                    f"column '{factor.expr}' holds numbers stored as text; convert it with "
-                    f"pd.to_numeric, or write C({factor.expr}) if each value is a category."
+                    f"column '{factor.expr}' holds numbers stored as text or objects; convert it "
+                    f"with pd.to_numeric, or write C({factor.expr}) if each value is a category."
                 )
 
 
@@ -254,7 +277,7 @@ def integer_codes(column: pd.Series) -> tuple[Any, pd.Index | None]:
         return None, None
     values = column.to_numpy()
     low, high = int(values.min()), int(values.max())
-    if high - low > 4 * len(values) + 1000:
+    if high - low > 4 * len(values) + 1000 or high > np.iinfo(np.intp).max:
         return None, None
     values = values.astype(np.intp, copy=False)
     offset = values - low if low else values

@@ -47,14 +47,15 @@ def divide(left: Any, right: Any, exponent: Any = None) -> Any:
 
 
 def power(left: Any, right: Any, exponent: Any = None) -> Any:
-    """Whole exponents as products, as exact as NumPy's; others need a positive base."""
+    """Small whole exponents as products, as exact as NumPy's; undefined powers are NaN."""
     left, right = real(left), real(right)
-    if isinstance(exponent, int) and 1 <= exponent <= 8:
+    if isinstance(exponent, (int, float)) and exponent in range(1, 9):
         product = left
-        for _ in range(exponent - 1):
+        for _ in range(int(exponent) - 1):
             product = product * left
         return product
-    return where(left > 0, left**right)
+    whole = right == right.floor().cast("float64")
+    return where((left > 0) | ((left == 0) & (right >= 0)) | ((left < 0) & whole), left**right)
 
 
 def plain(operation: Callable[[Any, Any], Any]) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,10 @@ from pylmm_helpers._scaled_rows import group_inverses
 #: Up to this many products, all are summed by group in one query: sums of sums lose no digits.
 PRODUCTS_BY_GROUP = 60
 WORDS = "adding up products by group"
+#: Bytes that DuckDB holds for a group while it adds up: its label and place, and each sum.
+BYTES_A_GROUP, BYTES_A_SUM = 64, 24
+#: Share of the memory limit that one pass may plan to use; the rest is for reading the rows.
+SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ def sum_products(
     if len(inside) + len(others) <= PRODUCTS_BY_GROUP:
         inside, others = inside | others, set()
 
-    def sums(pairs: set[tuple[int, int]]) -> dict[str, Any]:
+    def sums(rows: Any, pairs: set[tuple[int, int]]) -> dict[str, Any]:
         found = {}
         for i, j in sorted(pairs):
             factors = [rows[f"c{k}"] for k in (i, j) if columns[k] is not None]
@@ -170,11 +175,10 @@ def sum_products(
                 found[f"p{i}_{j}"] = product.sum()
         return found
 
-    grouped = rows.group_by("label").aggregate(size=rows.count(), **sums(inside))
-    found = source.run(grouped, WORDS)
+    found = by_label(source, rows, lambda some: sums(some, inside))
     sizes = found["size"].to_numpy(dtype=np.int64)
     total, by_group = np.zeros((m, m)), np.zeros((len(z_index), m, len(found)))
-    overall = source.run(rows.aggregate(**sums(others)), WORDS).iloc[0] if others else None
+    overall = source.run(rows.aggregate(**sums(rows, others)), WORDS).iloc[0] if others else None
     for i, j in inside | others:
         name = f"p{i}_{j}"
         if overall is not None and (i, j) in others:
@@ -186,3 +190,32 @@ def sum_products(
             if z in (i, j):
                 by_group[q, j if z == i else i] = values
     return Products(total, by_group, sizes, found["label"])
+
+
+def by_label(source: Source, rows: Any, sums: Callable[[Any], dict[str, Any]]) -> pd.DataFrame:
+    """One row a group: label, size and sums.
+
+    Groups whose sums would outgrow the memory limit are taken in several passes over the rows, a
+    part of the groups in each: sums kept on disk in between would be many times the size of the
+    rows.
+    """
+    parts = passes(source, rows, 1 + len(sums(rows)))
+    # hashes may be negative, and so may remainders
+    part = (rows["label"].hash() % parts + parts) % parts if parts > 1 else None
+    found = []
+    for k in range(parts):
+        some = rows if part is None else rows.filter(part == k)
+        grouped = some.group_by("label").aggregate(size=some.count(), **sums(some))
+        found.append(source.run(grouped, WORDS))
+    return pd.concat(found, ignore_index=True)
+
+
+def passes(source: Source, rows: Any, sums: int) -> int:
+    """How many passes over the rows keep the sums of the groups within DuckDB's memory limit."""
+    room = source.room()
+    if room is None:
+        return 1
+    memory, threads = room
+    found = source.run(rows.aggregate(n=rows["label"].approx_nunique()), "counting groups")
+    needed = float(found["n"].iloc[0]) * threads * (BYTES_A_GROUP + BYTES_A_SUM * sums)
+    return max(1, int(np.ceil(needed / (SHARE * memory))))

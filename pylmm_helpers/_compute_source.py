@@ -16,6 +16,8 @@ from typing import Any
 
 import pandas as pd
 
+from pylmm_helpers._compute_files import check_case, differences, parquet_files, read_schemas
+
 NEEDED = (
     "cross_products needs DuckDB and Ibis, which are not installed; run: "
     "pip install 'pylmm-helpers[compute]'"
@@ -40,12 +42,21 @@ class Source:
         The connection under the table, to be asked for progress and to be interrupted.
     progress : bool
         Whether a bar may be shown.
+    faults : dict
+        What is wrong with each column that can't be used, to be said when a model asks for it.
     """
 
     table: Any
     categories: dict[str, list[Any]] = field(default_factory=dict)
     database: Any = None
     progress: bool = False
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def check(self, names: list[str]) -> None:
+        """Refuse columns that the files of a folder hold in different kinds."""
+        for name in names:
+            if name in self.faults:
+                raise ValueError(self.faults[name])
 
     def run(self, expression: Any, words: str) -> pd.DataFrame:
         """The rows of an Ibis expression, in pandas; an interrupt ends the query first."""
@@ -77,6 +88,15 @@ class Source:
         if "error" in outcome:
             raise in_plain_words(outcome["error"])
         return outcome["rows"]
+
+    def room(self) -> tuple[float, int] | None:
+        """DuckDB's memory limit in bytes and its threads; None for other databases."""
+        if self.database is None:
+            return None
+        ((limit, threads),) = self.database.execute(
+            "SELECT current_setting('memory_limit'), current_setting('threads')"
+        ).fetchall()
+        return mebibytes(limit) * 2**20, int(threads)
 
 
 @contextmanager
@@ -120,7 +140,11 @@ def in_plain_words(error: BaseException) -> BaseException:
             f"DuckDB ran out of the memory that it may use ({first}). Raise memory_limit, or make "
             "room in the folder for temporary files."
         )
-    if isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)):
+    unreadable = (
+        duckdb.IOException, duckdb.InvalidInputException, duckdb.DataError,
+        duckdb.NotSupportedError,
+    )  # fmt: skip
+    if isinstance(error, unreadable):
         return ValueError(f"the table can't be read: {first}")
     return error
 
@@ -151,17 +175,19 @@ def open_source(source: Any, memory_limit: str | None, progress: bool | None) ->
         try:
             settle(connection.con, memory_limit, folder)
             if isinstance(source, (str, Path)):
-                table = connection.read_parquet(parquet_files(source))
+                table, faults = parquet_table(connection, source)
                 categories: dict[str, list[Any]] = {}
             else:
                 frame, categories = arrow_table(source, pa)
+                faults = {}
                 connection.con.register("rows_in_memory", frame)
                 table = connection.table("rows_in_memory")
-            yield Source(table, categories, connection.con, shown)
-        except (
-            duckdb.IOException, duckdb.InvalidInputException, duckdb.OutOfMemoryException,
-        ) as error:  # fmt: skip
-            raise in_plain_words(error) from error
+            yield Source(table, categories, connection.con, shown, faults)
+        except duckdb.Error as error:
+            plain = in_plain_words(error)
+            if plain is error:
+                raise
+            raise plain from error
         finally:
             connection.disconnect()
 
@@ -194,22 +220,15 @@ def mebibytes(size: str) -> float:
     return float(value) * 1024.0 ** powers[unit]
 
 
-def parquet_files(path: str | Path) -> str:
-    """The file, or a pattern for all Parquet files of a folder and those below it."""
-    place = Path(path).expanduser()
-    if place.is_dir():
-        if next(place.rglob("*.parquet"), None) is None:
-            raise ValueError(f"folder '{path}' holds no file that ends in .parquet.")
-        return str(place / "**" / "*.parquet")
-    if not place.is_file():
-        raise ValueError(f"there is no file or folder '{path}'.")
-    with place.open("rb") as handle:
-        if handle.read(4) != b"PAR1":
-            raise ValueError(
-                f"'{path}' is not a Parquet file. Convert it once, for example with "
-                "pandas.read_csv(...).to_parquet(...), or give an Ibis table."
-            )
-    return str(place)
+def parquet_table(connection: Any, path: str | Path) -> tuple[Any, dict[str, str]]:
+    """The rows of all files, and what is wrong with columns that differ between files."""
+    files = parquet_files(path)
+    schemas = read_schemas(files)
+    check_case(dict.fromkeys(name for schema in schemas for name in schema.names))
+    # types wide enough for all files; needed only where they differ
+    wide = {} if all(s.equals(schemas[0]) for s in schemas) else {"union_by_name": True}
+    table = connection.read_parquet([str(file) for file in files], **wide)
+    return table, differences(files, schemas)
 
 
 def arrow_table(source: Any, pa: Any) -> tuple[Any, dict[str, list[Any]]]:
@@ -218,6 +237,7 @@ def arrow_table(source: Any, pa: Any) -> tuple[Any, dict[str, list[Any]]]:
         kinds = {name: type(kind).__name__ for name, kind in source.schema.items()}
         frame = source.select(n for n, k in kinds.items() if k in ("Categorical", "Enum"))
         frame = frame.to_pandas()
+        check_case(source.columns)
         table = source.to_arrow()
     elif isinstance(source, pd.DataFrame):
         frame = source
@@ -227,10 +247,16 @@ def arrow_table(source: Any, pa: Any) -> tuple[Any, dict[str, list[Any]]]:
                 f"column '{repeated[0]}' stands more than once in the data; rename or drop the "
                 "copies."
             )
+        check_case(source.columns)
         try:
             table = pa.Table.from_pandas(source, preserve_index=False)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-            raise ValueError(f"the data frame can't be read: {error.args[0]}") from error
+        except (pa.ArrowException, OverflowError) as error:
+            raise ValueError(unreadable_column(source, pa)) from error
+    elif hasattr(source, "sink_parquet"):
+        raise ValueError(
+            "source is a Polars LazyFrame, whose rows are nowhere yet; give .collect() of it where "
+            "they fit in memory, else write it once with .sink_parquet(path) and give the path."
+        )
     else:
         raise ValueError(
             "source must be a pandas or Polars DataFrame, the path of a Parquet file or folder, or "
@@ -242,7 +268,20 @@ def arrow_table(source: Any, pa: Any) -> tuple[Any, dict[str, list[Any]]]:
         for name, column in frame.items()
         if isinstance(column.dtype, pd.CategoricalDtype)
     }
+    for k, part in enumerate(table.schema):
+        if pa.types.is_float16(part.type):  # DuckDB has none
+            table = table.set_column(k, part.name, table.column(k).cast(pa.float32()))
     return table, categories
+
+
+def unreadable_column(frame: pd.DataFrame, pa: Any) -> str:
+    """Words about the first column whose values have no common type."""
+    for name, column in frame.items():
+        try:
+            pa.Array.from_pandas(column)
+        except (pa.ArrowException, OverflowError) as error:
+            return f"column '{name}' can't be read ({error}); turn it into numbers or text."
+    return "the data frame can't be read; write it to a Parquet file and give its path."
 
 
 def interactive() -> bool:

@@ -61,7 +61,7 @@ class Held:
         if self.first is not None:
             jacobian = np.eye(size)[:, 1:]
             x[1:] = free
-            x[0] = self.first * np.exp(-x[-1])
+            x[0] = self.first * np.exp(min(-x[-1], 100.0))  # a wild step is sent back later
             jacobian[0, -1] = -x[0]
             return x, jacobian
         jacobian = self.spread()
@@ -96,20 +96,35 @@ class Held:
         start[1] = np.hypot(alpha * a + beta * b, beta * c)
         return start
 
-    def bounds(self) -> list[tuple[float | None, float | None]]:
-        """Lengths are not negative, sigma keeps its order of magnitude; all else is free."""
-        found: list[tuple[float | None, float | None]] = [(None, None)] * (len(self.point) - 1)
-        if self.mix is not None:
-            found[:2] = [(0.0, None)] * 2
-        if self.log_sigma is None:
-            found[-1] = (self.point[-1] - FARTHEST_SIGMA, self.point[-1] + FARTHEST_SIGMA)
+    @property
+    def lengths(self) -> int:
+        """How many of the free parameters, the first ones, are lengths and so not negative."""
+        return 2 if self.mix is not None else 0
+
+    def to_unbounded(self, free: Array) -> Array:
+        """Free parameters with the roots of lengths in their places, which may be any number."""
+        found = free.copy()
+        found[: self.lengths] = np.sqrt(np.maximum(free[: self.lengths], 0.0))
         return found
+
+    def from_unbounded(self, roots: Array) -> Array:
+        """The way back from `to_unbounded`."""
+        found = roots.copy()
+        found[: self.lengths] **= 2
+        return found
+
+    def unbounded(self, roots: Array) -> tuple[float, Array]:
+        """`value_and_slope` as a function of the roots of lengths."""
+        value, slope = self.value_and_slope(self.from_unbounded(roots))
+        slope[: self.lengths] *= 2.0 * roots[: self.lengths]
+        return value, slope
 
     def value_and_slope(self, free: Array) -> tuple[float, Array]:
         """Deviance and its gradient (k,) at free parameters (k,)."""
         x, jacobian = self.expand(free)
         limit = FARTHEST * np.maximum(1.0, np.abs(self.point))
-        far = x / limit
+        limit[-1] = FARTHEST_SIGMA
+        far = (x - np.append(np.zeros(len(x) - 1), self.point[-1])) / limit
         if not np.abs(far).max() < 1.0:  # send a wild step back before numbers overflow
             return 1e12 * float(far @ far), 2e12 * (far / limit) @ jacobian
         theta, log_sigma, n = x[None, :-1], float(x[-1]), self.rows.nobs

@@ -80,12 +80,18 @@ class Design:
     def x_spec(self) -> Any:
         """Recipe (formulaic.ModelSpec) for the columns of X from new data:
         `get_model_matrix(new)`."""
-        return model_matrix(parse(self.formula).rhs, self.frame, self.tools).model_spec
+        return self._spec(parse(self.formula).rhs)
 
     @cached_property
     def z_spec(self) -> Any:
         """Recipe (formulaic.ModelSpec) for the columns of Z from new data."""
-        return model_matrix(parse_random(self.re_formula), self.frame, self.tools).model_spec
+        return self._spec(parse_random(self.re_formula))
+
+    def _spec(self, terms: Any) -> Any:
+        """Recipe for the columns of some terms, from the values that the fit itself has used."""
+        names = [name for name in names_in(terms, self.frame, self.tools)[0] if name in self.frame]
+        plain = {name: plain_values(self.frame[name], name) for name in names}
+        return model_matrix(terms, self.frame[names].assign(**plain), self.tools).model_spec
 
     @cached_property
     def X(self) -> Array:

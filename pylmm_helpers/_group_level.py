@@ -125,7 +125,7 @@ def is_random_intercept(res: LMMResults) -> bool:
 
 def check_level(level: float) -> float:
     """Validate a confidence level."""
-    if not (isinstance(level, (int, float)) and 0.0 < float(level) < 1.0):
+    if not (isinstance(level, (int, float, np.floating)) and 0.0 < float(level) < 1.0):
         raise ValueError(
             f"level is {level!r}; give a confidence level between 0 and 1, such as 0.95"
         )

@@ -25,7 +25,8 @@ def leave_one_group_out(res: LMMResults) -> pd.DataFrame:
             f"{max(2, least) + 1} for this model"
         )
     within = within_by_group(res)
-    beta, phi = res.fe_params.to_numpy(), res.cov_fe.to_numpy()
+    # in the scaled columns: with a predictor far from 0, the covariance in its units is singular
+    phi = res.sigma2_scaled * res.at.unscaled_cov()[0]
     precision = np.linalg.inv(phi)
     log_det = np.linalg.slogdet(phi)[1]
     records = []
@@ -40,13 +41,13 @@ def leave_one_group_out(res: LMMResults) -> pd.DataFrame:
         theta, at = refit(res.theta_scaled, left, res.reml)
         sigma2 = float(at.r2[0]) / (left.nobs - (left.p if res.reml else 0))
         beta_g = scaling.beta(at.beta()[0])
-        phi_g = scaling.cov_beta(sigma2 * at.unscaled_cov()[0])
+        phi_g = sigma2 * at.unscaled_cov()[0]
         factor = scaling.factor(theta_to_factor(theta, rows.q))
         G = sigma2 * scaling.y_scale**2 * factor @ factor.T
-        shift = beta - beta_g
+        shift = res.beta_scaled - at.beta()[0]
         change = (factor - res.factor)[np.tril_indices(rows.q)]
         record |= {
-            "cooks_distance": float(shift @ precision @ shift) / len(beta),
+            "cooks_distance": float(shift @ precision @ shift) / len(shift),
             "covratio": float(np.exp(np.linalg.slogdet(phi_g)[1] - log_det)),
             "change_theta": float(change[np.abs(change).argmax()]),
             "note": "",

@@ -11,6 +11,7 @@ import pandas as pd
 from formulaic.errors import DataMismatchWarning, FormulaicError
 from numpy.typing import NDArray
 
+from pylmm_helpers._columns import names_in, plain_text
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._design import Design, parse, parse_random
 from pylmm_helpers._results import LMMResults
@@ -39,8 +40,10 @@ def model_columns(res: LMMResults, frame: pd.DataFrame, part: str) -> Array:
     formula = design.formula if fixed else design.re_formula
     names = design.x_names if fixed else design.z_names
     terms = parse(formula).rhs if fixed else parse_random(formula)
-    for name in sorted(terms.required_variables):
+    used = [n for n in names_in(terms, frame, design.tools)[0] if n in design.frame.columns]
+    for name in used:
         check_column(name, frame, design)
+    frame = pd.DataFrame({n: plain_text(frame[n]) for n in used}, index=frame.index)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", DataMismatchWarning)
@@ -69,15 +72,32 @@ def model_columns(res: LMMResults, frame: pd.DataFrame, part: str) -> Array:
 
 
 def check_column(name: str, frame: pd.DataFrame, design: Design) -> None:
-    """Refuse a predictor that new_data lacks, or that has gaps there."""
-    if name in frame.columns:
-        gaps = int(frame[name].isna().sum())
-        if gaps:
-            raise ValueError(
-                f"column {name!r} of new_data has {gaps} missing values; fill or drop those rows"
-            )
-    elif name in design.frame.columns:
+    """Refuse a predictor that new_data lacks, or that has gaps or text for numbers there."""
+    if name not in frame.columns:
         raise ValueError(f"new_data has no column {name!r}, a predictor of the model; add it")
+    refuse_copies(name, frame)
+    gaps = int(frame[name].isna().sum())
+    if gaps:
+        raise ValueError(
+            f"column {name!r} of new_data has {gaps} missing values; fill or drop those rows"
+        )
+    if is_number(design.frame[name]) and not is_number(frame[name]):
+        raise ValueError(
+            f"column {name!r} of new_data has type {frame[name].dtype}, but the fit had numbers; "
+            "convert it with pd.to_numeric"
+        )
+
+
+def is_number(column: pd.Series) -> bool:
+    """Whether a column holds real numbers or truth values."""
+    kind = column.dtype
+    return bool(pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind))
+
+
+def refuse_copies(name: str, frame: pd.DataFrame) -> None:
+    """Refuse a column name that stands twice."""
+    if int((frame.columns == name).sum()) > 1:
+        raise ValueError(f"column {name!r} stands twice in new_data; rename or drop the copies")
 
 
 def unseen_category(terms: Any, frame: pd.DataFrame, design: Design) -> str:
@@ -99,6 +119,7 @@ def group_numbers(res: LMMResults, frame: pd.DataFrame) -> NDArray[np.intp]:
             f"new_data has no column {name!r}; add the group of each row, or predict with "
             "level='population'"
         )
+    refuse_copies(name, frame)
     gaps = int(frame[name].isna().sum())
     if gaps:
         raise ValueError(

@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta, norm
 
+from pylmm_helpers._arguments import a_name, shown
+from pylmm_helpers._columns import names_in
 from pylmm_helpers._crossprod import Array
-from pylmm_helpers._new_data import model_columns
+from pylmm_helpers._design import parse, parse_random
+from pylmm_helpers._new_data import is_number, model_columns
 from pylmm_helpers._results import LMMResults
 
 BLUE, VERMILLION, INK, SOFT, BAND = "#0072B2", "#D55E00", "#333333", "#9A9A9A", "#D9E6F2"
@@ -21,6 +24,11 @@ DRAWS, LARGEST = 1000, 2000
 def axes_or_new(ax: Any) -> Any:
     """Give back the Axes, or a new figure's when there is none."""
     if ax is not None:
+        if not hasattr(ax, "transData"):
+            raise ValueError(
+                f"ax is {shown(ax)}; give one matplotlib Axes, such as the second value of "
+                "plt.subplots()"
+            )
         return ax
     import matplotlib.pyplot as plt
 
@@ -68,23 +76,31 @@ def own_effects(res: LMMResults) -> tuple[Array, Array]:
 
 def typical_columns(res: LMMResults, x: str, values: Array) -> tuple[Array, Array]:
     """X (k, p) and Z (k, q) along x, all other predictors at their median or most common value."""
-    frame = res.frame
-    if x not in frame.columns or not pd.api.types.is_numeric_dtype(frame[x]):
-        raise ValueError(f"x is {x!r}; give a numeric column of the data")
-    typical: dict[str, Any] = {}
-    for name in frame.columns:
-        column = frame[name]
-        numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-        typical[str(name)] = float(column.median()) if numeric else column.mode().iloc[0]
-        if pd.api.types.is_integer_dtype(column):
-            typical[str(name)] = (
-                column.mode().iloc[0] if column.nunique() < 10 else typical[str(name)]
-            )
-    rows = pd.DataFrame({**typical, x: values}, index=range(len(values)))
-    for name in frame.columns:
-        if isinstance(frame[name].dtype, pd.CategoricalDtype):
-            rows[name] = pd.Categorical(rows[name], categories=frame[name].cat.categories)
+    values_of(res, x)
+    design = res._rows_of
+    terms = [*parse(design.formula).rhs, *parse_random(design.re_formula)]
+    used = [n for n in names_in(terms, res.frame, design.tools)[0] if n in res.frame and n != x]
+    rows = pd.DataFrame({x: values})
+    for name in used:
+        column = res.frame[name]
+        number = is_number(column) and not pd.api.types.is_bool_dtype(column)
+        few = pd.api.types.is_integer_dtype(column) and column.nunique() < 10
+        typical = float(column.median()) if number and not few else column.mode().iloc[0]
+        rows[name] = pd.Series([typical] * len(rows), dtype=None if number else column.dtype)
     return model_columns(res, rows, "fixed"), model_columns(res, rows, "random")
+
+
+def values_of(res: LMMResults, x: str) -> Array:
+    """A numeric column (n,) of the fit's data, for the horizontal axis."""
+    frame = res.frame
+    a_name(x, "x", "a numeric column of the data")
+    if int((frame.columns == x).sum()) != 1 or not is_number(frame[x]):
+        raise ValueError(f"x is {x!r}; give a numeric column of the data, whose name stands once")
+    values = np.asarray(frame[x].to_numpy(dtype=float, na_value=np.nan))
+    bad = int((~np.isfinite(values)).sum())
+    if bad:
+        raise ValueError(f"column {x!r} has {bad} missing or infinite values; choose another x")
+    return values
 
 
 def chosen_term(res: LMMResults, term: str | None) -> str:
@@ -92,6 +108,7 @@ def chosen_term(res: LMMResults, term: str | None) -> str:
     terms = [str(t) for t in res.cov_re.index]
     if term is None:
         return terms[0]
+    a_name(term, "term", "a random effect")
     if term not in terms:
         raise ValueError(
             f"{term!r} is not a random effect of this model; random effects: {', '.join(terms)}"
@@ -108,9 +125,7 @@ def effect_name(res: LMMResults, term: str) -> str:
 
 def extent(res: LMMResults, x: str) -> tuple[Array, Array]:
     """Smallest and largest value (G,) of a column in each group."""
-    if x not in res.frame.columns or not pd.api.types.is_numeric_dtype(res.frame[x]):
-        raise ValueError(f"x is {x!r}; give a numeric column of the data")
-    by_group = pd.Series(res.frame[x].to_numpy(dtype=float)).groupby(res.codes)
+    by_group = pd.Series(values_of(res, x)).groupby(res.codes)
     return by_group.min().to_numpy(), by_group.max().to_numpy()
 
 

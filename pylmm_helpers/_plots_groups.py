@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pylmm_helpers._adapter import as_results
+from pylmm_helpers._arguments import one_of
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._group_level import check_level
 from pylmm_helpers._plot_parts import (
@@ -66,8 +67,7 @@ def qq(
         Points outside the band are named (groups) and coloured.
     """
     res = as_results(fit)
-    if band not in ("simultaneous", "pointwise"):
-        raise ValueError(f"band is {band!r}; choose 'simultaneous' or 'pointwise'")
+    one_of(band, ("simultaneous", "pointwise"), "band")
     table = residuals(res, level)
     if level == "group":
         name = chosen_term(res, term)

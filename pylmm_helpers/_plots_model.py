@@ -5,16 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.interpolate import CubicSpline
 from scipy.stats import chi2, norm
 
 from pylmm_helpers._adapter import as_results
-from pylmm_helpers._plot_parts import BAND, BLUE, INK, SOFT, VERMILLION, axes_or_new
+from pylmm_helpers._arguments import a_name
+from pylmm_helpers._crossprod import Array
+from pylmm_helpers._group_level import check_level
+from pylmm_helpers._plot_parts import (
+    BAND,
+    BLUE,
+    INK,
+    SOFT,
+    VERMILLION,
+    axes_or_new,
+    values_of,
+)
 from pylmm_helpers._profile_ci import profile_ci
 from pylmm_helpers._profile_ci import profile_zeta as zeta_at
 from pylmm_helpers.diagnostics import residuals
 from pylmm_helpers.transform import BoxCox
+
+#: With fewer different values than this, a trend is the mean at each.
+FEW_VALUES = 8
 
 
 def residual_fitted(fit: Any, x: str | None = None, ax: Any = None) -> Any:
@@ -33,8 +46,9 @@ def residual_fitted(fit: Any, x: str | None = None, ax: Any = None) -> Any:
     Returns
     -------
     Axes
-        With a smooth trend (lowess), which is flat at 0 if nothing is wrong with the mean, and
-        lines at -2 and 2, beyond which about 5% of the points belong.
+        With a smooth trend (lowess; where x has few different values, the mean at each), which is
+        flat at 0 if nothing is wrong with the mean, and lines at -2 and 2, beyond which about 5% of
+        the points belong.
 
     Notes
     -----
@@ -42,19 +56,15 @@ def residual_fitted(fit: Any, x: str | None = None, ax: Any = None) -> Any:
     shrunken BLUP leaves part of its group's deviation in the residuals, with the same sign. Against
     the marginal ones it doesn't.
     """
-    from statsmodels.nonparametric.smoothers_lowess import lowess
-
     res = as_results(fit)
     table = residuals(res)
     y = table["conditional_std"].to_numpy()
     if x is None:
         across, label = table["fitted"].to_numpy(), f"fitted {res.endog_name}"
-    elif x == "fitted_marginal":
+    elif isinstance(x, str) and x == "fitted_marginal":
         across, label = table[x].to_numpy(), f"marginal fitted {res.endog_name}"
     else:
-        if x not in res.frame.columns or not pd.api.types.is_numeric_dtype(res.frame[x]):
-            raise ValueError(f"x is {x!r}; give a numeric column of the data")
-        across, label = res.frame[x].to_numpy(dtype=float), x
+        across, label = values_of(res, x), x
     ax = axes_or_new(ax)
     ax.scatter(
         across, y, s=12 if len(y) <= 2000 else 5, color=BLUE, alpha=0.45, rasterized=len(y) > 5000
@@ -62,11 +72,26 @@ def residual_fitted(fit: Any, x: str | None = None, ax: Any = None) -> Any:
     for line in (-2.0, 2.0):
         ax.axhline(line, color=SOFT, linewidth=0.9, linestyle=(0, (5, 4)))
     ax.axhline(0.0, color=INK, linewidth=0.9)
-    smooth = lowess(y, across, frac=0.6, delta=0.01 * float(np.ptp(across)))
-    ax.plot(smooth[:, 0], smooth[:, 1], color=VERMILLION, linewidth=1.8, label="smooth trend")
+    ax.plot(*trend(across, y), color=VERMILLION, linewidth=1.8, label="smooth trend")
     ax.set(xlabel=label, ylabel="standardised residual")
     ax.legend(loc="upper right")
     return ax
+
+
+def trend(x: Array, y: Array) -> tuple[Array, Array]:
+    """Smooth trend of y along x; with few different values of x, or most of x equal, means."""
+    from statsmodels.nonparametric.smoothers_lowess import lowess
+
+    places, number = np.unique(x, return_inverse=True)
+    if len(places) >= FEW_VALUES and np.bincount(number).max() < 0.5 * len(x):
+        smooth = lowess(y, x, frac=0.6, delta=0.01 * float(np.ptp(x)))
+        return smooth[:, 0], smooth[:, 1]
+    if len(places) >= FEW_VALUES:
+        # most of a window at one value leaves a local line without a slope: means of ten classes
+        number = np.searchsorted(np.unique(np.quantile(x, np.linspace(0.1, 0.9, 9))), x)
+        number = np.unique(number, return_inverse=True)[1]
+    size = np.bincount(number)
+    return np.bincount(number, weights=x) / size, np.bincount(number, weights=y) / size
 
 
 def boxcox(result: BoxCox, ax: Any = None) -> Any:
@@ -136,6 +161,8 @@ def profile_zeta(fit: Any, parameter: str, level: float = 0.95, ax: Any = None) 
         The interval's ends are where the curve crosses the dashed lines.
     """
     res = as_results(fit)
+    a_name(parameter, "parameter", "one parameter in the index of profile_ci(fit)")
+    level = check_level(level)
     row = profile_ci(res, level=level, parameters=[parameter]).loc[parameter]
     quantile = float(norm.ppf(0.5 + level / 2.0))
     low, high, middle = float(row["ci_low"]), float(row["ci_high"]), float(row["estimate"])

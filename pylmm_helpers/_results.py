@@ -60,7 +60,8 @@ class LMMResults:
         Rows used, groups, n - p, rows dropped as incomplete.
     converged, singular, reml : bool
         Gradient and boundary conditions of a minimum hold; some variance is zero or some
-        correlation is one; REML.
+        correlation is one (in columns scaled to unit spread, where lme4 takes them as they come);
+        REML.
     """
 
     cross: CrossProducts

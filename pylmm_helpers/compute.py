@@ -5,7 +5,8 @@ columns within each group. A database adds those up without ever holding the row
 `pylmm_helpers.lmm.fit_lmm` takes the result. The estimates are exact: no row is left out, nothing
 is approximated.
 
-The steps, each in a module of its own: `_compute_source` opens the table, `_compute_terms` turns
+The steps, each in a module of its own: `_compute_source` opens the table (`_compute_files` looks
+after Parquet files), `_compute_terms` turns
 the formula into expressions of Ibis (arithmetic in `_compute_math`), `_compute_moments` asks for
 range and moments of every column, `_compute_products` for the products by group. What follows is
 shared with data in memory.
@@ -54,8 +55,8 @@ def cross_products(
     ----------
     source : DataFrame, path or Ibis table
         A pandas or Polars data frame; the path of a Parquet file, or of a folder of them (its
-        folders included); or a table of Ibis on any database that it knows, such as DuckDB or
-        Spark, where the work is then done.
+        folders included, names that start with a dot or an underscore left out); or a table of
+        Ibis on any database that it knows, such as DuckDB or Spark, where the work is then done.
     formula, groups, re_formula : str
         As in `fit_lmm`. Terms may hold columns, ``C(...)`` with any of formulaic's contrasts,
         interactions, arithmetic in ``I(...)`` or ``{...}``, comparisons, and ``np.log``, ``exp``,
@@ -89,8 +90,9 @@ def cross_products(
     Notes
     -----
     The table is read twice (once more for each categorical column): for range, mean and spread of
-    every column, then for the products of the centred and scaled columns. An interrupt ends the
-    running query and leaves no file behind.
+    every column, then for the products of the centred and scaled columns. Where the sums of all
+    groups would outgrow DuckDB's memory limit, the last step reads the table several times, for a
+    part of the groups each time. An interrupt ends the running query and leaves no file behind.
 
     References
     ----------
@@ -112,6 +114,8 @@ def cross_products(
         needed = [*used, groups, *([weights] if weights else [])]
         for name in needed:
             require_column(names, name)
+        opened.check(needed)
+        check_group_type(table, groups)
         if weights and not table.schema()[weights].is_numeric():
             raise ValueError(
                 f"weights column '{weights}' must be numbers; convert them with pd.to_numeric."
@@ -123,6 +127,16 @@ def cross_products(
         terms = translate(formula, re_formula, fixed, random, groups, table, tiny, tools)
         kept = table.filter(complete) if missing == "drop" else table
         return collect(opened, kept, used, terms, weights, missing)
+
+
+def check_group_type(table: Any, groups: str) -> None:
+    """Lists, records and durations can't be compared as labels."""
+    kind = table.schema()[groups]
+    if kind.is_nested() or kind.is_interval():
+        raise ValueError(
+            f"column '{groups}' has type {kind}, which can't name groups; turn it into text or "
+            "whole numbers."
+        )
 
 
 def levels_of(source: Source, table: Any, name: str) -> list[Any]:
@@ -159,6 +173,12 @@ def collect(
         "n_dropped": first.rows - first.complete,
     }
     cross = assembled(terms, layout, rows, None, facts)
+    if cross.nobs != first.complete:
+        raise ValueError(
+            f"the table had {first.complete:,} complete rows when it was looked at and "
+            f"{cross.nobs:,} when they were added up: it changed meanwhile. Write it to a file "
+            "that stays as it is, and start again."
+        )
     reduced, cross = reduce_products(cross, rows.within)
     at, _ = criterion(factor_to_theta(np.eye(cross.q))[None], reduced, False)
     if not at.unexplained()[0] < ALMOST_NOTHING:

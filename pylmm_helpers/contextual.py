@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers._adapter import as_results
-from pylmm_helpers._columns import require_column
+from pylmm_helpers._arguments import a_name, one_of
+from pylmm_helpers._columns import as_frame, require_column
 from pylmm_helpers._crossprod import Array
+from pylmm_helpers._group_level import check_level
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers.inference import contrast
 
@@ -51,9 +53,9 @@ def center_within(data: pd.DataFrame, column: str, groups: str) -> pd.DataFrame:
     ----------
     Enders & Tofighi (2007), Psychological Methods 12, 121-138 (doi:10.1037/1082-989X.12.2.121).
     """
-    if not isinstance(data, pd.DataFrame):
-        raise ValueError(f"data must be a DataFrame, not {type(data).__name__}")
-    for name in (column, groups):
+    data = as_frame(data)
+    for role, name in (("column", column), ("groups", groups)):
+        a_name(name, role, "one column")
         require_column(data, name)
         gaps = int(data[name].isna().sum())
         if gaps:
@@ -147,8 +149,11 @@ def contextual_effect(
     Multilevel Analysis, 2nd ed., section 4.6.
     """
     res = as_results(fit)
+    one_of(df, (None, "kenward-roger", "satterthwaite", "wald"), "df")
+    level = check_level(level)
     names = list(res.fe_params.index)
-    for term in (within, between):
+    for role, term in (("within", within), ("between", between)):
+        a_name(term, role, "a term of the model")
         if term not in names:
             raise ValueError(
                 f"the model has no term {term!r}; its terms are {', '.join(map(str, names))}"

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers._adapter import as_results
+from pylmm_helpers._arguments import one_of
 from pylmm_helpers._checks import Check, convergence_check, singularity_check
 from pylmm_helpers._group_level import group_level
 from pylmm_helpers._leave_out import leave_one_group_out
@@ -64,10 +65,9 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     (doi:10.1111/j.1751-5823.2006.00001.x).
     """
     res = as_results(fit)
+    one_of(level, ("observation", "group"), "level")
     if level == "group":
         return _group_residuals(res)
-    if level != "observation":
-        raise ValueError(f"level is {level!r}; choose 'observation' or 'group'")
     blocks = group_level(res)
     weights = res._rows_of.weights
     root = np.ones(res.nobs) if weights is None else np.sqrt(weights)

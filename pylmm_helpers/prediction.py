@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm, t
 
 from pylmm_helpers._adapter import as_results
+from pylmm_helpers._arguments import a_name, numbers, one_of
 from pylmm_helpers._group_level import check_level, group_level
 from pylmm_helpers._new_data import as_new_frame, group_numbers, model_columns
 
@@ -50,7 +51,9 @@ def shrinkage_factor(sigma2_g: ArrayLike, sigma2: ArrayLike, m: ArrayLike) -> An
     >>> round(shrinkage_factor(5, 20, 4), 2)
     0.5
     """
-    between, within, size = (np.asarray(v, dtype=float) for v in (sigma2_g, sigma2, m))
+    between, within, size = (
+        numbers(v, name) for name, v in (("sigma2_g", sigma2_g), ("sigma2", sigma2), ("m", m))
+    )
     for name, value in (("sigma2_g", between), ("sigma2", within), ("m", size)):
         if not np.all(np.isfinite(value)) or np.any(value < 0):
             raise ValueError(f"{name} must be a finite number of at least 0")
@@ -107,6 +110,8 @@ def blups(fit: Any, term: str | None = None, level: float = 0.95) -> pd.DataFram
     quantile = float(norm.ppf(0.5 + check_level(level) / 2.0))
     effects = res.random_effects
     terms = [str(c) for c in effects.columns]
+    if term is not None:
+        a_name(term, "term", "a random effect")
     if term is not None and term not in terms:
         raise ValueError(
             f"{term!r} is not a random effect of this model; random effects: {', '.join(terms)}"
@@ -208,12 +213,11 @@ def predict(
     Henderson (1975), Biometrics 31, 423-447 (doi:10.2307/2529430).
     """
     res = as_results(fit)
-    if level not in ("population", "group"):
-        raise ValueError(f"level is {level!r}; choose 'population' or 'group'")
-    if interval not in (None, "confidence", "prediction"):
-        raise ValueError(f"interval is {interval!r}; choose None, 'confidence' or 'prediction'")
+    one_of(level, ("population", "group"), "level")
+    one_of(interval, (None, "confidence", "prediction"), "interval")
     coverage = 0.5 + check_level(confidence) / 2.0
-    if df is not None and not df > 0:
+    number = isinstance(df, (int, float, np.number)) and not isinstance(df, bool)
+    if df is not None and not (number and df > 0):
         raise ValueError(
             f"df is {df!r}; give degrees of freedom above 0, or None for the normal distribution"
         )

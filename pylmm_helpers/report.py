@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers._adapter import as_results
+from pylmm_helpers._arguments import one_of, shown
 from pylmm_helpers._group_level import check_level, is_random_intercept
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers.inference import coef_table
@@ -69,6 +70,9 @@ def report(fit: Any, df: str | None = None, unit: str = "", level: float = 0.95)
         For an unknown method, or Kenward-Roger with a maximum-likelihood fit.
     """
     res = as_results(fit)
+    one_of(df, (None, *DF_WORDS), "df")
+    if not isinstance(unit, str):
+        raise ValueError(f"unit is {shown(unit)}; give the unit of the response as text, or ''")
     method = df or ("kenward-roger" if res.reml else "satterthwaite")
     table = coef_table(res, df=method, level=check_level(level))
     parts = [_methods(fit, res, method, level), _results(res, table, unit.strip(), level)]

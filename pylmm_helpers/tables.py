@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from pylmm_helpers._arguments import a_mapping, shown
+
 MISSING = "–"
 _SPECIAL = re.compile(r"([\\|\[\]*~^<])")
 
@@ -62,6 +64,11 @@ def table(
         If ``units``, ``names`` or ``digits`` name a column that isn't there.
     """
     frame = _as_frame(data)
+    a_mapping(units, "units", "a dict of column names and their units")
+    a_mapping(names, "names", "a dict of column names and their headers")
+    for places in digits.values() if isinstance(digits, Mapping) else [digits]:
+        if not isinstance(places, Integral) or isinstance(places, bool) or places < 0:
+            raise ValueError(f"digits is {shown(places)}; give a whole number of decimals")
     for option, given in (("units", units), ("names", names), ("digits", digits)):
         unknown = set(given) - set(frame.columns) if isinstance(given, Mapping) else set()
         if unknown:
@@ -73,12 +80,12 @@ def table(
     if index is not False:
         title = index if isinstance(index, str) else str(frame.index.name or "")
         columns.append((title, [_words(v) for v in frame.index], False))
-    for name in frame.columns:
+    for position, name in enumerate(frame.columns):
         places = digits.get(name, 2) if isinstance(digits, Mapping) else digits
         title = str((names or {}).get(name, name))
         if units and name in units:
             title = f"{title} ({units[name]})"
-        values = list(frame[name])
+        values = list(frame.iloc[:, position])
         columns.append((title, [_cell(v, places) for v in values], _numeric(values)))
     return Table(_layout(columns), frame)
 
@@ -88,6 +95,8 @@ def _as_frame(data: pd.DataFrame | pd.Series | Mapping[str, Any]) -> pd.DataFram
         return data
     if isinstance(data, pd.Series):
         return data.to_frame(name=data.name if data.name is not None else "value")
+    if not isinstance(data, Mapping):
+        raise ValueError(f"data is {shown(data)}; give a DataFrame, a Series or a dict")
     return pd.Series(dict(data), dtype=object, name="value").to_frame()
 
 

@@ -13,6 +13,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import chi2
 
 from pylmm_helpers._adapter import as_results
+from pylmm_helpers._arguments import a_number, numbers
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._group_level import check_level
 from pylmm_helpers._newton import optimise
@@ -64,17 +65,19 @@ class BoxCox:
 
     def transform(self, y: ArrayLike, lambda_: float | None = None) -> Array:
         """Give ``(y**lambda_ - 1) / lambda_``, or log y at 0; `suggestion` is the default."""
-        values = np.asarray(y, dtype=float)
+        values = numbers(y, repr(self.endog_name))
         if np.any(~np.isfinite(values)) or np.any(values <= 0):
             raise ValueError(f"{self.endog_name!r} must be finite and above 0 to be transformed")
-        power = self.suggestion if lambda_ is None else float(lambda_)
+        power = self.suggestion if lambda_ is None else a_number(lambda_, "lambda_")
         logs = np.log(values)
         return np.asarray(logs if power == 0.0 else np.expm1(power * logs) / power)
 
     def inverse(self, z: ArrayLike, lambda_: float | None = None) -> Array:
         """Bring transformed values back to the response's scale; a mean comes back as a median."""
-        values = np.asarray(z, dtype=float)
-        power = self.suggestion if lambda_ is None else float(lambda_)
+        values = numbers(z, "z")
+        if not np.all(np.isfinite(values)):
+            raise ValueError("z must be finite to be brought back")
+        power = self.suggestion if lambda_ is None else a_number(lambda_, "lambda_")
         if power == 0.0:
             return np.asarray(np.exp(values))
         inside = power * values
@@ -171,8 +174,8 @@ def boxcox_lmm(fit: Any, lambdas: ArrayLike | None = None, level: float = 0.95) 
         last = np.ceil(10 * max(2.0, min(high, WIDEST[1]) + 0.2))
         points = np.arange(first, last + 1) / 10
     else:
-        points = np.atleast_1d(np.asarray(lambdas, dtype=float))
-        if points.ndim != 1 or not np.all(np.isfinite(points)):
+        points = np.atleast_1d(numbers(lambdas, "lambdas"))
+        if points.ndim != 1 or not len(points) or not np.all(np.isfinite(points)):
             raise ValueError("lambdas must be a flat list of finite numbers")
     llf = np.array([likelihood(float(power)) for power in points])
     profile = pd.DataFrame({"lambda_": points, "llf": llf, "drop": 2.0 * (top - llf)})

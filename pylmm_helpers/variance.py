@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._anova import anova_components, one_way_parts
+from pylmm_helpers._arguments import a_mapping, a_name, a_number, numbers, one_of
 from pylmm_helpers._group_level import check_level, is_random_intercept, mean_outer_z, mean_ratio
 from pylmm_helpers._icc import RatioProfile, delta_interval, f_interval, profile_interval
 
@@ -105,6 +106,8 @@ def variance_function(
     coefficient).
     """
     res = as_results(fit)
+    a_name(term, "term", "a random slope")
+    a_mapping(other, "other", "a dict of further terms and their values")
     terms = [str(t) for t in res.cov_re.index]
     unknown = [t for t in [term, *(other or {})] if t not in terms or t == "Intercept"]
     if unknown:
@@ -112,12 +115,12 @@ def variance_function(
         raise ValueError(
             f"{unknown[0]!r} has no random slope in this model; random slopes: {slopes or 'none'}"
         )
-    x = np.atleast_1d(np.asarray(values, dtype=float))
+    x = np.atleast_1d(numbers(values, f"values of {term!r}"))
     if x.ndim != 1 or not np.all(np.isfinite(x)):
         raise ValueError(f"values of {term!r} must be a flat list of finite numbers")
     z = np.zeros((len(x), len(terms)))
     for j, name in enumerate(terms):
-        z[:, j] = 1.0 if name == "Intercept" else (other or {}).get(name, 0.0)
+        z[:, j] = 1.0 if name == "Intercept" else a_number((other or {}).get(name, 0.0), name)
     z[:, terms.index(term)] = x
     sigma2 = float(res.scale)
     between = sigma2 * np.sum((z @ res.factor) ** 2, axis=1)
@@ -179,8 +182,7 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95) -> pd.Series:
     """
     res = as_results(fit)
     level = check_level(level)
-    if method not in ICC_METHODS:
-        raise ValueError(f"method is {method!r}; choose one of {', '.join(ICC_METHODS)}")
+    one_of(method, ICC_METHODS, "method")
     weight = mean_outer_z(res)
     sigma2 = float(res.scale)
     if method == "f":
@@ -273,7 +275,7 @@ def design_effect(
         sizes = res.cross.sizes if sizes is None else sizes
     if not 0.0 <= rho <= 1.0:
         raise ValueError(f"the ICC is {rho!r}; it must lie between 0 and 1")
-    m = np.atleast_1d(np.asarray(sizes, dtype=float)).ravel()
+    m = np.atleast_1d(numbers(sizes, "sizes")).ravel()
     if m.size == 0 or not np.all(np.isfinite(m)) or np.any(m < 1) or np.any(m != np.round(m)):
         raise ValueError("sizes must be whole numbers of at least 1, one for each group")
     n = float(m.sum())

@@ -65,7 +65,7 @@ def test_a_single_coefficient_is_the_mixture(page: dict[str, Any]) -> None:
 
 
 def test_the_fallacies_have_the_signs_of_the_text(page: dict[str, Any]) -> None:
-    slope, error = page["fallacy"]["mean slope"], page["fallacy"]["MC error"]
+    slope, error = page["fallacy"]["mean slope"], page["fallacy"]["MC of slope"]
     assert slope["means of neighbourhoods"] == pytest.approx(
         -0.5, abs=5 * error["means of neighbourhoods"]
     )
@@ -74,17 +74,30 @@ def test_the_fallacies_have_the_signs_of_the_text(page: dict[str, Any]) -> None:
     assert slope["both parts: within"] == pytest.approx(0.5, abs=5 * error["both parts: within"])
     assert slope["both parts: between"] == pytest.approx(-0.5, abs=5 * error["both parts: between"])
     assert error.max() < 0.01
+    assert page["world"]["x"].min() > 0, "years in a country"
+    share, doubt = page["fallacy"]["positive"], page["fallacy"]["MC of share"]
+    assert doubt.to_numpy() == pytest.approx(np.sqrt(share * (100 - share) / 400))
 
 
-def test_few_members_bias_the_contextual_effect_as_the_formula_says(page: dict[str, Any]) -> None:
+def test_few_members_bias_the_between_group_effect_by_the_formula(page: dict[str, Any]) -> None:
     few = page["few"]
     # four standard errors: six comparisons rarely exceed that by chance
     assert page["miss"].max() < 4
-    assert few["observed means"].iloc[0] < 0.5 * 0.33
-    within_a_tenth = few["observed means"] > 0.9 * 0.33
-    assert not within_a_tenth.iloc[:4].any() and few.loc[30, "predicted"] > 0.9 * 0.33
-    assert ((few["shrunken means"] - 0.33).abs() < 4 * few["MC of shrunken"]).all()
+    assert few["bias"].to_numpy() == pytest.approx(few["observed means"] - 0.45)
+    assert few["bias"].iloc[0] / 0.45 < -0.3
+    assert few["bias"].is_monotonic_increasing and few["bias"].max() < 0
+    assert few["observed means"].iloc[0] - 0.12 < 0.6 * 0.33
+    assert ((few["shrunken means"] - 0.45).abs() < 4 * few["MC of shrunken"]).all()
     assert (few["MC of shrunken"] > few["MC"]).all()
+
+
+def test_dividing_by_the_estimated_reliability_is_using_the_blups(page: dict[str, Any]) -> None:
+    """`estimates` saves a fit by the algebra that the text states; here is the long way."""
+    d = page["sampled"](np.random.default_rng(1), 5)
+    of_x = page["fit_lmm"]("x ~ 1", d, groups="g")
+    d["shrunken"] = of_x.random_effects["Intercept"].to_numpy()[d["g"]]
+    long_way = page["fit_lmm"]("y ~ x + shrunken", d, groups="g").fe_params
+    assert page["estimates"](d, 5)[1] == pytest.approx(long_way["x"] + long_way["shrunken"])
 
 
 def test_checks_find_nothing_where_the_truth_has_nothing(page: dict[str, Any]) -> None:

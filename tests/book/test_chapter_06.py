@@ -27,6 +27,13 @@ def test_the_chapters_estimator_ends_at_the_same_numbers(page: dict[str, Any]) -
     np.testing.assert_allclose(page["sleep_beta"], [251.4051, 10.4673], atol=1e-4)
 
 
+def test_rows_and_products_give_the_same_criterion(page: dict[str, Any]) -> None:
+    for theta in (0.0, 0.4, 1.7):
+        for reml in (False, True):
+            from_products = page["criterion"]([theta], page["pilot_products"], reml)[0]
+            assert from_products == pytest.approx(page["profiled"](theta, reml), rel=1e-11)
+
+
 def test_ml_variances_are_smaller_on_the_pilot(page: dict[str, Any]) -> None:
     two = page["two"]
     assert two.loc["ML", "between"] < 0.9 * two.loc["REML", "between"]
@@ -55,6 +62,8 @@ def test_both_are_too_large_when_groups_hardly_differ(page: dict[str, Any]) -> N
     assert reml[0] > ml[0] > 5
     assert (reml > ml).all() and ml[-1] < -35
     assert ml[page["truths"] == 30] > -8 and ml[page["truths"] == 60] < 0
+    # 40,000 studies a point: REML is nearly unbiased where zeros are rare
+    assert page["worst_mce"] < 1.5 and abs(reml[-1]) < 4 * page["worst_mce"] + 3
 
 
 def test_predictors_of_the_herd_cost_ml_the_variance_between(page: dict[str, Any]) -> None:

@@ -61,6 +61,10 @@ def test_zero_estimates_make_satterthwaite_too_sure(page: dict[str, Any]) -> Non
         at, above = held[herds][zero[herds], :, 0], held[herds][~zero[herds], :, 0]
         assert at.mean(axis=0)[0] < 0.86 and at.mean(axis=0)[1] < 0.87
         assert above.mean(axis=0)[1] > 0.95
+        # the means' t test keeps its level over all studies, and falls short after a zero as well
+        means = page["by_means"][herds]
+        assert 0.93 < means.mean() < 0.97
+        assert at.mean(axis=0)[0] < means[zero[herds]].mean() < 0.93
 
 
 def test_the_null_distribution_of_a_variance_is_the_mixture(page: dict[str, Any]) -> None:
@@ -72,6 +76,7 @@ def test_the_null_distribution_of_a_variance_is_the_mixture(page: dict[str, Any]
     assert table["unhalved (%)"].max() < 3.2
     assert table["halved (%)"].between(3.6, 5.6).all()
     assert table["zero (%)"].iloc[0] > 54 > 52 > table["zero (%)"].iloc[-1]
+    assert (table["halved, ML (%)"] < table["halved (%)"]).all()
 
 
 def test_halving_finds_the_variance_of_two_cows_a_herd(page: dict[str, Any]) -> None:
@@ -90,6 +95,11 @@ def test_a_random_slope_needs_its_own_mixture(page: dict[str, Any]) -> None:
     assert many["half of chi-squared, 1 df"] > 12
     few = page["slope_table"]["30 hospitals"]
     assert few["mixture of 1 and 2 df"] < many["mixture of 1 and 2 df"] + 0.4
+
+
+def test_two_variances_at_once_need_more_parts(page: dict[str, Any]) -> None:
+    reference = page["lrt"](page["slope"], "ols")["reference"].iloc[0]
+    assert reference.count("chi2") == 4 and page["halved_both"] < 4
 
 
 def test_profiles_and_criteria(page: dict[str, Any]) -> None:

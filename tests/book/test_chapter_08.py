@@ -29,6 +29,19 @@ def test_blups_by_precision_and_by_matrices_are_the_helpers(page: dict[str, Any]
     np.testing.assert_allclose(page["sd_hand"], page["u"]["conditional_sd"], rtol=1e-9)
 
 
+def test_no_other_share_of_the_departure_has_a_smaller_error() -> None:
+    share = np.linspace(0, 1, 1001)
+    for m in (3, 4, 100):
+        error = (1 - share) ** 2 * 5 + share**2 * 20 / m
+        assert share[error.argmin()] == pytest.approx(shrinkage_factor(5, 20, m), abs=1e-3)
+
+
+def test_costs_shrink_as_recovery_does(page: dict[str, Any]) -> None:
+    sizes, kept = page["sizes"]["shrinkage"], page["kept"]
+    assert kept[3] == pytest.approx(sizes["3"], abs=0.03)
+    assert kept[100] == pytest.approx(sizes["100"], abs=0.01)
+
+
 def test_the_factors_of_the_lesson() -> None:
     factors = [round(float(shrinkage_factor(5, 20, m)), 2) for m in (100, 4, 3)]
     assert factors == [0.96, 0.50, 0.43]
@@ -89,3 +102,4 @@ def test_the_last_of_one_year_improves_by_luck_as_the_blup_foresaw(page: dict[st
     first, blup, second = page["year"]
     assert first < second < 0
     assert blup == pytest.approx(second, abs=5 * page["year_error"][2])
+    assert page["small_last"] > 40  # one hospital in five is small

@@ -74,6 +74,22 @@ def test_means_need_half_of_both_variances(page: dict[str, Any]) -> None:
     assert page["smeared"] == pytest.approx(page["mean_formula"], rel=0.02)
 
 
+def test_the_mean_of_a_known_hospital_averages_over_what_is_unknown_of_it(
+    page: dict[str, Any],
+) -> None:
+    known, rng = page["known"], np.random.default_rng(10)
+    assert known["n"].tolist() == [3, 98, 0]
+    assert known.loc["new", "mean"] == pytest.approx(page["mean_formula"])
+    for name in ("C08", "C13"):
+        # statsmodels' own conditional variance
+        own = page["fit_log"].random_effects_cov[name].iloc[0, 0]
+        assert known.loc[name, "variance"] == pytest.approx(own, rel=1e-9)
+        sd = np.sqrt(page["sigma2"] + own)
+        draws = np.exp(rng.normal(page["mu"] + known.loc[name, "estimate"], sd, 400_000))
+        # Monte-Carlo error below 0.1%
+        assert draws.mean() == pytest.approx(known.loc[name, "mean"], rel=0.004)
+
+
 def test_other_remedies_and_edges(page: dict[str, Any]) -> None:
     assert page["gamma_ratio"][0] == pytest.approx(
         page["ratio"].loc["severity", "estimate"], rel=0.01

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
-from cells import run_chapter
+from cells import CHAPTERS, run_chapter
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,21 @@ def test_statsmodels_warns_about_the_zero_alone_and_stops_early_far_from_the_dat
     assert page["at_birth"].criterion == pytest.approx(page["at_11"].criterion, abs=1e-8)
 
 
+def test_every_published_file_is_fitted_and_named_with_its_source(page: dict[str, Any]) -> None:
+    root = CHAPTERS.parent
+    files = {path.stem for path in (root / "datasets" / "published").glob("*.csv")}
+    assert files == set(page["data"])
+    text = (CHAPTERS / "12-classics.qmd").read_text(encoding="utf-8")
+    table = text[: text.index("{#tbl-cla-sources}")]
+    assert all(re.search(rf"^\| `{name}` \|.*@\w+\d{{4}}", table, re.M) for name in files)
+    assert "GPL, version 2 or later" in table
+
+
+def test_one_of_two_factors_is_refused_with_what_to_use_instead(page: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"vc_formula.*lmer\("):
+        page["fit_lmm"]("diameter ~ 1", page["penicillin"], groups=["plate", "sample"])
+
+
 def test_standard_errors_agree_in_balanced_data(page: dict[str, Any]) -> None:
     assert (page["hessian"] - 1).abs().max().max() < 2e-4
 
@@ -58,8 +74,10 @@ def test_nested_and_crossed_factors_agree_where_they_can_be_fitted(page: dict[st
     assert (
         nested.loc["engine, casks", "SE of the mean"] < 0.95 * nested.loc["lme4", "SE of the mean"]
     )
+    batches = nested.loc["engine, batches", "SE of the mean"]
+    assert batches == pytest.approx(nested.loc["lme4", "SE of the mean"], rel=1e-4)
     crossed = page["crossed"]
-    np.testing.assert_allclose(crossed.iloc[1], crossed.iloc[0], rtol=3e-5)
+    np.testing.assert_allclose(crossed.iloc[1], crossed.iloc[0], rtol=1e-5)
     np.testing.assert_allclose(crossed.iloc[2], crossed.iloc[1], rtol=1e-4)
     np.testing.assert_allclose(crossed.iloc[4], crossed.iloc[3], rtol=1e-4)
     right = crossed.loc["REML, lme4", "SE of the mean"]

@@ -82,6 +82,7 @@ def test_terms_lead_to_their_entry_on_pages_and_in_print(book: Path) -> None:
     for page in reader.pages[: starts[0]]:
         for annotation in page.get("/Annots", []):
             target = annotation.get_object().get("/Dest")
+            target = target.get_object() if target is not None else None
             led += isinstance(target, ArrayObject) and (
                 starts[0] <= numbers[target[0].idnum] < starts[1]
             )

@@ -17,7 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from offline_render import bootstrap, debian, quarto
+from offline_render import bootstrap, debian, quarto, spark
 from offline_render.steps import SetupError, Steps
 
 PINS = re.compile(
@@ -32,6 +32,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (venv / "bin").mkdir(parents=True)
     (venv / "bin" / "python").symlink_to(sys.executable)
     (tmp_path / "requirements.lock").write_text("numpy==1.0 \\\n    --hash=sha256:00\n")
+    (tmp_path / "requirements-spark.lock").write_text("pyspark==1.0 \\\n    --hash=sha256:00\n")
     (tmp_path / "pyproject.toml").write_text("[project]\n")
     for name, path in {
         "ROOT": tmp_path, "VENV": venv, "PYTHON": venv / "bin" / "python",
@@ -47,6 +48,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write_stamp(**changes: object) -> None:
     stamp = {"digest": bootstrap.digest(), "given_up": [], "root": False, "r": True}
+    stamp["spark"] = spark.state(bootstrap.ROOT)
     bootstrap.STAMP.write_text(json.dumps(stamp | changes))
 
 
@@ -367,6 +369,71 @@ def test_quarto_is_tried_once_for_each_lock(
         words = quarto.provide(tmp_path, ["pip"], digest, steps(tmp_path))
         assert "embedded renderer" in words
         assert len(tries) == expected
+
+
+# --- Spark ------------------------------------------------------------------------------------
+
+
+def test_only_the_tests_need_spark_and_only_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spark, "has_java", lambda: True)
+    write_stamp()
+    assert bootstrap.is_done("test") and bootstrap.is_done("handbook")
+    monkeypatch.setattr(spark, "has_java", lambda: False)  # it was there when set-up ran
+    assert bootstrap.is_done("handbook") and not bootstrap.is_done("test")
+    write_stamp()
+    assert bootstrap.is_done("test")
+    (project / "requirements-spark.lock").write_text("pyspark==2.0\n")
+    assert bootstrap.is_done("handbook") and not bootstrap.is_done("test")
+
+
+def test_java_is_taken_from_debian_unless_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spark, "has_java", lambda: False)
+    assert debian.needed("test")[-1] == "openjdk-17-jre-headless"
+    assert not set(debian.JAVA_PACKAGES) & set(debian.needed("handbook"))
+    monkeypatch.setattr(spark, "has_java", lambda: True)
+    assert not set(debian.JAVA_PACKAGES) & set(debian.needed("test"))
+
+
+@pytest.mark.parametrize(
+    ("java", "code", "words", "tries"),
+    [(False, 0, "no Java, so the tests of Spark are skipped", 0),
+     (True, 1, "could not be installed.*so the tests of Spark are skipped", 1),
+     (True, 0, "pyspark and Java are there", 1)],
+)  # fmt: skip
+def test_spark_never_stops_the_setup_and_gets_one_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, java: bool, code: int, words: str, tries: int
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(spark, "has_java", lambda: java)
+    monkeypatch.setattr(Steps, "run", lambda self, command, **o: commands.append(command) or code)
+    said = spark.provide(project, ["pip"], steps(project))
+    assert re.search(words, said) and "\n" not in said
+    assert len(commands) == tries
+    assert all("--require-hashes" in command for command in commands)
+
+
+@pytest.mark.parametrize(("command", "count"), [("handbook", 0), ("test", 1)])
+def test_setup_asks_for_spark_last_and_for_tests_only(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    command: str, count: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(bootstrap, "install_requirements", lambda pip, steps: steps.step("pins"))
+    monkeypatch.setattr(quarto, "provide", lambda *a: "a renderer")
+    monkeypatch.setattr(spark, "provide", lambda *a: "what came of Spark")
+    bootstrap.set_up(command)
+    assert capsys.readouterr().out.count("what came of Spark") == count
+    assert bootstrap.is_done(command)
+    assert bootstrap.is_done("test") is (command == "test")
+
+
+def test_the_lock_of_spark_is_hashed_and_names_no_address(root: Path) -> None:
+    text = (root / "requirements-spark.lock").read_text()
+    assert {name for name, _, _ in PINS.findall(text)} == {"py4j", "pyspark"}
+    rest = [line for line in PINS.sub("", text).splitlines() if line]
+    assert all(line.lstrip().startswith("#") for line in rest)
+    assert re.findall(r"https?:|index|file:|find-links| /\w+/", text) == []
 
 
 # --- what README promises ---------------------------------------------------------------------

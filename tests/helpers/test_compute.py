@@ -3,6 +3,7 @@ gives the same words."""
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,15 @@ import polars as pl
 import pytest
 from test_lmm_bad_input import BAD, good
 
-from pylmm_helpers import _compute_source, coef_table, cross_products, fit_lmm, icc, load
+from pylmm_helpers import (
+    _compute_products,
+    _compute_source,
+    coef_table,
+    cross_products,
+    fit_lmm,
+    icc,
+    load,
+)
 from pylmm_helpers.lmm import LMMResults
 
 # Ibis 12.0 still calls what DuckDB 2.0 has renamed
@@ -131,6 +140,39 @@ def test_a_large_mean_keeps_ten_digits() -> None:
     assert lean.criterion == pytest.approx(rows.criterion, rel=1e-10)
     moved = lean.fe_params["Intercept"] + 1e6 * lean.fe_params["parity"]
     assert moved == pytest.approx(rows.fe_params["Intercept"], rel=1e-8)
+
+
+LME4_AT = """
+suppressMessages(library(lme4))
+args <- commandArgs(TRUE); d <- read.csv(args[1])
+f <- lmer(milk_kg ~ parity + (1 + parity | herd), d, devFunOnly = TRUE)
+value <- f(as.numeric(args[2:4])); pp <- environment(f)$pp
+cat(sprintf("%.17g", c(value, pp$beta(1))))
+"""
+
+
+def test_a_mean_of_a_million_keeps_ten_digits_of_lme4(tmp_path: Path) -> None:
+    """lme4 gets the column before it is moved, and the same theta, so that no stopping rule of an
+    optimiser comes between the digits."""
+    if shutil.which("Rscript") is None:
+        pytest.skip("R with lme4 isn't installed")
+    dairy = load("dairy_herds")[["herd", "parity", "milk_kg"]]
+    dairy["parity"] -= 3
+    far = dairy.assign(parity=dairy["parity"] + 1e6)
+    lean = fit_lmm(cross_products(far, "milk_kg ~ parity", "herd", "1 + parity"))
+    fit = fit_lmm("milk_kg ~ parity", dairy, "herd", "1 + parity")
+    dairy.to_csv(tmp_path / "dairy.csv", index=False)
+    (tmp_path / "at.R").write_text(LME4_AT)
+    theta = [repr(float(value)) for value in fit.theta]
+    done = subprocess.run(
+        ["Rscript", "--vanilla", tmp_path / "at.R", tmp_path / "dairy.csv", *theta],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        pytest.skip(f"lme4 did not run: {done.stderr[-200:]}")
+    criterion, _, slope = map(float, done.stdout.split())
+    assert lean.fe_params["parity"] == pytest.approx(slope, rel=1e-10)
+    assert lean.criterion == pytest.approx(criterion, rel=1e-10)
 
 
 def test_a_centre_far_from_the_first_rows_is_found() -> None:
@@ -308,7 +350,16 @@ def same_words(message: str) -> str:
     ("source", "changes", "words"),
     [
         ([1, 2], {}, "source must be a pandas or Polars DataFrame.*not list"),
-        (pl.DataFrame({"y": [1.0]}).lazy(), {}, "not LazyFrame"),
+        (pl.DataFrame({"y": [1.0]}).lazy(), {}, r"LazyFrame.*\.collect\(\).*\.sink_parquet"),
+        ("s3://bucket/rows.parquet", {}, "not on this computer; open it with Ibis"),
+        (good().assign(X=1.0), {}, "'x' and 'X' differ in upper and lower case only.*rename one"),
+        (good().assign(t=[(1, 2)] * 60), {"groups": "t"}, "'t' has type array.*turn it into text"),
+        (
+            good().assign(t=pd.to_timedelta(range(60), "D")), {"groups": "t"},
+            "'t' has type interval.*turn it into text",
+        ),
+        (good().assign(t=["a", 1] * 30), {"groups": "t"}, "column 't' can't be read.*or text"),
+        (good().assign(t=[2**80] * 60), {"groups": "t"}, "column 't' can't be read.*or text"),
         ("nowhere.parquet", {}, "no file or folder 'nowhere.parquet'"),
         (__file__, {}, "not a Parquet file"),
         (Path(__file__).parent / "data", {}, "holds no file that ends in .parquet"),
@@ -339,6 +390,69 @@ def same_words(message: str) -> str:
 def test_bad_sources_and_terms_are_named(source: Any, changes: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         cross_products(source, **{"formula": "y ~ x", "groups": "g", **changes})
+
+
+def two_files(folder: Path, first: pd.DataFrame, second: pd.DataFrame) -> Path:
+    first.to_parquet(folder / "a.parquet")
+    second.to_parquet(folder / "b.parquet")
+    return folder
+
+
+def test_files_of_a_folder_with_other_number_types_keep_every_digit(tmp_path: Path) -> None:
+    """DuckDB alone would round the second file to the whole numbers of the first."""
+    data = sample()
+    half = len(data) // 2
+    data["n"] = data["z"].where(data.index >= half, data["k"])
+    data["m"] = data["k"].where(data.index < half, data["k"] + 1_000)
+    first, second = data[:half].astype({"n": np.int8, "m": np.int8}), data[half:]
+    place = two_files(tmp_path, first, second.assign(unused="a"))
+    rows = fit_lmm("y ~ n + m", data, "herd")
+    assert_same(fit_lmm(cross_products(place, "y ~ n + m", "herd")), rows)
+
+
+def test_files_of_a_folder_that_differ_are_named(tmp_path: Path) -> None:
+    data = sample()
+    place = two_files(tmp_path, data.assign(x=data["x"].astype(str)), data.drop(columns="z"))
+    with pytest.raises(ValueError, match=r"'x' holds text in .*a\.parquet.*numbers in .*b\.par"):
+        cross_products(place, "y ~ x", "herd")
+    with pytest.raises(ValueError, match=r"'z' is not in file .*b\.parquet"):
+        cross_products(place, "y ~ z", "herd", missing="drop")
+    products = cross_products(place, "y ~ w", "herd")
+    assert products.nobs == 2 * len(data)
+
+
+def test_paths_are_no_patterns_and_hidden_files_no_data(tmp_path: Path) -> None:
+    data, place = sample(), tmp_path / "of [1] herd's*"
+    (place / "_temporary").mkdir(parents=True)
+    two_files(place, data[:1500], data[1500:])
+    data.to_parquet(place / "_temporary" / "part.parquet")
+    data.to_parquet(place / ".hidden.parquet")
+    rows = fit_lmm("y ~ z", data, "herd")
+    assert_same(fit_lmm(cross_products(place, "y ~ z", "herd")), rows)
+
+
+def test_groups_in_the_names_of_folders(tmp_path: Path) -> None:
+    data = sample()
+    for herd, rows in data.groupby("herd"):
+        (tmp_path / f"herd={herd}").mkdir()
+        rows.drop(columns="herd").to_parquet(tmp_path / f"herd={herd}" / "rows.parquet")
+    assert_same(fit_lmm(cross_products(tmp_path, "y ~ z", "herd")), fit_lmm("y ~ z", data, "herd"))
+
+
+def test_half_precision_and_large_labels() -> None:
+    data = sample().astype({"z": np.float16})
+    data["herd"] = (data["herd"] + 2**62).astype(np.uint64) * np.uint64(2)
+    rows = fit_lmm("y ~ z", data, "herd")
+    assert_same(fit_lmm(cross_products(data, "y ~ z", "herd")), rows)
+    assert rows.random_effects.index[0] > 2**63
+
+
+@pytest.mark.parametrize("power", ["z**2.0", "z**9", "z**-2", "k**0.5", "(k - 1)**0.5", "2**z"])
+def test_powers_are_those_of_numpy(power: str) -> None:
+    data = sample()
+    data["z"] = np.where(data["z"] < 0, -1, 1) * (1 + data["z"].abs())
+    rows = fit_lmm(f"y ~ I({power})", data, "herd")
+    assert_same(fit_lmm(cross_products(data, f"y ~ I({power})", "herd")), rows)
 
 
 def test_a_cut_file_is_named(tmp_path: Path) -> None:
@@ -402,6 +516,47 @@ def made_up_rows(n: int) -> Any:
         f"FROM range({n})"
     )
     return connection.table("made_up")
+
+
+@pytest.mark.parametrize("label", ["herd", "name"])
+def test_groups_in_several_passes_give_the_same(
+    label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = sample().assign(name=lambda d: "herd " + d["herd"].astype(str))
+    at_once = cross_products(data, "y ~ x + feed", label, "1 + z", weights="w")
+    monkeypatch.setattr(_compute_products, "passes", lambda *_: 3)
+    in_parts = cross_products(data, "y ~ x + feed", label, "1 + z", weights="w")
+    assert list(in_parts.group_labels) == list(at_once.group_labels)
+    np.testing.assert_array_equal(in_parts.sizes, at_once.sizes)
+    np.testing.assert_allclose(in_parts.ZtZ, at_once.ZtZ, rtol=1e-13)
+    np.testing.assert_allclose(in_parts.RtR, at_once.RtR, rtol=1e-12, atol=1e-9)
+
+
+def test_many_groups_in_little_memory_take_several_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, groups = np.random.default_rng(RNG_SEED), 200_000
+    g = rng.integers(0, groups, 400_000)
+    x = rng.normal(size=len(g))
+    y = x + rng.normal(size=groups)[g] + rng.normal(size=len(g))
+    data = pd.DataFrame({"g": g, "x": x, "y": y})
+    data.to_parquet(tmp_path / "rows.parquet")
+    asked: list[int] = []
+    real = _compute_products.passes
+    monkeypatch.setattr(_compute_products, "passes", lambda *a: asked.append(real(*a)) or asked[-1])
+    lean = cross_products(tmp_path, "y ~ x", "g", "1 + x", memory_limit="60MB")
+    assert asked and min(asked) > 1
+    fit, rows = fit_lmm(lean), fit_lmm("y ~ x", data, "g", "1 + x")
+    assert fit.ngroups == rows.ngroups
+    assert fit.criterion == pytest.approx(rows.criterion, rel=1e-12)
+
+
+def test_a_table_that_changes_between_the_queries_is_refused() -> None:
+    connection = ibis.duckdb.connect()
+    connection.con.register("all_rows", sample())
+    connection.con.execute("CREATE VIEW half AS SELECT * FROM all_rows WHERE random() < 0.5")
+    with pytest.raises(ValueError, match="changed meanwhile"):
+        cross_products(connection.table("half"), "y ~ z", "herd")
 
 
 def test_an_interrupt_ends_the_query_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -448,7 +448,7 @@ def test_records_are_collected_by_chapter(without_r, project, sleep):
     table = agreement_records()
     assert table.index.tolist() == ["classic-sleepstudy-slope"]  # the other is in no chapter
     row = table.loc["classic-sleepstudy-slope"]
-    assert (row["chapter"], row["n"], row["verdict"]) == ("02-b", 180, "agrees")
+    assert (row["chapter"], row["n"], row["reml"], row["verdict"]) == ("02-b", 180, True, "agrees")
     assert row["max_diff_engine"] < 1e-6
     chapter(project, "01-a.qmd", "never-run")
     with pytest.raises(ValueError, match=r"01-a\.qmd.*never-run"):

@@ -220,3 +220,13 @@ def test_a_check_reads_as_text_and_as_markdown():
     check = check_singular(fit_lmm("Yield ~ 1", data("published/dyestuff2"), "Batch"))
     assert "\n1. " in check._repr_markdown_()
     assert str(check).startswith(check.finding)
+
+
+def test_influence_keeps_its_digits_with_a_predictor_far_from_zero():
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame({"g": np.repeat(range(9), 5), "x": rng.normal(size=45).round(2)})
+    frame["y"] = frame["x"] + rng.normal(size=9)[frame["g"]] + rng.normal(size=45)
+    near = influence(fit_lmm("y ~ x", frame, "g"))
+    far = influence(fit_lmm("y ~ x", frame.assign(x=frame["x"] + 1e9), "g"))
+    for name in ("cooks_distance", "covratio"):
+        assert np.allclose(far[name], near[name], rtol=1e-5)

@@ -80,6 +80,11 @@ BAD = {
         {},
         "'x' holds numbers stored as text.*to_numeric",
     ),
+    "lists in a column": (
+        with_columns(x=[[1.0]] * 60),
+        {},
+        "'x' holds values of type list",
+    ),
     "response as text": (
         with_columns(y=good()["y"].astype(str)),
         {},

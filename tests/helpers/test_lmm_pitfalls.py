@@ -11,6 +11,7 @@ import pytest
 import statsmodels.formula.api as smf
 from recorded import CASES, fitted, read, standard_errors
 from scipy.optimize import minimize
+from statsmodels.regression.mixed_linear_model import MixedLMParams
 
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._crossprod import GroupRows
@@ -251,6 +252,25 @@ def test_adapter_refuses_what_it_does_not_know() -> None:
         as_results(vc)
     with pytest.raises(ValueError, match="MixedLM"):
         as_results(smf.ols("y ~ x", data).fit())
+    sleep = read("sleepstudy")
+    model = smf.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days")
+    independent = MixedLMParams.from_components(fe_params=np.ones(2), cov_re=np.eye(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # statsmodels reads a Series by position
+        penalised = model.fit_regularized(method="l1", alpha=1.0)
+        held = model.fit(free=independent)
+    with pytest.raises(ValueError, match="penalised"):
+        as_results(penalised)
+    with pytest.raises(ValueError, match="free="):
+        as_results(held)
+
+
+def test_adapter_keeps_the_rows_it_used_though_their_labels_repeat() -> None:
+    data = read("u3")
+    data.index = pd.Index([0, 1] * 12)
+    data.iloc[3, data.columns.get_loc("y")] = np.nan
+    ours = as_results(smf.mixedlm("y ~ x", data, groups="g", missing="drop").fit(method="powell"))
+    pd.testing.assert_frame_equal(ours.frame[["x", "y"]], data[["x", "y"]].dropna())
 
 
 def test_optimiser_is_deterministic() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import matplotlib as mpl
@@ -199,3 +200,34 @@ def test_nothing_is_styled_unless_asked():
 
     importlib.reload(plots)
     assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("kind", ["few", "spike", "constant"])
+def test_a_trend_is_drawn_where_a_local_line_has_no_slope(kind):
+    rng = np.random.default_rng(8)
+    x = {"few": rng.integers(0, 3, 60), "spike": np.where(rng.random(60) < 0.7, 0, rng.random(60)),
+         "constant": np.ones(60)}[kind]  # fmt: skip
+    frame = pd.DataFrame({"g": np.repeat(range(10), 6), "x": x, "y": rng.normal(size=60)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ax = plots.residual_fitted(fit_lmm("y ~ 1", frame, "g"), x="x")
+    (line,) = [one for one in ax.lines if one.get_label() == "smooth trend"]
+    assert np.isfinite(line.get_xydata()).all()
+    assert np.all(np.diff(line.get_xdata()) > 0)
+
+
+def test_columns_that_the_model_leaves_out_may_hold_anything():
+    rng = np.random.default_rng(9)
+    frame = pd.DataFrame({"g": np.repeat(range(10), 6), "x": rng.normal(size=60)})
+    frame["y"] = frame["x"] + rng.normal(size=60)
+    plain = plots.spaghetti(fit_lmm("y ~ x", frame, "g"), "x").lines[-1].get_ydata()
+    odd = frame.assign(pair=[(1, 2)] * 60, when=pd.Timestamp("2020-01-01"), wave=1j)
+    odd = pd.concat([odd, odd[["when"]]], axis=1)
+    fit = fit_lmm("y ~ x", odd, "g")
+    assert np.allclose(plots.spaghetti(fit, "x").lines[-1].get_ydata(), plain)
+    holes = fit_lmm("y ~ 1", odd.assign(x=odd["x"].where(odd.index > 0, np.inf)), "g")
+    for draw in (plots.spaghetti, plots.residual_fitted):
+        with pytest.raises(ValueError, match="'wave'; give a numeric column"):
+            draw(fit, "wave")
+        with pytest.raises(ValueError, match="'x' has 1 missing or infinite"):
+            draw(holes, "x")

@@ -222,3 +222,40 @@ def test_units_of_response_and_predictor_change_predictions_as_they_must(scale, 
     mine = predict(fit, level="group", interval="prediction").drop(columns="known_group")
     theirs = predict(other, level="group", interval="prediction").drop(columns="known_group")
     assert np.allclose(theirs / scale, mine, rtol=1e-5)
+
+
+TEXT_TYPES = ["object", "string[python]", "string[pyarrow]", "category", "unused", "ordered"]
+
+
+@pytest.mark.parametrize("kind", TEXT_TYPES)
+@pytest.mark.parametrize("formula", ["y ~ x * c", "y ~ x * C(c)"])
+def test_every_type_of_text_is_the_same_category(kind, formula):
+    if "pyarrow" in kind:
+        pytest.importorskip("pyarrow")
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        {"g": np.repeat(range(8), 6), "x": rng.normal(size=48), "y": rng.normal(size=48)}
+    )
+    frame["c"] = np.array(["a", "b", "c"])[rng.integers(0, 3, 48)]
+    dtype = {
+        "unused": pd.CategoricalDtype(list("abcd")),
+        "ordered": pd.CategoricalDtype(list("abc"), ordered=True),
+    }.get(kind, kind)
+    typed = frame.assign(c=frame["c"].astype(dtype))
+    fit, plain = fit_lmm(formula, typed, "g"), fit_lmm(formula, frame, "g")
+    assert np.allclose(fit.fe_params, plain.fe_params)
+    rows = typed.head(5)
+    expected = predict(plain, level="group", interval="prediction").head(5)
+    for new in (rows, frame.head(5)):
+        found = predict(fit, new, level="group", interval="prediction")
+        assert np.allclose(found.to_numpy(float), expected.to_numpy(float))
+
+
+def test_new_rows_need_numbers_where_the_fit_had_numbers(sleepstudy):
+    frame = sleepstudy.frame.head(3)
+    with pytest.raises(ValueError, match=r"'Days' of new_data has type object.*to_numeric"):
+        predict(sleepstudy, frame.assign(Days=["0", "1", "2"]))
+    with pytest.raises(ValueError, match="'Days' stands twice"):
+        predict(sleepstudy, pd.concat([frame, frame[["Days"]]], axis=1))
+    with pytest.raises(ValueError, match="'Subject' stands twice"):
+        predict(sleepstudy, pd.concat([frame, frame[["Subject"]]], axis=1), level="group")

@@ -44,3 +44,8 @@ def test_words_survive_markdown() -> None:
 def test_an_option_for_a_column_that_is_not_there_is_refused(option: str) -> None:
     with pytest.raises(ValueError, match=r"names \['y'\].*columns are \['x'\]"):
         table(pd.DataFrame({"x": [1.0]}), **{option: {"y": 1}})  # type: ignore[arg-type]
+
+
+def test_two_columns_of_one_name_are_both_shown() -> None:
+    frame = pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"])
+    assert table(frame, index=False).markdown.splitlines()[-1].split() == ["|", "3", "|", "4", "|"]

@@ -30,6 +30,7 @@ def test_axe_finds_no_violation(browser: Any, serve: Any, book: Path, page: str)
     browser.get(f"{serve(book)}/{page}")
     # Answers and model answers are read too: open what is folded.
     browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    browser.execute_script("document.querySelectorAll('.hb-show').forEach(b => b.click())")
     browser.execute_script(AXE)
     for width in WIDTHS:
         for scheme in SCHEMES:

@@ -296,5 +296,6 @@ def interactive() -> bool:
     if shell is not None:
         running = shell.get_ipython()
         if running is not None and type(running).__name__ == "ZMQInteractiveShell":
-            return True
+            # documents run in a batch can't be asked for input, and a bar would stay on the page
+            return bool(getattr(running.kernel, "_allow_stdin", False))
     return sys.stderr is not None and sys.stderr.isatty()

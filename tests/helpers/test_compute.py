@@ -586,3 +586,17 @@ def test_progress_is_shown_when_wanted_and_long(
     assert capsys.readouterr().err == ""
     cross_products(made_up_rows(3_000_000), "y ~ x", "g", progress=True)
     assert "adding up products by group" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked, shown", [(True, True), (False, False)])
+def test_a_notebook_shows_a_bar_but_a_document_run_in_a_batch_does_not(
+    asked: bool, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bar would stay on the page of a book; the one who runs a batch can't be asked for input."""
+
+    class ZMQInteractiveShell:
+        kernel = type("Kernel", (), {"_allow_stdin": asked})()
+
+    shell = type("IPython", (), {"get_ipython": staticmethod(ZMQInteractiveShell)})
+    monkeypatch.setitem(sys.modules, "IPython", shell)
+    assert _compute_source.interactive() is shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,7 @@ def test_importing_it_loads_neither_r_nor_matplotlib_nor_statsmodels() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'fit_glmm'"):
         pylmm_helpers.fit_glmm  # noqa: B018
+
+
+def test_type_checkers_are_told_that_it_is_typed() -> None:
+    assert (Path(pylmm_helpers.__file__).parent / "py.typed").is_file()

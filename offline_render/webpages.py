@@ -102,7 +102,7 @@ class HtmlWriter(Writer):
 
     def image(self, node: Node, alt: str) -> Node:
         node["c"][1] = [pandoc.string(alt)] if alt else []
-        node["c"][0][2] = [p for p in node["c"][0][2] if p[0] == "width"] + [["loading", "lazy"]]
+        node["c"][0][2] = [p for p in node["c"][0][2] if p[0] == "width"]
         return node
 
     def heading(self, block: Node, found: Heading | None) -> list[Node]:

@@ -51,3 +51,11 @@ def a_mapping(value: Any, name: str, what: str) -> None:
     """Refuse what is neither None nor a mapping."""
     if value is not None and not isinstance(value, Mapping):
         raise ValueError(f"{name} is {shown(value)}; give {what}")
+
+
+def a_level(value: Any) -> None:
+    """Refuse what is no confidence level."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
+        raise ValueError(f"level is {shown(value)}; give a number between 0 and 1, such as 0.95.")
+    if not 0.0 < value < 1.0:
+        raise ValueError(f"level must lie between 0 and 1 (such as 0.95), not {value!r}.")

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers._adapter import as_results
+from pylmm_helpers._arguments import a_level
 from pylmm_helpers._crossprod import Array, GroupRows
 from pylmm_helpers._lrt import lrt
 from pylmm_helpers._nesting import Comparison, compare
@@ -105,8 +106,7 @@ def parametric_bootstrap(
     """
     if not isinstance(replicates, int | np.integer) or replicates < 1:
         raise ValueError(f"replicates must be a whole number of at least 1, not {replicates!r}.")
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level must lie between 0 and 1 (such as 0.95), not {level!r}.")
+    a_level(level)
     generator = np.random.default_rng(rng)
     if reduced is None:
         return bootstrap_intervals(as_results(fit), int(replicates), level, generator)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pylmm_helpers._arguments import a_number, numbers
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._ddf import in_basis
 from pylmm_helpers._results import LMMResults
@@ -53,7 +54,7 @@ def read_contrast(L: Any, rhs: Any, res: LMMResults) -> tuple[Array, Array, list
         raise ValueError(
             "each row of the contrast needs at least one finite coefficient other than zero."
         )
-    right = np.asarray(rhs, dtype=float)
+    right = numbers(rhs, "rhs")
     if right.ndim > 1 or (right.ndim == 1 and len(right) != len(matrix)):
         raise ValueError(f"rhs must be one number, or one for each of the {len(matrix)} rows.")
     return matrix, np.asarray(values) + np.broadcast_to(right, len(matrix)), labels
@@ -82,7 +83,9 @@ def read_rows(spec: Any, names: list[str]) -> tuple[list[Array], list[float], li
         unknown = [str(term) for term in dict(spec) if term not in names]
         if unknown:
             raise ValueError(f"the model has no term {', '.join(unknown)}; its terms are {names}.")
-        row = np.array([float(spec.get(name, 0.0)) for name in names])
+        row = np.array(
+            [a_number(spec.get(name, 0.0), f"the coefficient of {name!r}") for name in names]
+        )
         return [row], [0.0], [" + ".join(f"{v:g}*{t}" for t, v in spec.items())]
     try:
         matrix = np.atleast_2d(np.asarray(spec, dtype=float))

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pylmm_helpers._arguments import a_level
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._results import LMMResults
 
@@ -125,8 +126,5 @@ def is_random_intercept(res: LMMResults) -> bool:
 
 def check_level(level: float) -> float:
     """Validate a confidence level."""
-    if not (isinstance(level, (int, float, np.floating)) and 0.0 < float(level) < 1.0):
-        raise ValueError(
-            f"level is {level!r}; give a confidence level between 0 and 1, such as 0.95"
-        )
+    a_level(level)
     return float(level)

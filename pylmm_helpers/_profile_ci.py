@@ -24,6 +24,7 @@ from scipy.optimize import brentq, minimize
 from scipy.special import ndtri
 
 from pylmm_helpers._adapter import as_results
+from pylmm_helpers._arguments import a_level, shown
 from pylmm_helpers._constraints import Held, held_correlation, held_sd
 from pylmm_helpers._crossprod import Array, GroupRows
 from pylmm_helpers._newton import optimise
@@ -72,10 +73,11 @@ def profile_ci(fit: Any, level: float = 0.95, parameters: list[str] | None = Non
     deviation may come too early; its own deviance function confirms the later one.
     """
     res = as_results(fit)
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level must lie between 0 and 1 (such as 0.95), not {level!r}.")
+    a_level(level)
     names = parameter_names(res)
-    wanted = names if parameters is None else list(parameters)
+    if parameters is not None and not isinstance(parameters, (list, tuple, pd.Index)):
+        raise ValueError(f"parameters is {shown(parameters)}; give a list of some of {names}.")
+    wanted = names if parameters is None else [str(name) for name in parameters]
     unknown = [name for name in wanted if name not in names]
     if unknown:
         raise ValueError(f"there is no parameter {', '.join(unknown)}; the parameters are {names}.")

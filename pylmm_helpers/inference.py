@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.special import fdtrc, gammaincc, ndtr, ndtri, stdtr, stdtrit
 
 from pylmm_helpers._adapter import as_results
+from pylmm_helpers._arguments import a_level
 from pylmm_helpers._bootstrap import parametric_bootstrap
 from pylmm_helpers._contrast import independent_rows, read_contrast
 from pylmm_helpers._crossprod import Array
@@ -229,8 +230,7 @@ def check_method(df: str, level: float) -> None:
     """Refuse unknown methods and levels."""
     if df not in METHODS:
         raise ValueError(f"df must be one of {', '.join(map(repr, METHODS))}, not {df!r}.")
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level must lie between 0 and 1 (such as 0.95), not {level!r}.")
+    a_level(level)
 
 
 def t_below(t: Array, df: Array) -> Array:

@@ -28,6 +28,7 @@ import numpy as np
 from formulaic.utils.context import capture_context
 from numpy.typing import ArrayLike
 
+from pylmm_helpers._arguments import shown
 from pylmm_helpers._columns import check_size
 from pylmm_helpers._crossprod import CrossProducts
 from pylmm_helpers._design import Design, build_design
@@ -104,6 +105,8 @@ def fit_lmm(
     The criterion is that of Bates et al. (2015), doi:10.18637/jss.v067.i01, equations 34 (ML) and
     42 (REML).
     """
+    if not isinstance(reml, (bool, np.bool_)):
+        raise ValueError(f"reml is {shown(reml)}; give True for REML or False for ML.")
     if isinstance(formula, CrossProducts):
         given = any(value is not None for value in (data, groups, weights))
         if given or (re_formula, missing) != ("1", "raise"):

@@ -138,3 +138,29 @@ def test_a_comparison_with_lme4_names_arguments_of_the_wrong_kind(
         ph.lmer(formula, frame, name=0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="missing is 'omit'"):
         ph.lmer(formula, frame, missing="omit")
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda fit: ph.coef_table(fit, level="x"), "level is 'x'"),
+        (lambda fit: ph.coef_table(fit, level=True), "level is True"),
+        (lambda fit: ph.profile_ci(fit, level=None), "level is None"),
+        (lambda fit: ph.profile_ci(fit, parameters="x"), "parameters is 'x'"),
+        (lambda fit: ph.profile_ci(fit, parameters=[3]), "no parameter 3"),
+        (lambda fit: ph.parametric_bootstrap(fit, level="a"), "level is 'a'"),
+        (lambda fit: ph.predict(fit, level=2), "level"),
+        (lambda fit: ph.contrast(fit, {"x": "a"}), "coefficient of 'x' must be numbers"),
+        (lambda fit: ph.contrast(fit, "x", rhs="a"), "rhs must be numbers"),
+    ],
+)
+def test_inference_names_arguments_of_the_wrong_kind(
+    call: Any, words: str, fits: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        call(fits["intercept"])
+
+
+def test_reml_is_true_or_false(frame: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="reml is 'ML'"):
+        ph.fit_lmm("y ~ x", frame, "g", reml="ML")  # type: ignore[arg-type]

@@ -114,6 +114,7 @@
     const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement.tagName);
     if (event.key === "/" && !typing && !dialog.open) { event.preventDefault(); open(); }
   });
+  dialog.querySelector(".search-close").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   const run = async () => {
     const words = field.value.trim();
@@ -146,7 +147,6 @@
   };
   field.addEventListener("input", run);
   dialog.querySelector("form").addEventListener("submit", (event) => {
-    if (event.submitter && event.submitter.value === "close") return;
     event.preventDefault();
     const first = list.querySelector("a");
     if (first) first.click(); else dialog.close();

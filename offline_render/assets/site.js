@@ -145,10 +145,23 @@
       });
     }));
   };
-  field.addEventListener("input", run);
+  // Enter goes to the first result: of the words that stand in the field, so wait for theirs.
+  let shown = "", follow = false;
+  const goToFirst = () => {
+    follow = false;
+    const first = list.querySelector("a");
+    if (first) first.click();
+  };
+  field.addEventListener("input", async () => {
+    follow = false;
+    const words = field.value.trim();
+    await run();
+    if (words !== field.value.trim()) return;
+    shown = words;
+    if (follow) goToFirst();
+  });
   dialog.querySelector("form").addEventListener("submit", (event) => {
     event.preventDefault();
-    const first = list.querySelector("a");
-    if (first) first.click(); else dialog.close();
+    if (field.value.trim() === shown) goToFirst(); else follow = true;
   });
 })();

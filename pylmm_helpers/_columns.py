@@ -190,11 +190,15 @@ def distinct_texts(column: pd.Series, name: str) -> pd.Series:
     try:
         return pd.Series(pd.unique(plain_text(column)), dtype=object)
     except TypeError as error:
-        first = type(column.iloc[0]).__name__
-        raise ValueError(
-            f"column '{name}' holds values of type {first}, which can't enter a model; give it one "
-            "number or one text for each row."
-        ) from error
+        raise no_scalars(name, type(column.iloc[0]).__name__) from error
+
+
+def no_scalars(name: str, kind: str) -> ValueError:
+    """The error for a column of lists, arrays and the like."""
+    return ValueError(
+        f"column '{name}' holds values of type {kind}, which can't enter a model; give it one "
+        "number or one text for each row."
+    )
 
 
 def refuse_type(name: str, kind: Any) -> NoReturn:

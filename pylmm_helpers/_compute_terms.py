@@ -19,7 +19,7 @@ from typing import Any, TypeGuard
 import numpy as np
 import pandas as pd
 
-from pylmm_helpers._columns import numbers_as_text, refuse_type
+from pylmm_helpers._columns import no_scalars, numbers_as_text, refuse_type
 from pylmm_helpers._compute_math import BINARY, COMPARE, FUNCTIONS, UntranslatableError, number
 from pylmm_helpers._design import check_names, model_matrix
 
@@ -95,6 +95,8 @@ def tiny_frame(
     for name in used:
         kind = schema[name]
         if not (kind.is_numeric() or kind.is_boolean() or kind.is_string()):
+            if kind.is_array():
+                raise no_scalars(name, "list")
             refuse_type(name, kind.to_pandas())
         if name in levels:
             values = [levels[name][k % len(levels[name])] for k in range(size)]

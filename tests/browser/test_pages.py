@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,15 @@ def test_search_finds_and_follows_with_keys_alone(browser, serve, book: Path) ->
                 "intraclass" in d.find_element(By.CSS_SELECTOR, ".search-results").text.lower()
             )
         )
+
+        def settled(d) -> bool:  # type: ignore[no-untyped-def]
+            """Results come while words are typed; the last ones stay."""
+            found = d.find_element(By.CSS_SELECTOR, ".search-results")
+            before = found.get_attribute("innerHTML")
+            time.sleep(1)
+            return before == found.get_attribute("innerHTML")
+
+        WebDriverWait(browser, 20).until(settled)
 
     def arrive(press: str) -> str:
         ActionChains(browser).send_keys(press).perform()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 
@@ -102,8 +101,10 @@ def test_search_finds_and_follows_with_keys_alone(browser, serve, book: Path) ->
         return str(browser.current_url)
 
     search()
+    # pages of equal rank come in any order, and a stem may be all that a page has of the word
+    wanted = browser.find_element(By.CSS_SELECTOR, ".search-results li a").get_attribute("href")
     first = arrive(Keys.ENTER)  # in the field: the first result
-    assert re.search("intraclass", browser.find_element(By.TAG_NAME, "main").text, re.I)
+    assert first == wanted
     search()
     for _ in range(10):  # by Tab to the second result
         ActionChains(browser).send_keys(Keys.TAB).perform()

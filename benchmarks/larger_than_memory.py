@@ -201,17 +201,22 @@ def beside_lme4(
         rows *= LME4_STEP
 
 
-def plot(rows: list[int], seconds: list[float], path: Path) -> float:
-    """Draw the growth and return its slope on logarithmic axes, from the larger sizes."""
+def plot(records: list[dict[str, Any]], path: Path) -> float:
+    """Draw the growth beside a slope of one, and return the slope over the last step."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    slope = float(np.polyfit(np.log(rows[-2:]), np.log(seconds[-2:]), 1)[0])
-    fig, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
-    ax.loglog(rows, seconds, "o-")
-    ax.set(xlabel="rows", ylabel="seconds, file to fitted model", title=f"slope {slope:.2f}")
+    rows = np.array([record["rows"] for record in records], dtype=float)
+    whole, plain = (np.array([record[way] for record in records]) for way in ("whole", "plain"))
+    slope = float(np.diff(np.log(whole[-2:]))[0] / np.diff(np.log(rows[-2:]))[0])
+    fig, ax = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
+    ax.loglog(rows, whole, "o-", label="file to fitted model")
+    ax.loglog(rows, plain, "s--", label="plain sums")
+    ax.loglog(rows, whole[-1] * rows / rows[-1], ":", color="grey", label="in proportion to rows")
+    ax.set(xlabel="rows", ylabel="seconds", title=f"slope over the last step: {slope:.2f}")
+    ax.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(path, dpi=150)
     return slope
@@ -282,10 +287,7 @@ def run(sizes: list[int], options: argparse.Namespace, folder: Path) -> None:
         )
         if rows != sizes[-1]:
             path.unlink()
-    slope = plot(
-        [r["rows"] for r in records], [r["whole"] for r in records],
-        options.out.with_suffix(".png"),
-    )  # fmt: skip
+    slope = plot(records, options.out.with_suffix(".png"))
     print(f"\nSeconds grow as rows to the power {slope:.2f} over the last step.")
     path = folder / f"{sizes[-1]}.parquet"
     lme4: list[dict[str, Any]] = []

@@ -193,17 +193,6 @@ def test_formulas_without_a_query_are_refused(page: dict[str, Any]) -> None:
         assert words in said
 
 
-def test_the_duckdb_tab_runs(page: dict[str, Any], tmp_path: Path) -> None:
-    text = CHAPTER.read_text(encoding="utf-8")
-    blocks = re.findall(r"^## DuckDB\n\n```python\n(.*?)^```", text, re.S | re.M)
-    assert len(blocks) == 1
-    page["kept"].to_parquet(tmp_path / "part-0.parquet")
-    names = {"folder": tmp_path, "cross_products": cross_products, "fit_lmm": fit_lmm}
-    exec(compile(blocks[0], CHAPTER.name, "exec"), names)
-    rows = fit_lmm("milk_kg ~ parity", page["kept"], "herd", missing="drop")
-    assert names["fit"].criterion == pytest.approx(rows.criterion, rel=1e-10)
-
-
 def test_a_small_limit_means_fewer_cores(tmp_path: Path) -> None:
     import duckdb
 
@@ -265,3 +254,10 @@ def test_the_models_agree_with_lme4(
     }
     assert all(a.agrees for a in seen)
     assert {a.record["data"] for a in seen} == {None}
+
+
+def test_without_spark_the_chapter_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    text = CHAPTER.read_text(encoding="utf-8")
+    (code,) = re.findall(r"^#\| label: spark-run\n(.*?)^```", text, re.S | re.M)
+    exec(compile(code, CHAPTER.name, "exec"), {"has_spark": False})
+    assert "skipped" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
+import ibis
 import numpy as np
 import pandas as pd
 import pytest
@@ -77,7 +78,6 @@ def quiet_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def spark_table(quiet_place: None, folder: Path) -> Iterator[Any]:
     """The register as an Ibis table of a local Spark session."""
-    import ibis
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
@@ -132,14 +132,22 @@ def test_spark_refuses_in_the_same_words(spark_table: Any, folder: Path) -> None
             cross_products(place, "milk_kg ~ parity", "herd")
 
 
-def test_the_code_of_the_chapter_runs_and_agrees(quiet_place: None, folder: Path) -> None:
+def test_the_code_of_the_chapter_runs_and_agrees(
+    quiet_place: None, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = CHAPTER.read_text(encoding="utf-8")
-    blocks = [b for b in re.findall(r"^```python\n(.*?)^```", text, re.S | re.M) if "pyspark" in b]
-    assert len(blocks) == 1
+    pattern = r"^```\{python\}\n#\| label: (spark-\w+)\n(.*?)^```"
+    cells = dict(re.findall(pattern, text, re.S | re.M))
+    assert list(cells) == ["spark-here", "spark-run"]
+    here = cross_products(folder, "milk_kg ~ parity", groups="herd", missing="drop")
     names: dict[str, Any] = {
         "folder": folder, "cross_products": cross_products, "fit_lmm": fit_lmm,
+        "ibis": ibis, "fit": fit_lmm(here),
     }  # fmt: skip
-    exec(compile(blocks[0], CHAPTER.name, "exec"), names)
-    here = cross_products(folder, "milk_kg ~ parity", groups="herd", missing="drop")
+    for label, code in cells.items():
+        exec(compile(code, f"{CHAPTER.name} {label}", "exec"), names)
+    assert names["has_spark"]
     assert_same_products(names["spark_products"], here)
-    assert names["spark_fit"].criterion == pytest.approx(fit_lmm(here).criterion, rel=1e-10)
+    assert names["spark_fit"].criterion == pytest.approx(names["fit"].criterion, rel=1e-10)
+    assert names["off"] < 1e-10
+    assert re.search(r"Spark: parity \d\.\d{8}, .* DuckDB", capsys.readouterr().out, re.S)

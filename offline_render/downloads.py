@@ -38,8 +38,8 @@ QUESTIONS = "*The questions of this section are on the book's page.*"
 NO_NAMES = "et al."
 INSTALL = (
     "This notebook belongs to *{title}*. It needs the book's package: run "
-    '`pip install ".[lme4]"` in a copy of the book\'s repository. R with lme4 is optional; '
-    "without it the comparisons use recorded results."
+    '`pip install ".[compute]"` in a copy of the book\'s repository. The comparisons with lme4 use '
+    'recorded results; where R with lme4 is there, `".[compute,lme4]"` makes them live.'
 )
 
 

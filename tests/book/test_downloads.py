@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from nbclient import NotebookClient
 from traitlets.config import Config
 
 from offline_render.crossref import Target
-from offline_render.downloads import data_archive, plain_markdown
+from offline_render.downloads import INSTALL, data_archive, plain_markdown
 from offline_render.project import Chapter, load_project
 
 CHAPTER = Chapter(Path("one.qmd"), "chapters/one.qmd", "1", False)
@@ -89,65 +91,79 @@ def test_notebooks_are_valid_and_spell_everything_out(book: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as its wheel installs it, away from the repository."""
-    folder = tmp_path_factory.mktemp("installed")
+def reader(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Python of a new environment with Jupyter's kernel and the package, as the notebooks say it.
+
+    What the package asks for comes from the registry (or pip's cache), in the versions of the lock.
+    """
+    folder = tmp_path_factory.mktemp("reader")
+    quiet = {"cwd": root, "check": True, "capture_output": True, "text": True}
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=root, check=True, capture_output=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], **quiet
+    )
     [wheel] = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder / "site")
-    return folder
+    [extras] = set(re.findall(r'pip install "\.(\[[\w,]+\])"', INSTALL))
+    lock = (root / "requirements.lock").read_text(encoding="utf-8")
+    versions = folder / "versions.txt"
+    versions.write_text("\n".join(re.findall(r"^[\w.-]+==[^\\\n]+", lock, re.M)), encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], **quiet)
+    python = folder / "venv" / "bin" / "python"
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    asked = ["-c", str(versions), f"{wheel}{extras}", "ipykernel"]
+    done = subprocess.run([*pip, *asked], **{**quiet, "check": False})
+    if done.returncode != 0:
+        said = f"pip could not install what the package asks for:\n{done.stderr[-1500:]}"
+        pytest.fail(said) if os.environ.get("CI") else pytest.skip(said)
+    kernel = {"argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+              "display_name": "reader", "language": "python"}  # fmt: skip
+    spec = folder / "jupyter" / "kernels" / "reader" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps(kernel), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(folder / "jupyter"))
+        patch.setenv("MPLBACKEND", "Agg")
+        patch.setenv("OPENBLAS_NUM_THREADS", "1")  # two notebooks run side by side
+        patch.delenv("PYTHONPATH", raising=False)
+        yield python
 
 
-def clean_environment(installed: Path) -> dict[str, str]:
-    return {
-        **os.environ,
-        "PYTHONPATH": str(installed / "site"),
-        "PYLMM_NO_R": "1",  # as most readers have it
-        "MPLBACKEND": "Agg",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
-
-
-def run_notebook(path: Path, installed: Path) -> str:
+def run_notebook(path: Path, folder: Path) -> str:
     """Run a downloaded notebook away from the repository; where it found the package."""
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.append(
         nbformat.v4.new_code_cell("import pylmm_helpers; print(pylmm_helpers.__file__)")
     )
-    folder = installed / path.stem
     folder.mkdir()
     pipes = {"transport": "ipc", "ip": str(folder / "kernel")}
     client = NotebookClient(
-        notebook, timeout=900, kernel_name="python3", config=Config({"KernelManager": pipes}),
+        notebook, timeout=900, kernel_name="reader", config=Config({"KernelManager": pipes}),
         resources={"metadata": {"path": str(folder)}},
     )  # fmt: skip
-    client.execute(env=clean_environment(installed))
+    client.execute()
     return str(notebook.cells[-1].outputs[0].text)
 
 
-def test_every_notebook_runs_top_to_bottom_without_the_repository(
-    book: Path, installed: Path
+def test_every_notebook_runs_top_to_bottom_in_a_clean_environment(
+    book: Path, reader: Path, tmp_path: Path
 ) -> None:
+    def run(path: Path) -> str:
+        return run_notebook(path, tmp_path / path.stem)
+
     with ThreadPoolExecutor(2) as pool:
-        places = list(pool.map(lambda p: run_notebook(p, installed), chapters_on_offer(book)))
+        places = list(pool.map(run, chapters_on_offer(book)))
     assert places
-    assert all(place.startswith(str(installed)) for place in places)
+    assert all(place.startswith(str(reader.parents[1])) for place in places)
 
 
-def test_a_script_runs_as_it_is(book: Path, installed: Path, tmp_path: Path) -> None:
+def test_a_script_runs_as_it_is(book: Path, reader: Path, tmp_path: Path) -> None:
     scripts = sorted((book / "chapters").glob("*.py"))
     assert len(scripts) == len(chapters_on_offer(book))
     for script in scripts:
         compile(script.read_text(encoding="utf-8"), script.name, "exec")
     # The code is the notebooks', which have all been run: one shows that the form works.
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(scripts[0])],
-        cwd=tmp_path, env=clean_environment(installed), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [str(reader), str(scripts[0])], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
 
 

@@ -97,7 +97,7 @@ def _outputs(
     blocks: list[str] = []
     figures: list[str] = []
     tables: list[str] = []
-    for out in outputs:
+    for out in _joined(outputs):
         if out["output_type"] == "stream":
             if out["name"] == "stderr" and not cell.option("warning", True):
                 continue
@@ -130,6 +130,18 @@ def _outputs(
     elif cell.label.startswith("fig-"):
         raise BuildError(f"cell {cell.label!r} shows no figure", chapter.path, cell.line)
     return blocks
+
+
+def _joined(outputs: list[Any]) -> list[Any]:
+    """Outputs in which a text that came in several pieces is one."""
+    out: list[Any] = []
+    for one in outputs:
+        stream = ("stream", one.get("name"))
+        if out and stream == (one["output_type"], out[-1].get("name")):
+            out[-1] = {**out[-1], "text": out[-1]["text"] + one["text"]}
+            continue
+        out.append(one)
+    return out
 
 
 def _printed(chapter: Chapter, cell: Cell, text: str, name: str) -> str:

@@ -13,6 +13,7 @@ from . import fonts, pandoc
 from .blocks import Writer, transform
 from .crossref import Document, Heading
 from .errors import BuildError
+from .formulas import print_tex, tidy_typst
 from .pandoc import Node, Pandoc, raw
 from .project import Project
 from .tex_reading import read_tex
@@ -191,7 +192,7 @@ def formulas(documents: list[Document], engine: Pandoc) -> dict[tuple[str, str],
     blocks: list[Node] = []
     for kind, tex in seen:
         blocks += [
-            {"t": "Para", "c": [{"t": "Math", "c": [{"t": kind}, tex]}]},
+            {"t": "Para", "c": [{"t": "Math", "c": [{"t": kind}, print_tex(tex)]}]},
             {"t": "Para", "c": [pandoc.string(MARK)]},
         ]
     tree = {"pandoc-api-version": documents[0].tree["pandoc-api-version"], "meta": {}}
@@ -202,7 +203,7 @@ def formulas(documents: list[Document], engine: Pandoc) -> dict[tuple[str, str],
     for (_, tex), part in zip(seen, parts, strict=True):
         if not part.startswith("$"):
             raise BuildError(f"pandoc can't write the formula {tex!r} as Typst")
-    return dict(zip(seen, parts, strict=True))
+    return {key: tidy_typst(part, key[1]) for key, part in zip(seen, parts, strict=True)}
 
 
 def with_questions(documents: list[Document], engine: Pandoc, lua: Path) -> list[Document]:

@@ -17,10 +17,14 @@ from . import fonts, pandoc
 from .blocks import Writer, transform
 from .crossref import Document, Heading, line_of
 from .errors import BuildError
+from .formulas import readable_tex, tidy_mathml
 from .pandoc import Node, Pandoc, raw
 from .project import Chapter, Project
 
 ASSETS = Path(__file__).parent / "assets"
+UNCOLOURED = re.compile(r'<pre class="[a-z]+"><code>.*?</code></pre>', re.S)
+PICTURE = re.compile(r'<img src="([^"]+\.svg)"')
+SIZE = re.compile(r'<svg[^>]*?\swidth="([\d.]+)pt"[^>]*?\sheight="([\d.]+)pt"')
 CALLOUTS = {
     "note": "Note", "tip": "Tip", "warning": "Warning", "important": "Important",
     "caution": "Caution",
@@ -103,7 +107,7 @@ class HtmlWriter(Writer):
     def image(self, node: Node, alt: str) -> Node:
         node["c"][1] = [pandoc.string(alt)] if alt else []
         node["c"][0][2] = [p for p in node["c"][0][2] if p[0] == "width"]
-        return node
+        return {"t": "Link", "c": [["", ["enlarge"], []], [node], [node["c"][2][0], ""]]}
 
     def heading(self, block: Node, found: Heading | None) -> list[Node]:
         level, attr, inlines = block["c"]
@@ -147,12 +151,20 @@ class HtmlWriter(Writer):
         return posixpath.relpath(target.href, posixpath.dirname(self.chapter.href) or ".")
 
 
+def _readable(node: Node) -> Node | None:
+    if node["t"] != "Math":
+        return None
+    kind, tex = node["c"]
+    return {"t": "Math", "c": [kind, readable_tex(tex)]}
+
+
 def page_body(
     project: Project, document: Document, engine: Pandoc, lua: Path | None, download: bool = False
 ) -> str:
     """HTML of one document's content, with links to its notebook and script if it has them."""
     writer = HtmlWriter(project, document.chapter)
-    tree = dict(document.tree, blocks=transform(document, writer), meta={})
+    blocks = pandoc.walk(transform(document, writer), _readable)
+    tree = dict(document.tree, blocks=blocks, meta={})
     options = ["-f", "json", "-t", "html5", "--mathml", "--wrap=none"]
     depends = ""
     if lua is not None:
@@ -160,11 +172,9 @@ def page_body(
         if download:
             options += ["-M", f"handbook-download={document.chapter.key}"]
         depends = lua.read_text(encoding="utf-8")
-    body = engine.run(json.dumps(tree), *options, depends=depends)
-    # MathML has no use for the TeX copy, which screen readers would read twice.
-    return re.sub(
-        r"<annotation encoding=\"application/x-tex\">.*?</annotation>", "", body, flags=re.S
-    )
+    body = tidy_mathml(engine.run(json.dumps(tree), *options, depends=depends))
+    # pandoc frames only code whose language it can colour
+    return UNCOLOURED.sub(r'<div class="sourceCode">\g<0></div>', body)
 
 
 def write_site(
@@ -197,7 +207,7 @@ def write_site(
             chapter=chapter,
             title=document.title,
             titles=titles,
-            body=bodies[chapter.source],
+            body=sized(bodies[chapter.source], files[chapter.source]),
             toc=[h for h in document.headings if h.level in (2, 3)],
             text_of=pandoc.text_of,
             previous=documents[position - 1].chapter if position else None,
@@ -214,6 +224,20 @@ def write_site(
             figure = target.parent / name
             figure.parent.mkdir(parents=True, exist_ok=True)
             figure.write_bytes(data)
+
+
+def sized(body: str, files: dict[str, bytes]) -> str:
+    """The body with each picture's size, so that nothing moves when the picture arrives."""
+
+    def with_size(match: re.Match[str]) -> str:
+        data = files.get(html.unescape(match[1]), b"")
+        found = SIZE.search(data[:2000].decode("utf-8", "replace"))
+        if found is None:
+            return match[0]
+        pixels = [round(float(points) * 4 / 3) for points in found.groups()]
+        return f'{match[0]} width="{pixels[0]}" height="{pixels[1]}"'
+
+    return PICTURE.sub(with_size, body)
 
 
 def description(body: str, fallback: str) -> str:

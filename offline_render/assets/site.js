@@ -23,6 +23,10 @@
     if (event.key === "Escape" && root.classList.contains("nav-open")) { setMenu(false); menu.focus(); }
   });
 
+  // A long list of chapters shows the one that is open.
+  const nav = document.querySelector(".book-nav"), here = nav.querySelector("[aria-current]");
+  if (here) nav.scrollTop = here.offsetTop - nav.offsetTop - nav.clientHeight / 2;
+
   // Copy buttons.
   document.querySelectorAll("div.sourceCode").forEach((block) => {
     const button = document.createElement("button");
@@ -37,6 +41,14 @@
     });
     block.append(button);
   });
+
+  // Chromium gives a root the width that its sign would have at another size.
+  document.fonts.ready.then(() => document.querySelectorAll("msqrt").forEach((el) => {
+    const right = (node) => node.getBoundingClientRect().right;
+    const gap = right(el) - Math.max(...[...el.children].map(right));
+    const size = parseFloat(getComputedStyle(el).fontSize);
+    if (gap > 0.15 * size) el.style.marginInlineEnd = `${(0.08 - gap / size).toFixed(3)}em`;
+  }));
 
   // Regions that scroll sideways can be reached with the keyboard.
   const reach = () => document.querySelectorAll("pre, .table-wrap, math[display=block]").forEach((el) => {

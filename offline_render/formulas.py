@@ -77,7 +77,8 @@ def _begin_infix(cell: ElementTree.Element) -> None:
     while len(cell) and cell[0].tag == "mrow":
         cell = cell[0]
     first = next((child for child in cell if child.tag != "mspace"), None)
-    if first is not None and first.tag == "mo" and first.text in INFIX:
+    if first is not None and first.tag in ("mo", "mi") and first.text in INFIX:
+        first.tag = "mo"  # pandoc takes a plus with nothing before it for a letter
         first.set("form", "infix")
 
 

@@ -15,13 +15,13 @@ from .crossref import Document, Heading
 from .errors import BuildError
 from .formulas import print_tex, tidy_typst
 from .pandoc import Node, Pandoc, raw
+from .paper import column_widths, edition, leading
 from .project import Project
 from .tex_reading import read_tex
 
 TEMPLATE = Path(__file__).parent / "assets" / "book.typ"
 MARK = "HBFORMULA"
-WIDE_TABLE = 90
-WORDY_COLUMN = 26
+UNBROKEN = 28
 ALIGN = {"AlignLeft": "left", "AlignRight": "right", "AlignCenter": "center"}
 
 
@@ -94,7 +94,8 @@ class TypstWriter(Writer):
         return [*out, raw("typst", ")")]
 
     def output(self, kind: str, body: list[Node]) -> list[Node]:
-        return self.wrap("#hb-output[", body)
+        words = body and all(block["t"] in ("Para", "BulletList") for block in body)
+        return self.wrap("#hb-said[" if words else "#hb-output[", body)
 
     def margin(self, body: list[Node]) -> list[Node]:
         return self.wrap("#hb-margin[", body)
@@ -128,9 +129,10 @@ class TypstWriter(Writer):
         reading = read_tex(tex)
         body = self.formulas[(node["c"][0]["t"], tex)]
         block = "true" if display else "false"
-        return raw(
-            "typst", f"#math.equation(block: {block}, alt: {quoted(reading)}, {body});", inline=True
-        )
+        code = f"math.equation(block: {block}, alt: {quoted(reading)}, {body})"
+        # A short formula in a sentence stays on one line.
+        short = not display and len(re.sub(r"\\[a-z]+|[{}_^\s]", "x", tex)) <= UNBROKEN
+        return raw("typst", f"#box({code});" if short else f"#{code};", inline=True)
 
     def heading(self, block: Node, found: Heading | None) -> list[Node]:
         level, attr, inlines = block["c"]
@@ -157,28 +159,6 @@ class TypstWriter(Writer):
             return node
         # In one document a link to another file can only lead to its words.
         return {"t": "Span", "c": [["", [], []], node["c"][1]]}
-
-
-def _formula_width(node: Node) -> Node | None:
-    return pandoc.string("x" * 6) if node["t"] == "RawInline" else None
-
-
-def column_widths(rows: list[Node]) -> str:
-    """Typst column widths: by content, but wordy columns of a wide table share what is left."""
-    lengths: list[int] = []
-    for _, cells in rows:
-        for k, cell in enumerate(cells):
-            # A formula's code says nothing of its width.
-            plain = pandoc.walk(cell[4], _formula_width)
-            length = len(pandoc.text_of(plain))
-            if k < len(lengths):
-                lengths[k] = max(lengths[k], length)
-            else:
-                lengths.append(length)
-    if sum(lengths) <= WIDE_TABLE:
-        return str(len(lengths))
-    widths = [f"{min(n, 80)}fr" if n > WORDY_COLUMN else "auto" for n in lengths]
-    return f"({', '.join(widths)},)"
 
 
 def formulas(documents: list[Document], engine: Pandoc) -> dict[tuple[str, str], str]:
@@ -234,13 +214,14 @@ def typst_source(
     blocks: list[Node] = []
     for document in documents:
         blocks += transform(document, TypstWriter(document, known))
-    tree = {**documents[0].tree, "meta": {}, "blocks": blocks}
+    tree = {**documents[0].tree, "meta": {}, "blocks": leading(blocks)}
     # -smart: pandoc's own quotation marks, since Typst takes the apostrophe of "lme4's" for a prime
     form = "typst-citations-smart"
     body = engine.run(json.dumps(tree), "-f", "json", "-t", form, "--wrap=none")
     settings = (
         f"#show: handbook.with(title: {quoted(project.title)}, "
         f"subtitle: {quoted(project.subtitle)}, author: {quoted(project.author)}, "
+        f"edition: {quoted(edition(project))}, "
         f"lang: {quoted(str(project.config.get('lang', 'en'))[:2])})\n\n"
     )
     return TEMPLATE.read_text(encoding="utf-8") + "\n" + settings + body

@@ -233,7 +233,7 @@ end
 
 -- Print: the question here, the answer in the key -----------------------------------------------
 
-local QUESTION = "above: 1.6em, below: 1.6em, inset: (left: 1em, y: 0.2em), "
+local QUESTION = "breakable: false, above: 1.6em, below: 1.6em, inset: (left: 1em, y: 0.2em), "
   .. "stroke: (left: 1.5pt + luma(65%))"
 local ANSWER = "above: 1.4em, below: 1.4em"
 
@@ -433,6 +433,12 @@ function Pandoc(doc)
     end,
   })
 
+  if not web then
+    -- on paper its block would swallow the space above the heading that it begins with
+    doc.blocks = doc.blocks:walk({ Div = function(div)
+      if div.classes:includes("assessment") then return div.content end
+    end })
+  end
   local asked = next(state.made) ~= nil
   local offered = web and add_downloads(doc)
   if web and (asked or offered or state.explorer) then add_files_in_quarto() end

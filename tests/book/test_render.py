@@ -164,3 +164,11 @@ def test_a_book_lost_between_two_renames_is_put_back(small: Path, tmp_path: Path
     with pytest.raises(BuildError):
         build(folder)
     assert (folder / "_book" / "index.html").exists()
+
+
+def test_pictures_open_in_full_and_take_their_room_before_they_arrive(book: Path) -> None:
+    for page in sorted((book / "chapters").glob("*.html")):
+        for tag in re.findall(r"<img [^>]*>", page.read_text(encoding="utf-8")):
+            assert re.search(r'width="\d+" height="\d+"', tag), (page.name, tag[:120])
+    text = (book / "chapters" / "01-whole-game.html").read_text(encoding="utf-8")
+    assert re.search(r'<a href="([^"]+\.svg)" class="enlarge"><img\s+src="\1"', text)

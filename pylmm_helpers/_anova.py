@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import f as f_distribution
 
-from pylmm_helpers._arguments import numbers
+from pylmm_helpers._arguments import counted, numbers
 from pylmm_helpers._columns import as_frame, require_column
 from pylmm_helpers._crossprod import Array
 
@@ -201,8 +201,8 @@ def anova_input(
         labels, group_name = labels_of(groups), "groups"
     if labels.isna().any():
         raise ValueError(
-            f"column {group_name!r} has {int(labels.isna().sum())} missing values; drop those "
-            "rows first"
+            f"column {group_name!r} has {counted(int(labels.isna().sum()), 'missing value')}; "
+            "drop those rows first"
         )
     codes = pd.factorize(labels, sort=True)[0]
     if isinstance(formula, str):

@@ -16,6 +16,11 @@ def shown(value: Any) -> str:
     return repr(value) if plain else f"a {type(value).__name__}"
 
 
+def counted(number: int, singular: str) -> str:
+    """A number and its noun: 1 value, 2 values."""
+    return f"{number} {singular}" if number == 1 else f"{number} {singular}s"
+
+
 def one_of(value: Any, choices: Sequence[str | None], name: str) -> None:
     """Refuse what is none of the choices."""
     if not (value is None or isinstance(value, str)) or value not in choices:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pylmm_helpers._arguments import counted
 from pylmm_helpers._newton import optimise
 from pylmm_helpers._profile import (
     criterion,
@@ -25,7 +26,7 @@ BETA_GAP = 1e-3
 
 @dataclass(frozen=True)
 class Check:
-    """Outcome of a check.
+    """Outcome of a check; its sentences are Markdown, with code in backticks.
 
     Attributes
     ----------
@@ -71,48 +72,48 @@ def singularity_check(res: LMMResults) -> Check:
     if not res.singular:
         return Check(True, "The random-effects covariance has full rank.", (), details)
     if q == 1:
-        what = "random intercept" if terms == ["Intercept"] else f"random slope of {terms[0]}"
+        what = "random intercept" if terms == ["Intercept"] else f"random slope of `{terms[0]}`"
         finding = (
-            f"The variance of the {what} is estimated as 0: the groups of {res.groups} differ no "
-            "more than their rows would make them differ by chance."
+            f"The variance of the {what} is estimated as 0: the groups of `{res.groups}` differ "
+            "no more than their rows would make them differ by chance."
         )
         steps = (
-            "Look at the interval before you call the variance zero: icc(fit) gives its upper "
-            "limit.",
+            "Look at the interval before you call the variance zero: `icc(fit)` gives its "
+            "upper limit.",
             "If the design is clustered, keep the random effect and report the zero; the fixed "
             "effects are then those of ordinary regression.",
             "If you fitted by ML, fit by REML: ML's variance is biased towards 0.",
-            f"Check that {res.groups} is the grouping you meant, and how many groups have two rows "
-            "or more.",
+            f"Check that `{res.groups}` is the grouping you meant, and how many groups have two "
+            "rows or more.",
         )
         return Check(False, finding, steps, details)
     own = np.sqrt(np.sum(res.factor_scaled**2, axis=1))
     zero = [t for t, s in zip(terms, own, strict=True) if s < 1e-4 * max(float(own.max()), 1.0)]
     if len(zero) == q:
-        finding = f"All variances between the groups of {res.groups} are estimated as 0."
+        finding = f"All variances between the groups of `{res.groups}` are estimated as 0."
         drop = "Fit the random intercept alone, then check again."
     elif zero:
-        finding = f"The variance of {' and '.join(zero)} between groups is estimated as 0."
+        finding = f"The variance of {_listed(zero)} between groups is estimated as 0."
         slopes = [t for t in zero if t != "Intercept"]
         drop = (
-            f"Leave {' and '.join(slopes)} out of re_formula and compare with lrt()."
+            f"Leave {_listed(slopes)} out of `re_formula` and compare with `lrt()`."
             if slopes
             else "Centre the predictors of the slopes, so that the intercept is a place with data."
         )
     elif q == 2:
         sign = "+1" if res.cov_re.to_numpy()[0, 1] > 0 else "\N{MINUS SIGN}1"
         finding = (
-            f"The correlation of {terms[0]} and {terms[1]} is estimated as {sign}: "
+            f"The correlation of {_listed(terms)} is estimated as {sign}: "
             "the data can't tell the two random effects apart."
         )
-        drop = f"Leave {terms[1]} out of re_formula and compare the two fits with lrt()."
+        drop = f"Leave `{terms[1]}` out of `re_formula` and compare the two fits with `lrt()`."
     else:
         lost = int(np.sum(size < 1e-4 * max(float(size[0]), 1.0))) or 1
         finding = (
-            f"The {q} random effects span only {q - lost} directions: some are combinations of "
-            "others."
+            f"The {q} random effects span only {counted(q - lost, 'direction')}: some are "
+            "combinations of others."
         )
-        drop = "Leave the term with the smallest variance out of re_formula, and check again."
+        drop = "Leave the term with the smallest variance out of `re_formula`, and check again."
     steps = (
         drop,
         "Centre the predictors of random slopes at a meaningful value; correlations of "
@@ -123,6 +124,10 @@ def singularity_check(res: LMMResults) -> Check:
         "standard errors may.",
     )
     return Check(False, finding, steps, details)
+
+
+def _listed(terms: list[str]) -> str:
+    return " and ".join(f"`{t}`" for t in terms)
 
 
 def convergence_check(res: LMMResults) -> Check:
@@ -159,7 +164,7 @@ def convergence_check(res: LMMResults) -> Check:
             if res.converged
             else " The engine's own warning can be set aside: no lower point exists."
         )
-        edge = " It lies on the boundary; see check_singular(fit)." if res.singular else ""
+        edge = " It lies on the boundary; see `check_singular(fit)`." if res.singular else ""
         return Check(True, f"The fit is at the minimum of its criterion.{edge}{extra}", (), details)
     finding = (
         f"The fit is not at the minimum: the criterion can still fall by {gap:.3g}."
@@ -169,11 +174,11 @@ def convergence_check(res: LMMResults) -> Check:
         else f"The fixed effects are off their best values by {beta_gap:.2g} standard errors."
     )
     steps = (
-        "Fit the same model with fit_lmm, or with statsmodels by another method (for example "
-        "method=['bfgs', 'lbfgs', 'powell']), and compare the criteria.",
+        "Fit the same model with `fit_lmm`, or with statsmodels by another method (for example "
+        "`method=['bfgs', 'lbfgs', 'powell']`), and compare the criteria.",
         "Centre and scale the predictors, the random slopes' above all.",
-        "Look at check_singular(fit): a model with more random effects than the data carry is the "
-        "usual cause.",
+        "Look at `check_singular(fit)`: a model with more random effects than the data carry is "
+        "the usual cause.",
         "Do not report estimates from this fit.",
     )
     return Check(False, finding, steps, details)

@@ -16,6 +16,7 @@ import pandas as pd
 from formulaic.transforms import TRANSFORMS
 from numpy.typing import NDArray
 
+from pylmm_helpers._arguments import counted
 from pylmm_helpers._crossprod import Array
 
 #: Squares of larger (or smaller) numbers overflow (or vanish) in double precision.
@@ -112,9 +113,10 @@ def read_weights(weights: Any, frame: pd.DataFrame) -> Array | None:
 def check_weights(bad: int, label: str) -> None:
     """Refuse weights of which some are not positive and finite."""
     if bad:
+        are = "is" if bad == 1 else "are"
         raise ValueError(
-            f"{label} must be positive and finite, but {bad} are not; leave rows of zero "
-            "weight out of the data."
+            f"{label} must be positive and finite, but {bad} {are} not; leave rows of zero weight "
+            "out of the data."
         )
 
 
@@ -220,9 +222,9 @@ def check_range(low: float, high: float, infinite: int, name: str) -> None:
     """The same from a column's least and largest value and the count of infinite ones."""
     if infinite:
         raise ValueError(
-            f"column '{name}' holds {infinite} infinite or undefined value(s). Correct them, or "
-            "set them to NaN and pass missing='drop'. A logarithm needs positive values in the "
-            "units of the data."
+            f"column '{name}' holds {counted(infinite, 'infinite or undefined value')}. Correct "
+            "the data, or set it to NaN there and pass missing='drop'. A logarithm needs positive "
+            "values in the units of the data."
         )
     largest = max(abs(low), abs(high))
     if largest > LARGEST or 0 < largest < SMALLEST:

@@ -218,9 +218,9 @@ def _notes(errors: pd.DataFrame, lme4: LmerFit, own: OwnFit, reason: str) -> tup
         if "statsmodels_phi" in errors:
             notes.append(
                 "The statsmodels standard errors above are computed at its estimates as lme4 does, "
-                "from the inverse of X'V⁻¹X. Its own `bse_fe` inverts the Hessian of all "
-                f"parameters and is another quantity; here it is up to {100 * gap.max():.2g}% "
-                f"from lme4's ({text})."
+                r"from the inverse of $\mathbf{X}^\top \mathbf{V}^{-1} \mathbf{X}$. "
+                "Its own `bse_fe` inverts the Hessian of all parameters and is another quantity; "
+                f"here it is up to {100 * gap.max():.2g}% from lme4's ({text})."
             )
         else:
             notes.append(
@@ -229,5 +229,5 @@ def _notes(errors: pd.DataFrame, lme4: LmerFit, own: OwnFit, reason: str) -> tup
             )
     if lme4.singular:
         notes.append("lme4 calls this fit singular: a variance is zero or a correlation is ±1.")
-    notes += [f"lme4 says: {message}" for message in lme4.messages]
+    notes += lme4.said()
     return (*notes, lme4.provenance())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,9 @@ import pandas as pd
 
 from . import _rformula
 from ._agreement import pipe_table
+
+#: R code in lme4's messages: ``help('isSingular')``, ``?isSingular``, ``max|grad|``.
+R_CODE = re.compile(r"\b\w+\('[^']*'\)|(?<!\S)\?\w+|\b\w+\|\w+\|")
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,10 @@ class LmerFit:
         table = pd.DataFrame({"estimate": self.fe_params, "std_error": self.bse_fe})
         return table.join(self.df.add_prefix("df_"))
 
+    def said(self) -> list[str]:
+        """What lme4 said, as Markdown: R code in backticks, so that its quotes stay straight."""
+        return ["lme4 says: " + R_CODE.sub(r"`\g<0>`", message) for message in self.messages]
+
     def provenance(self) -> str:
         """One sentence: live or recorded, and by which versions."""
         made = ", ".join(f"{name} {number}" for name, number in self.versions.items())
@@ -168,7 +176,7 @@ class LmerFit:
             f"`{self.formula}`: {self.n} rows, {groups}; {method} {self.criterion:.4f}.",
             pipe_table(header, fixed),
             pipe_table(["random effect", "variance", "SD"], random),
-            *(f"lme4 says: {message}" for message in self.messages),
+            *self.said(),
             self.provenance(),
         ]
         return "\n\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ import pandas as pd
 from formulaic.errors import DataMismatchWarning, FormulaicError
 from numpy.typing import NDArray
 
+from pylmm_helpers._arguments import counted
 from pylmm_helpers._columns import names_in, plain_text
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._design import Design, parse, parse_random
@@ -79,7 +80,8 @@ def check_column(name: str, frame: pd.DataFrame, design: Design) -> None:
     gaps = int(frame[name].isna().sum())
     if gaps:
         raise ValueError(
-            f"column {name!r} of new_data has {gaps} missing values; fill or drop those rows"
+            f"column {name!r} of new_data has {counted(gaps, 'missing value')}; fill or drop "
+            "those rows"
         )
     if is_number(design.frame[name]) and not is_number(frame[name]):
         raise ValueError(
@@ -123,7 +125,7 @@ def group_numbers(res: LMMResults, frame: pd.DataFrame) -> NDArray[np.intp]:
     gaps = int(frame[name].isna().sum())
     if gaps:
         raise ValueError(
-            f"column {name!r} of new_data has {gaps} missing values; give new groups a label of "
-            "their own"
+            f"column {name!r} of new_data has {counted(gaps, 'missing value')}; give new groups "
+            "a label of their own"
         )
     return np.asarray(res.group_labels.get_indexer(pd.Index(frame[name])), dtype=np.intp)

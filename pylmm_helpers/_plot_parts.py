@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta, norm
 
-from pylmm_helpers._arguments import a_name, shown
+from pylmm_helpers._arguments import a_name, counted, shown
 from pylmm_helpers._columns import names_in
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._design import parse, parse_random
@@ -99,7 +99,9 @@ def values_of(res: LMMResults, x: str) -> Array:
     values = np.asarray(frame[x].to_numpy(dtype=float, na_value=np.nan))
     bad = int((~np.isfinite(values)).sum())
     if bad:
-        raise ValueError(f"column {x!r} has {bad} missing or infinite values; choose another x")
+        raise ValueError(
+            f"column {x!r} has {counted(bad, 'missing or infinite value')}; choose another x"
+        )
     return values
 
 
@@ -141,6 +143,15 @@ def arrows(ax: Any, start: Array, end: Array, colours: Any) -> None:
     }
     for a, b, colour in zip(start, end, colours, strict=True):
         ax.annotate("", tuple(b), tuple(a), arrowprops={**style, "color": colour})
+
+
+def size_ticks(least: int, most: int) -> list[int]:
+    """The least and the largest size, and round ones between, apart on a logarithmic axis."""
+    chosen, gap = [least], 0.12 * np.log(most / least)
+    for size in (f * 10**k for k in range(len(str(most))) for f in (1, 2, 5)):
+        if np.log(size / chosen[-1]) >= gap and np.log(most / size) >= gap:
+            chosen.append(size)
+    return [*chosen, most]
 
 
 def size_colours(sizes: Array) -> tuple[Array, Any]:

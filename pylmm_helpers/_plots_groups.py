@@ -24,12 +24,15 @@ from pylmm_helpers._plot_parts import (
     order_band,
     own_effects,
     size_colours,
+    size_ticks,
     typical_columns,
 )
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers.diagnostics import residuals
 from pylmm_helpers.prediction import blups
 
+#: The two ends of an arrow.
+RAW, SHRUNKEN = "raw departure of the group", "BLUP (shrunken departure)"
 #: More groups than this and their labels no longer fit beside a figure of the book's height.
 LABELLED_GROUPS = 30
 
@@ -169,16 +172,16 @@ def caterpillar(fit: Any, term: str | None = None, level: float = 0.95, ax: Any 
 
 
 def shrinkage(fit: Any, term: str | None = None, ax: Any = None) -> Any:
-    """Arrows from each group's own estimate to its BLUP.
+    """Arrows from each group's raw departure to its BLUP.
 
     Parameters
     ----------
     fit : MixedLMResults or LMMResults
         A fitted linear mixed model.
     term : str, optional
-        With one random effect, or one named: the group's own deviation (above) and the BLUP (below)
-        on one axis. With two random effects and none named: both deviations as a point in the
-        plane.
+        With one random effect, or one named: the group's raw departure, by its own rows alone
+        (above), and the BLUP (below) on one axis. With two random effects and none named: both
+        departures as a point in the plane.
     ax : matplotlib Axes, optional
         Where to draw.
 
@@ -199,8 +202,8 @@ def shrinkage(fit: Any, term: str | None = None, ax: Any = None) -> Any:
     ax = axes_or_new(ax)
     if len(terms) >= 2 and term is None:
         arrows(ax, own[whole][:, :2], best[whole][:, :2], [SOFT] * int(whole.sum()))
-        ax.scatter(*own[whole][:, :2].T, s=16, color=SOFT, label="own estimate", zorder=3)
-        ax.scatter(*best[whole][:, :2].T, s=16, color=BLUE, label="BLUP", zorder=4)
+        ax.scatter(*own[whole][:, :2].T, s=16, color=SOFT, label=RAW, zorder=3)
+        ax.scatter(*best[whole][:, :2].T, s=16, color=BLUE, label=SHRUNKEN, zorder=4)
         ax.axhline(0.0, color=INK, linewidth=0.9)
         ax.axvline(0.0, color=INK, linewidth=0.9)
         ax.set(xlabel=effect_name(res, terms[0]), ylabel=effect_name(res, terms[1]))
@@ -215,15 +218,17 @@ def shrinkage(fit: Any, term: str | None = None, ax: Any = None) -> Any:
     arrows(ax, np.column_stack([start, ones]), np.column_stack([end, 0.0 * ones]), colours)
     ax.scatter(start, np.ones(len(start)), s=20, c=colours, zorder=3)
     ax.axvline(0.0, color=INK, linewidth=0.9)
-    ax.set_yticks([1.0, 0.0], ["own estimate", "BLUP"])
+    # two lines each: in one, they would take a third of a figure's width
+    ax.set_yticks([1.0, 0.0], [RAW.replace(" of", "\nof"), SHRUNKEN.replace(" (", "\n(")])
     ax.set_ylim(-0.12, 1.12)
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel(effect_name(res, name))
+    of_slope = "" if name == "Intercept" else f" in the slope of {name}"
+    ax.set_xlabel(f"departure from the average {res.groups}{of_slope}")
     if scale is not None:
         bar = ax.figure.colorbar(scale, ax=ax, pad=0.02, aspect=28)
-        bar.set_label(f"rows of the {res.groups}")
+        bar.set_label("observations in the group")
         bar.ax.minorticks_off()
-        ticks = np.unique(np.round(np.geomspace(sizes.min(), sizes.max(), 4)).astype(int))
+        ticks = size_ticks(int(sizes.min()), int(sizes.max()))
         bar.set_ticks(ticks, labels=[str(t) for t in ticks])
         bar.outline.set_visible(False)
     return ax

@@ -60,9 +60,9 @@ def residual_fitted(fit: Any, x: str | None = None, ax: Any = None) -> Any:
     table = residuals(res)
     y = table["conditional_std"].to_numpy()
     if x is None:
-        across, label = table["fitted"].to_numpy(), f"fitted {res.endog_name}"
+        across, label = table["fitted"].to_numpy(), "fitted value"
     elif isinstance(x, str) and x == "fitted_marginal":
-        across, label = table[x].to_numpy(), f"marginal fitted {res.endog_name}"
+        across, label = table[x].to_numpy(), "marginal fitted value"
     else:
         across, label = values_of(res, x), x
     ax = axes_or_new(ax)

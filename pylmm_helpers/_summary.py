@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from pylmm_helpers._arguments import counted
+
 if TYPE_CHECKING:
     from pylmm_helpers.lmm import LMMResults
 
@@ -91,7 +93,8 @@ def summarise(fit: LMMResults) -> Summary:
     if not fit.converged:
         notes.append("Not converged: the gradient does not vanish at the solution.")
     if fit.n_dropped:
-        notes.append(f"{fit.n_dropped} incomplete rows were dropped.")
+        was = "was" if fit.n_dropped == 1 else "were"
+        notes.append(f"{counted(fit.n_dropped, 'incomplete row')} {was} dropped.")
     return Summary(header, random, fixed, tuple(notes))
 
 

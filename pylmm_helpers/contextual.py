@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers._adapter import as_results
-from pylmm_helpers._arguments import a_name, one_of
+from pylmm_helpers._arguments import a_name, counted, one_of
 from pylmm_helpers._columns import as_frame, require_column
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._group_level import check_level
@@ -60,8 +60,8 @@ def center_within(data: pd.DataFrame, column: str, groups: str) -> pd.DataFrame:
         gaps = int(data[name].isna().sum())
         if gaps:
             raise ValueError(
-                f"column {name!r} has {gaps} missing values; drop those rows before you centre, "
-                "so that group means and model use the same rows"
+                f"column {name!r} has {counted(gaps, 'missing value')}; drop those rows before you "
+                "centre, so that group means and model use the same rows"
             )
     if not pd.api.types.is_numeric_dtype(data[column]) or pd.api.types.is_complex_dtype(
         data[column]

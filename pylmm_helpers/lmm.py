@@ -28,7 +28,7 @@ import numpy as np
 from formulaic.utils.context import capture_context
 from numpy.typing import ArrayLike
 
-from pylmm_helpers._arguments import shown
+from pylmm_helpers._arguments import counted, shown
 from pylmm_helpers._columns import check_size
 from pylmm_helpers._crossprod import CrossProducts
 from pylmm_helpers._design import Design, build_design
@@ -173,9 +173,10 @@ def refit(fit: LMMResults, y: ArrayLike) -> LMMResults:
             "give one value for each row."
         )
     if not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).sum())
         raise ValueError(
-            f"the new response '{name}' has {int((~np.isfinite(values)).sum())} missing or "
-            "infinite values: a refit can't drop rows, so fit the model anew with fit_lmm."
+            f"the new response '{name}' has {counted(bad, 'missing or infinite value')}: a refit "
+            "can't drop rows, so fit the model anew with fit_lmm."
         )
     check_size(values, name)
     return fit_design(replace(design, y=values), fit.reml)

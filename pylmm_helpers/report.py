@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from itertools import combinations
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers._adapter import as_results
-from pylmm_helpers._arguments import one_of, shown
+from pylmm_helpers._arguments import one_of
 from pylmm_helpers._group_level import check_level, is_random_intercept
+from pylmm_helpers._report_words import Words, squared, words_for
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers.inference import coef_table
 from pylmm_helpers.variance import icc, variance_components
@@ -25,6 +27,8 @@ DF_WORDS = {
     "wald": "the normal approximation (Wald)",
 }
 MINUS = "\N{MINUS SIGN}"
+#: No-break space: a test stays on one line. Only tests have it, so that italics find them by it.
+NB = "\N{NO-BREAK SPACE}"
 
 
 class Report(str):
@@ -34,13 +38,21 @@ class Report(str):
 
     def _repr_markdown_(self) -> str:
         # a term such as I(x**2) or x[T.b] is text, not markup
-        return re.sub(r"([*\[\]])", r"\\\1", str(self))
+        text = re.sub(r"([*\[\]])", r"\\\1", str(self))
+        return re.sub(rf"\b([tzp])((?:\([\d.]+\))?{NB}[=<]{NB})", r"*\1*\2", text)
 
     def __repr__(self) -> str:
         return str(self)
 
 
-def report(fit: Any, df: str | None = None, unit: str = "", level: float = 0.95) -> Report:
+def report(
+    fit: Any,
+    df: str | None = None,
+    unit: str = "",
+    level: float = 0.95,
+    labels: Mapping[str, str] | None = None,
+    per: Mapping[str, str] | None = None,
+) -> Report:
     """Write the methods-and-results paragraphs of a fitted model.
 
     Parameters
@@ -51,47 +63,55 @@ def report(fit: Any, df: str | None = None, unit: str = "", level: float = 0.95)
         Method for the fixed effects; Kenward-Roger for REML fits and Satterthwaite for ML fits
         unless chosen.
     unit : str
-        Unit of the response, such as ``"kg"``.
+        Unit of the response, such as ``"kg"``. The coefficient of a category, or of a column of 0
+        and 1, is a difference and has this unit; any other is in "kg per unit", or see `per`.
     level : float
         Confidence level.
+    labels : mapping of str to str, optional
+        Words for columns (response, groups, predictors) and terms, such as
+        ``{"milk_kg": "milk solids", "I(parity**2)": "parity squared"}``. A name without a label
+        stands as it is.
+    per : mapping of str to str, optional
+        Units of predictors, by column or term: with ``{"parity": "lactation"}`` the coefficient is
+        in "kg per lactation". An interaction takes the units of its parts.
 
     Returns
     -------
     Report
-        A string of two paragraphs. Methods: estimation, model, numbers of rows and groups, how
-        tests were made, software. Results: variances with standard deviations, ICC with a profile
-        likelihood interval (random intercept only), fixed effects with intervals and tests. A
-        singular fit, one that did not converge and rows that were dropped are said. Estimates are
-        rounded to the second digit of their standard error.
+        A string of two paragraphs; shown as Markdown, it has t, z and p in italics. Methods:
+        estimation, model, numbers of rows and groups, how tests were made, software. Results:
+        variances with standard deviations, ICC with a profile likelihood interval (random intercept
+        only), fixed effects with intervals and tests. A singular fit, one that did not converge and
+        rows that were dropped are said. Estimates are rounded to the second digit of their standard
+        error.
 
     Raises
     ------
     ValueError
-        For an unknown method, or Kenward-Roger with a maximum-likelihood fit.
+        For an unknown method, Kenward-Roger with a maximum-likelihood fit, or a label or unit of
+        something that the model and its data lack.
     """
     res = as_results(fit)
     one_of(df, (None, *DF_WORDS), "df")
-    if not isinstance(unit, str):
-        raise ValueError(f"unit is {shown(unit)}; give the unit of the response as text, or ''")
+    words = words_for(res, unit, labels, per)
     method = df or ("kenward-roger" if res.reml else "satterthwaite")
     table = coef_table(res, df=method, level=check_level(level))
-    parts = [_methods(fit, res, method, level), _results(res, table, unit.strip(), level)]
+    parts = [_methods(fit, words, method, level), _results(words, table, level)]
     return Report("\n\n".join(parts))
 
 
-def _methods(fit: Any, res: LMMResults, method: str, level: float) -> str:
+def _methods(fit: Any, words: Words, method: str, level: float) -> str:
+    res = words.res
     estimation = "restricted maximum likelihood (REML)" if res.reml else "maximum likelihood (ML)"
-    fixed = _fixed_words(res)
     sizes = res.cross.sizes
     least, most = sizes.min(), sizes.max()
     spread = (
         f"{least} each" if least == most else f"{least} to {most} each, median {np.median(sizes):g}"
     )
     text = (
-        f"We fitted a linear mixed model for {res.endog_name} by {estimation}, with {fixed} and "
-        f"{_random_words(res)} for each {res.groups}, to {res.nobs:,} observations in "
-        f"{res.ngroups:,} groups "
-        f"({spread})."
+        f"We fitted a linear mixed model for {words.name(res.endog_name)} by {estimation}, with "
+        f"{words.fixed()} and {words.random()} for each {words.name(res.groups)}, to "
+        f"{res.nobs:,} observations in {res.ngroups:,} groups ({spread})."
     )
     if res.n_dropped:
         rows = "row" if res.n_dropped == 1 else "rows"
@@ -102,38 +122,27 @@ def _methods(fit: Any, res: LMMResults, method: str, level: float) -> str:
     )
 
 
-def _results(res: LMMResults, table: pd.DataFrame, unit: str, level: float) -> str:
-    squared = f" {unit}²" if unit else ""
-    plain = f" {unit}" if unit else ""
-    parts = variance_components(res)
+def _results(words: Words, table: pd.DataFrame, level: float) -> str:
+    res = words.res
+    components = variance_components(res)[["variance", "sd"]].to_dict("index")
+    sizes = {str(term): (row["variance"], row["sd"]) for term, row in components.items()}
     terms = [str(t) for t in res.cov_re.index]
-    sizes = {str(k): v for k, v in parts[["variance", "sd"]].to_dict("index").items()}
-    sentences = []
+    parts = []
     for term in terms:
         what = (
-            f"between-{res.groups} variance"
+            f"between-{words.name(res.groups)} variance"
             if term == "Intercept"
-            else f"variance of the slope of {term}"
+            else f"variance of the slope of {words.term(term)}"
         )
-        row = sizes[term]
-        mine, own = (squared, plain) if term == "Intercept" else ("", "")
-        sentences.append(
-            f"The {what} was {_three(row['variance'])}{mine} (SD {_three(row['sd'])}{own})"
-        )
-    residual = sizes["Residual"]
-    last = (
-        f"the residual variance was {_three(residual['variance'])}{squared} "
-        f"(SD {_three(residual['sd'])}{plain})"
-    )
-    text = (
-        ", ".join([sentences[0]] + [s[0].lower() + s[1:] for s in sentences[1:]]) + f", and {last}."
-    )
-    words = ["intercept" if t == "Intercept" else f"slope of {t}" for t in terms]
+        parts.append(f"the {what} was {_variance(*sizes[term], words.unit_of(term))}")
+    residual = _variance(*sizes["Residual"], words.unit)
+    text = f"T{', '.join(parts)[1:]}, and the residual variance was {residual}."
+    names = ["intercept" if t == "Intercept" else f"slope of {words.term(t)}" for t in terms]
     G = res.cov_re.to_numpy(dtype=float)
     for j, i in combinations(range(len(terms)), 2):
         if (size := np.sqrt(G[i, i] * G[j, j])) > 0:
             text += (
-                f" The correlation of {words[j]} and {words[i]} was {_decimals(G[i, j] / size, 2)}."
+                f" The correlation of {names[j]} and {names[i]} was {_decimals(G[i, j] / size, 2)}."
             )
     if is_random_intercept(res):
         share = icc(res, level=level)
@@ -148,62 +157,27 @@ def _results(res: LMMResults, table: pd.DataFrame, unit: str, level: float) -> s
     if not res.converged:
         text += " The fit did not converge; do not report these estimates before that is settled."
     items = [
-        f"{_term_words(res, str(n))} {_effect(row, plain, level)}" for n, row in table.iterrows()
+        f"{words.term(str(n))} {_effect(row, words.unit_of(str(n)), level)}"
+        for n, row in table.iterrows()
     ]
     return f"{text} Fixed effects: {'; '.join(items)}."
+
+
+def _variance(variance: float, sd: float, unit: str) -> str:
+    """A variance and its root, with their units."""
+    square, plain = (f" {u}" if u else "" for u in (squared(unit), unit))
+    return f"{_three(variance)}{square} (SD {_three(sd)}{plain})"
 
 
 def _effect(row: pd.Series, unit: str, level: float) -> str:
     places = _places(float(row["std_error"]))
     numbers = [_decimals(float(row[c]), places) for c in ("estimate", "ci_low", "ci_high")]
-    interval = f"{numbers[0]}{unit} ({100 * level:g}% CI {numbers[1]} to {numbers[2]}"
+    interval = f"{f'{numbers[0]} {unit}'.strip()} ({100 * level:g}% CI {numbers[1]} to {numbers[2]}"
     if row.name == "Intercept":  # nobody asks whether the mean is 0
         return interval + ")"
-    letter = "z" if np.isinf(row["df"]) else f"t({_decimals(float(row['df']), 1)})"
-    p = "p < 0.001" if row["p_value"] < 0.001 else f"p = {row['p_value']:.3f}"
-    return f"{interval}; {letter} = {_decimals(float(row['statistic']), 2)}, {p})"
-
-
-def _fixed_words(res: LMMResults) -> str:
-    if res.design is None:
-        right = " + ".join(n for n in res.fe_params.index if n != "Intercept")
-    else:
-        right = res.formula.split("~", 1)[1].strip()
-    terms = [t.strip() for t in right.split("+") if t.strip() not in ("", "1")]
-    names = [re.sub(r"\bC\((\w+)\)", r"\1", t) for t in terms]
-    if not names:
-        return "no predictors"
-    listed = names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-    return f"fixed effects of {listed}"
-
-
-def _random_words(res: LMMResults) -> str:
-    slopes = [str(t) for t in res.cov_re.index if t != "Intercept"]
-    intercept = "Intercept" in res.cov_re.index
-    if not slopes:
-        return "a random intercept"
-    listed = " and ".join(slopes)
-    if not intercept:
-        return f"a random slope of {listed}"
-    return f"a random intercept and a random slope of {listed}, correlated,"
-
-
-def _term_words(res: LMMResults, name: str) -> str:
-    """Write ``feeding[T.mixed]`` as "feeding mixed (against confined)"."""
-    return " × ".join(_factor_words(res, part) for part in name.split(":"))
-
-
-def _factor_words(res: LMMResults, part: str) -> str:
-    if part == "Intercept":
-        return "intercept"
-    found = re.fullmatch(r"(?:C\()?(\w+)(?:\))?\[T\.(.+)\]", part)
-    if found is None or res.design is None or found[1] not in res.frame.columns:
-        return part
-    column, category = found[1], found[2]
-    pattern = re.compile(rf"(?:C\()?{re.escape(column)}(?:\))?\[T\.(.+)\]")
-    shown = {m[1] for n in res.fe_params.index if (m := pattern.fullmatch(str(n)))}
-    rest = sorted(set(res.frame[column].astype(str)) - shown)
-    return f"{column} {category} (against {rest[0]})" if len(rest) == 1 else f"{column} {category}"
+    letter = "z" if np.isinf(row["df"]) else f"t({row['df']:.1f})"
+    p = f"<{NB}0.001" if row["p_value"] < 0.001 else f"={NB}{row['p_value']:.3f}"
+    return f"{interval}; {letter}{NB}={NB}{_decimals(float(row['statistic']), 2)}, p{NB}{p})"
 
 
 def _software(fit: Any) -> str:

@@ -13,7 +13,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import chi2
 
 from pylmm_helpers._adapter import as_results
-from pylmm_helpers._arguments import a_number, numbers
+from pylmm_helpers._arguments import a_number, counted, numbers
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._group_level import check_level
 from pylmm_helpers._newton import optimise
@@ -198,10 +198,9 @@ def _prepared(res: LMMResults) -> tuple[Array, float]:
     bad = int(np.sum(y <= 0))
     if bad:
         raise ValueError(
-            f"column {res.endog_name!r} has {bad} values of 0 or below (smallest {y.min():g}); "
-            "Box-Cox needs values above "
-            "0. Add a constant that has a meaning (such as half the detection limit), or choose "
-            "another model"
+            f"column {res.endog_name!r} has {counted(bad, 'value')} of 0 or below "
+            f"(smallest {y.min():g}); Box-Cox needs values above 0. Add a constant that has a "
+            "meaning (such as half the detection limit), or choose another model"
         )
     logs = np.log(y)
     middle = float(logs.mean())

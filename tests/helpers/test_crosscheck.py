@@ -308,6 +308,15 @@ def test_crosscheck_agrees_on_a_statsmodels_fit(without_r, sleep):
     assert "Pairs are the engine's and statsmodels' difference" in shown
     assert "recorded earlier with R" in shown
     assert "another quantity" in shown  # the definition of statsmodels' own standard errors
+    assert r"inverse of $\mathbf{X}^\top \mathbf{V}^{-1} \mathbf{X}$. Its own `bse_fe`" in shown
+
+
+def test_r_code_in_what_lme4_says_is_code_and_can_be_pasted(without_r):
+    formula, yields = "Yield ~ 1 + (1 | Batch)", load("dyestuff2")
+    said = "lme4 says: boundary (singular) fit: see `help('isSingular')`"
+    assert said in lmer(formula, yields, name="cla-dyestuff2")._repr_markdown_()
+    fit = fit_lmm("Yield ~ 1", yields, "Batch")
+    assert said in crosscheck(fit, formula, label="cla-dyestuff2").notes
 
 
 def test_the_standard_errors_of_statsmodels_are_shown_for_what_they_are(with_r):

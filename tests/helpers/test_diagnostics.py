@@ -179,7 +179,7 @@ def test_a_perfect_correlation_is_found_and_the_term_named():
             break
     check = check_singular(fit)
     assert fit.singular and not check
-    assert "+1" in check.finding and "Leave x out" in check.next_steps[0]
+    assert "+1" in check.finding and "Leave `x` out of `re_formula`" in check.next_steps[0]
     assert check.details["share"].iloc[-1] < 1e-6
 
 
@@ -192,7 +192,7 @@ def test_a_zero_slope_variance_is_named_rather_than_a_correlation():
         fit = fit_lmm("y ~ x", pd.DataFrame({"g": g, "x": x, "y": y}), "g", "0 + x")
         if fit.singular:
             break
-    assert "slope of x" in check_singular(fit).finding
+    assert "slope of `x`" in check_singular(fit).finding
 
 
 def test_a_fit_stopped_too_early_is_found():
@@ -203,7 +203,9 @@ def test_a_fit_stopped_too_early_is_found():
         )
     check = check_convergence(fit)
     assert not check
-    assert "fit_lmm" in check.next_steps[0]
+    assert "with `fit_lmm`" in check.next_steps[0]
+    # so that the quotes stay straight when the page is set
+    assert "`method=['bfgs', 'lbfgs', 'powell']`" in check._repr_markdown_()
     assert (
         check.details.loc["criterion", "value"]
         > check.details.loc["lowest criterion found", "value"]

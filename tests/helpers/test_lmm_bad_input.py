@@ -184,7 +184,9 @@ def test_missing_rows_are_dropped_when_asked_and_counted() -> None:
     assert (fit.nobs, fit.n_dropped) == (57, 3)
     same = fit_lmm("y ~ x", data.dropna(), "g")
     assert fit.criterion == same.criterion
-    assert "3 incomplete rows" in str(fit.summary())
+    assert "3 incomplete rows were dropped" in str(fit.summary())
+    one = fit_lmm("y ~ x", data.drop(index=data.index[data["x"].isna()][:2]), "g", missing="drop")
+    assert "1 incomplete row was dropped" in str(one.summary())
 
 
 def test_missing_values_in_other_columns_do_no_harm() -> None:

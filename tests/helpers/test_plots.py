@@ -14,7 +14,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from pylmm_helpers import plots
-from pylmm_helpers._plot_parts import order_band
+from pylmm_helpers._plot_parts import order_band, size_ticks
 from pylmm_helpers.diagnostics import residuals
 from pylmm_helpers.lmm import fit_lmm
 from pylmm_helpers.prediction import blups
@@ -132,6 +132,34 @@ def test_arrows_lead_from_own_estimates_to_blups(sleepstudy):
     slope, intercept = np.polyfit(first["Days"], first["Reaction"], 1)
     expected = np.array([intercept, slope]) - sleepstudy.fe_params.to_numpy()
     assert np.allclose(own[0], expected)
+
+
+def test_axes_of_the_shrinkage_plot_say_what_they_show(dairy, sleepstudy):
+    ax = plots.shrinkage(dairy)
+    ends = [t.get_text().replace("\n", " ") for t in ax.get_yticklabels()]
+    assert ends == ["raw departure of the group", "BLUP (shrunken departure)"]
+    assert ax.get_xlabel() == "departure from the average herd"
+    bar = ax.figure.axes[1]
+    assert bar.get_ylabel() == "observations in the group"
+    assert [t.get_text() for t in bar.get_yticklabels()] == ["8", "20", "60"]
+    plane = plots.shrinkage(sleepstudy).get_legend_handles_labels()[1]
+    assert plane == ends
+    ax = plots.shrinkage(sleepstudy, "Days")
+    assert ax.get_xlabel() == "departure from the average Subject in the slope of Days"
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "ticks"),
+    [(3, 100, [3, 5, 10, 20, 50, 100]), (1, 2, [1, 2]), (2, 5000, [2, 10, 50, 200, 1000, 5000])],
+)
+def test_ticks_of_group_sizes_are_round_between_the_ends(least, most, ticks):
+    assert size_ticks(least, most) == ticks
+
+
+def test_fitted_values_are_named_in_words(dairy):
+    assert plots.residual_fitted(dairy).get_xlabel() == "fitted value"
+    marginal = plots.residual_fitted(dairy, x="fitted_marginal")
+    assert marginal.get_xlabel() == "marginal fitted value"
 
 
 def test_spaghetti_lines_are_the_models_group_lines(sleepstudy):

@@ -14,6 +14,7 @@ from pylmm_helpers.report import report
 from pylmm_helpers.variance import icc, variance_components
 
 ROOT = Path(__file__).parents[2]
+NB = "\N{NO-BREAK SPACE}"
 
 
 def data(name: str) -> pd.DataFrame:
@@ -39,7 +40,7 @@ def test_results_carry_the_fits_numbers(dairy):
     ratio = icc(dairy)
     assert f"between-herd variance was {parts.loc['Intercept', 'variance']:.0f} kg²" in text
     assert f"(SD {parts.loc['Intercept', 'sd']:.1f} kg)" in text
-    assert f"parity {row['estimate']:.2f} kg (95% CI {row['ci_low']:.2f} to" in text
+    assert f"parity {row['estimate']:.2f} kg per unit (95% CI {row['ci_low']:.2f} to" in text
     assert f"was {ratio['estimate']:.2f} (95% profile likelihood CI {ratio['ci_low']:.2f}" in text
 
 
@@ -60,6 +61,84 @@ def test_a_slope_model_gives_the_correlation_and_no_single_icc():
     assert "intraclass" not in text and "(10 each)" in text
 
 
+def test_degrees_of_freedom_are_one_number_and_letters_of_tests_are_italic(dairy):
+    df = coef_table(dairy).loc["parity", "df"]
+    assert df > 1000
+    assert f"; t({df:.1f}){NB}={NB}" in report(dairy)
+    assert f"; *t*({df:.1f}){NB}={NB}" in report(dairy)._repr_markdown_()
+    assert f", *p*{NB}<{NB}0.001)" in report(dairy)._repr_markdown_()
+
+
+@pytest.fixture(scope="module")
+def trial():
+    data_ = data("bp_trial")
+    fixed = "bp_reduction ~ treatment * baseline_sbp + C(sex)"
+    return fit_lmm(fixed, data_, "hospital", "1 + treatment")
+
+
+def test_a_difference_has_the_unit_of_the_response_and_a_slope_a_unit_per_unit(trial):
+    text = report(trial, unit="mmHg")
+    estimates = {item.split(" (95% CI")[0] for item in text.split("Fixed effects: ")[1].split("; ")}
+    units = {item.split(" ")[0]: item for item in estimates if "×" not in item}
+    assert units["treatment"].endswith(" mmHg") and units["intercept"].endswith(" mmHg")
+    assert units["baseline_sbp"].endswith(" mmHg per unit")
+    assert any("× baseline_sbp" in e and e.endswith(" mmHg per unit") for e in estimates)
+    text = report(trial, unit="mmHg", per={"baseline_sbp": "10 mmHg"})
+    assert text.count(" mmHg per 10 mmHg (95%") == 2 and "per unit" not in text
+    assert "per" not in report(trial).split("Fixed effects: ")[1]
+
+
+def test_variances_of_slopes_have_units_too(trial):
+    parts = variance_components(trial)
+    sizes = parts.loc["treatment", "variance"], parts.loc["treatment", "sd"]
+    text = report(trial, unit="mmHg")
+    assert f"slope of treatment was {sizes[0]:.1f} mmHg² (SD {sizes[1]:.2f} mmHg)" in text
+    sleep = fit_lmm("Reaction ~ Days", data("published/sleepstudy"), "Subject", "1 + Days")
+    text = report(sleep, unit="ms", per={"Days": "day"})
+    assert "slope of Days was 35.1 (ms per day)² (SD 5.92 ms per day)" in text
+    assert "slope of Days was 35.1 (SD 5.92)," in report(sleep)
+    assert "was 35.1 (kg/d per unit)² (SD 5.92 kg/d per unit)" in report(sleep, unit="kg/d")
+    assert "between-Subject variance was 612 (kg/d)² (SD 24.7 kg/d)" in report(sleep, unit="kg/d")
+
+
+def test_labels_stand_for_the_names_of_columns_and_terms(trial):
+    labels = {"bp_reduction": "the fall in systolic pressure", "baseline_sbp": "baseline pressure",
+              "treatment": "the drug", "hospital": "clinic", "sex": "patient's sex"}  # fmt: skip
+    text = report(trial, labels=labels)
+    assert "model for the fall in systolic pressure by" in text
+    fixed = "the drug, baseline pressure, the drug × baseline pressure and patient's sex"
+    assert f"fixed effects of {fixed} and a random intercept and a random slope of the drug" in text
+    assert "for each clinic" in text and "between-clinic variance" in text
+    assert "; patient's sex male (against female) " in text
+    assert "intercept and slope of the drug" in text
+    assert not any(f"{name} " in text for name in ("bp_reduction", "baseline_sbp", "hospital"))
+
+
+def test_a_term_is_labelled_however_the_engine_spells_it():
+    frame, labels = data("dairy_herds"), {"I(parity**2)": "parity squared"}
+    for fit in (
+        fit_lmm("milk_kg ~ parity + I(parity**2)", frame, "herd"),
+        smf.mixedlm("milk_kg ~ parity + I(parity**2)", frame, groups="herd").fit(),
+    ):
+        text = report(fit, labels=labels, per={"I(parity**2)": "lactation²"}, unit="kg")
+        assert "parity and parity squared and" in text and "; parity squared −" in text
+        assert "I(" not in text and " kg per lactation² (" in text
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "words"),
+    [
+        ("labels", {"party": "parity"}, "'party', which is no column or term"),
+        ("per", {"parity": 1}, "as text"),
+        ("labels", "parity", "give a dict"),
+        ("unit", 1, "as text"),
+    ],
+)
+def test_words_that_would_do_nothing_are_refused(dairy, argument, value, words):
+    with pytest.raises(ValueError, match=words):
+        report(dairy, **{argument: value})
+
+
 def test_a_singular_fit_is_said():
     text = report(fit_lmm("Yield ~ 1", data("published/dyestuff2"), "Batch"))
     assert "singular" in text and "variance was 0 (SD 0)" in text and "no predictors" in text
@@ -78,19 +157,20 @@ def test_a_statsmodels_fit_names_its_engine():
 
 
 def test_wald_tests_use_z_and_kenward_roger_needs_reml(dairy):
-    assert "; z = " in report(dairy, df="wald")
+    text = report(dairy, df="wald")
+    assert f"; z{NB}={NB}" in text and f"; *z*{NB}={NB}" in text._repr_markdown_()
     with pytest.raises(ValueError, match="df"):
         report(dairy, df="exact")
 
 
 def test_small_p_values_are_not_zero_and_minus_signs_are_minus_signs(dairy):
     text = report(dairy)
-    assert "p < 0.001" in text and "p = 0.000" not in text and " -" not in text
+    assert f"p{NB}<{NB}0.001" in text and "0.000" not in text and " -" not in text
 
 
 def test_it_prints_and_shows_as_the_same_text(dairy):
     text = report(dairy)
-    assert str(text) == text._repr_markdown_() == repr(text)
+    assert str(text) == repr(text) == text._repr_markdown_().replace("*", "")
 
 
 def test_symbols_in_term_names_are_not_taken_for_markup():

@@ -82,7 +82,7 @@ def test_what_no_response_gives_is_not_transformed_back(result):
 
 def test_a_response_of_zero_is_refused_by_name(costs):
     frame = costs.assign(cost=costs["cost"].where(costs.index != costs.index[3], 0.0))
-    with pytest.raises(ValueError, match="'cost' has 1 values of 0 or below"):
+    with pytest.raises(ValueError, match="'cost' has 1 value of 0 or below"):
         boxcox_lmm(fit_lmm("cost ~ severity", frame, "hospital"))
 
 

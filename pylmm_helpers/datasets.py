@@ -176,10 +176,13 @@ def _values(field: dict[str, Any], values: pd.Series) -> str:
     if "enum" in constraints:
         return ", ".join(map(str, constraints["enum"]))
     if _kind(field) == "identifier":
-        return f"{values.nunique()} different"
-    low, high = constraints.get("minimum"), constraints.get("maximum")
+        return f"{values.nunique():,} different"
+    low, high = (
+        None if bound is None else f"{bound:,}".replace("-", "\u2212")
+        for bound in (constraints.get("minimum"), constraints.get("maximum"))
+    )
     if low is not None and high is not None:
-        return f"{low:,} to {high:,}"
+        return f"{low} to {high}"
     if low is not None:
-        return f"at least {low:,}"
-    return f"at most {high:,}" if high is not None else "any"
+        return f"at least {low}"
+    return f"at most {high}" if high is not None else "any"

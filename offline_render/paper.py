@@ -32,7 +32,7 @@ def column_widths(rows: list[Node]) -> str:
                 lengths.append(length)
     if sum(lengths) <= WIDE_TABLE:
         return str(len(lengths))
-    widths = [f"{min(n, 80)}fr" if n > WORDY_COLUMN else "auto" for n in lengths]
+    widths = [f"{min(n, 200)}fr" if n > WORDY_COLUMN else "auto" for n in lengths]
     return f"({', '.join(widths)},)"
 
 

@@ -64,6 +64,8 @@ def _tidy(text: str) -> str:
             _space_functions(parent)
         if parent.tag == "mtd":
             _begin_infix(parent)
+        if parent.tag == "mtable" and parent.find(".//mtd[@columnalign='right']") is not None:
+            parent.set("displaystyle", "true")  # lines of a display, not a matrix
         if parent.tag == "msqrt":
             _fill_root(parent)
         if parent.tag in ("msup", "msubsup") and parent[0].tag == "mover":

@@ -188,7 +188,7 @@ def write_site(
     """Write all pages, figures and shared files into ``out``."""
     libs = out / "site_libs"
     libs.mkdir(parents=True)
-    for name in ("style.css", "site.js"):
+    for name in ("style.css", "site.js", "preview.js"):
         shutil.copy(ASSETS / name, libs / name)
     extension = project.root / "_extensions" / "handbook"
     extras = sorted(extension.glob("*.css")) + sorted(extension.glob("*.js"))

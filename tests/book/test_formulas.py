@@ -54,6 +54,8 @@ def test_a_sign_at_the_start_of_a_cell_stands_between_two_sides(engine: Pandoc) 
     shown = mathml(engine, tex)
     assert '<mo form="infix">∼</mo>' in shown and '<mo form="infix">+</mo>' in shown
     assert 'form="infix"' not in mathml(engine, r"-b + c")
+    assert '<mtable displaystyle="true">' in shown
+    assert "displaystyle" not in mathml(engine, r"\begin{pmatrix} a & b \end{pmatrix}")
     assert '&  "" +' in typst(engine, tex) or '& "" +' in typst(engine, tex)
 
 

@@ -147,3 +147,27 @@ def test_pages_stay_under_a_megabyte_without_figures(book: Path) -> None:
     shared = sum(path.stat().st_size for path in (book / "site_libs").iterdir())
     for page in PAGES:
         assert (book / page).stat().st_size + shared < 1_000_000, page
+
+
+def test_a_reference_shows_what_it_leads_to(browser, serve, book: Path) -> None:  # type: ignore[no-untyped-def]
+    set_view(browser, 1440, "light")
+    browser.get(f"{serve(book)}/chapters/08-prediction.html")
+    body = browser.find_element(By.TAG_NAME, "body")
+    brand = browser.find_element(By.CSS_SELECTOR, ".brand")
+    for there, words in [
+        ("#fig-pred-", "Figure 8."),
+        ("#eq-pred-", "(8."),
+        ("#gls-precision", "One over a variance"),
+        ("#ref-", "19"),
+        ("03-random-intercept.html#sec-", "random-intercept"),
+    ]:
+        link = browser.find_element(By.CSS_SELECTOR, f"main a[href*='{there}']")
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
+        ActionChains(browser).move_to_element(link).perform()
+        box = browser.find_element(By.CSS_SELECTOR, ".preview")
+        WebDriverWait(browser, 10).until(lambda _, box=box: box.is_displayed())
+        assert words in box.text, (there, box.text)
+        assert not box.find_elements(By.CSS_SELECTOR, "[id]")
+        body.send_keys(Keys.ESCAPE)
+        assert not box.is_displayed()
+        ActionChains(browser).move_to_element(brand).perform()

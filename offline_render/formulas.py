@@ -6,6 +6,7 @@ Spaces are TeX's: thin ones around a function's name, none within a number or in
 from __future__ import annotations
 
 import re
+from itertools import cycle
 from xml.etree import ElementTree
 
 THOUSANDS = re.compile(r"(?<=\d)\{,\}(?=\d{3})")
@@ -22,15 +23,15 @@ def readable_tex(tex: str) -> str:
     """TeX in which pandoc knows a number by its comma and a pair of bars by its sides."""
     tex = THOUSANDS.sub(r"\\text{,}", tex)
     if len(BAR.findall(tex)) % 2 == 0:
-        sides = iter(["\\left|", "\\right|"] * len(tex))
+        sides = cycle(["\\left|", "\\right|"])
         tex = BAR.sub(lambda _: next(sides), tex)
     return tex
 
 
 def print_tex(tex: str) -> str:
     """The same for Typst, where brackets of a given size would count as letters."""
-    sides = {"l": r"\\left", "r": r"\\right"}
-    return SIZED.sub(lambda match: sides[match[1]].replace("\\\\", "\\"), readable_tex(tex))
+    sides = {"l": "\\left", "r": "\\right"}
+    return SIZED.sub(lambda match: sides[match[1]], readable_tex(tex))
 
 
 def tidy_typst(code: str, tex: str) -> str:

@@ -52,7 +52,8 @@ TOLERANCES: dict[str, Tolerance] = {
         f"SD of the term over the residual SD, {_AT_ZERO}",
         1e-3,
         5e-2,
-        "it is a root: where a variance or 1 - r^2 is zero, an error of 1e-6 in it is one of 1e-3 "
+        "it is a root: where a variance, or one less the squared correlation, is zero, an error of "
+        "1e-6 in it is one of 1e-3 "
         "here; the variances beside it are held to less",
     ),
     "criterion": Tolerance(

@@ -6,12 +6,9 @@ import re
 from pathlib import Path
 
 from .errors import BuildError
+from .options import check_options
 from .source import Cell, Prose, split
 
-OPTIONS = {
-    "label", "echo", "eval", "output", "warning", "include", "code-fold", "code-summary",
-    "fig-cap", "fig-alt", "tbl-cap", "fig-width", "fig-height", "layout-ncol", "fig-subcap",
-}  # fmt: skip
 CLASSES = {
     "callout-note", "callout-tip", "callout-warning", "callout-important", "callout-caution",
     "panel-tabset", "content-visible", "content-hidden", "column-margin", "aside",
@@ -53,13 +50,7 @@ def check(path: Path) -> None:
 
 
 def _check_cell(path: Path, cell: Cell) -> None:
-    for name in cell.options:
-        if name not in OPTIONS:
-            raise BuildError(
-                f"cell option {name!r} is outside the dialect ({', '.join(sorted(OPTIONS))})",
-                path,
-                cell.line,
-            )
+    check_options(path, cell)
     label = cell.label
     is_figure = label.startswith("fig-") or "fig-cap" in cell.options
     if is_figure:

@@ -34,6 +34,7 @@ class Cell:
     line: int
     code_line: int
     number: int
+    option_lines: list[str] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -104,4 +105,5 @@ def _cell(body: list[str], fence_line: int, number: int, path: Path) -> Cell:
     if not isinstance(parsed, dict):
         raise BuildError("cell options must be `#| name: value` lines", path, fence_line)
     code = "\n".join(body[len(options) :])
-    return Cell(code, parsed, fence_line, fence_line + 1 + len(options), number)
+    code_line = fence_line + 1 + len(options)
+    return Cell(code, parsed, fence_line, code_line, number, body[: len(options)])

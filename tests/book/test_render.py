@@ -115,6 +115,10 @@ FAILURES = {
     "shortcode": ("\n{{< video x >}}\n", r"one\.qmd:(\d+): shortcodes"),
     "unknown class": ("\n::: {.fancy}\nx\n:::\n", r"one\.qmd:(\d+): class '.fancy'"),
     "unknown option": ("\n```{python}\n#| cache: true\n1\n```\n", r"one\.qmd:(\d+): cell option"),
+    "label that is no text": (
+        "\n```{python}\n#| label: null\n1\n```\n",
+        r"one\.qmd:(\d+): cell option 'label' is 'null'; Quarto takes text",
+    ),
     "figure without alt": (
         '\n```{python}\n#| label: fig-x\n#| fig-cap: "X"\n1\n```\n',
         r"one\.qmd:(\d+): figure cell 'fig-x' lacks #\| fig-alt",

@@ -3,7 +3,7 @@ PYTHON ?= python3
 SETUP = $(PYTHON) offline_render/bootstrap.py
 RUN = .venv/bin/python
 
-.PHONY: help handbook test preview bench bench-huge bench-peers setup lint lock clean distclean
+.PHONY: help handbook quarto test test-environment preview bench bench-huge bench-peers setup lint lock clean distclean
 
 help: ## say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -11,8 +11,14 @@ help: ## say what each target does
 handbook: ## set up and build the whole book: _book/index.html and the PDF beside it
 	@$(SETUP) handbook && $(RUN) -m offline_render build
 
+quarto: ## build the book with the pinned Quarto, installed into .venv if it isn't there yet
+	@$(SETUP) handbook && $(RUN) -m offline_render build --quarto
+
 test: ## set up and run every test
 	@$(SETUP) test && $(RUN) -m pytest tests
+
+test-environment: ## make an environment as environment.yml does, newest versions and no lock, and run every chapter in it
+	@$(SETUP) test && $(RUN) -m tests.environment
 
 preview: ## show the book in a browser and rebuild it whenever a chapter is saved
 	@$(SETUP) handbook && $(RUN) -m offline_render preview

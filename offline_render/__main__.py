@@ -15,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("command", choices=["build", "preview", "check", "bench"])
     parser.add_argument("--no-cache", action="store_true", help="run every cell anew")
     parser.add_argument("--embedded", action="store_true", help="don't use Quarto")
+    parser.add_argument("--quarto", action="store_true", help="use the pinned Quarto and no other")
     parser.add_argument("--port", type=int, default=8000, help="port of preview")
     options = parser.parse_args(arguments)
     try:
@@ -33,15 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 
             bench(root)
         else:
-            from .build import build
-            from .native import render
-            from .quarto import find_quarto
-
-            quarto = None if options.embedded else find_quarto(root)
-            if quarto is None:
-                build(root, use_cache=not options.no_cache)
-            else:
-                render(root, quarto)
+            render_book(root, options)
     except BuildError as error:
         print(
             f"\nThe book was not built; the last good one stays in place.\n{error}", file=sys.stderr
@@ -51,6 +44,29 @@ def main(arguments: list[str] | None = None) -> int:
         print("\nInterrupted. Run the same command again to go on.", file=sys.stderr)
         return 130
     return 0
+
+
+def render_book(root: Path, options: argparse.Namespace) -> None:
+    """Build with the Quarto on PATH, else with the embedded renderer, which also steps in."""
+    from .build import build
+    from .native import LOG, render
+    from .quarto import find_quarto, pinned
+
+    if options.quarto:
+        render(root, pinned(root))
+        return
+    quarto = None if options.embedded else find_quarto()
+    if quarto is not None:
+        try:
+            render(root, quarto)
+            return
+        except BuildError as error:
+            print(f"\nQuarto ({quarto}): {error}", file=sys.stderr)
+            print(
+                f"The embedded renderer builds the book instead; the log is .handbook/{LOG}.",
+                file=sys.stderr,
+            )
+    build(root, use_cache=not options.no_cache)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ if __name__ == "__main__":
             "Name a newer one, such as: make handbook PYTHON=python3.12"
         )
 
-from offline_render import debian, quarto, spark
+from offline_render import debian, spark
 from offline_render.steps import SetupError, Steps
 
 VENV = ROOT / ".venv"
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def set_up(command: str) -> None:
     """Do the steps, one more for tests; every one of them skips what is already there."""
-    steps = Steps(5 if command == "test" else 4, LOG)
+    steps = Steps(4 if command == "test" else 3, LOG)
     LOG.parent.mkdir(exist_ok=True)
     LOG.write_text("")
     STAMP.unlink(missing_ok=True)
@@ -81,8 +81,6 @@ def set_up(command: str) -> None:
     make_venv(steps)
     pip = pip_command()
     install_requirements(pip, steps)
-    steps.step("Quarto")
-    steps.say(quarto.provide(ROOT, pip, digest(), steps))
     stamp: dict[str, object] = {"digest": digest(), "given_up": given_up}
     stamp["root"] = os.geteuid() == 0
     if command == "test":

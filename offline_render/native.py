@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from .build import install, only_one, recover
+from .build import install, recover
 from .errors import BuildError
+from .lock import HELD, only_one
 from .project import load_project
+
+LOG = "quarto.log"
+ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def render(root: Path, quarto: Path) -> Path:
@@ -31,22 +36,48 @@ def render(root: Path, quarto: Path) -> Path:
     Raises
     ------
     BuildError
-        If Quarto stops; its own messages stand above, and the last good book stays in place.
+        If Quarto stops or writes no PDF, with what it said last; the last good book stays.
     """
     project = load_project(root)
     with only_one(project):
         recover(project)
         staging = project.work / "book"
         shutil.rmtree(staging, ignore_errors=True)
-        shutil.rmtree(project.work / "agreement", ignore_errors=True)
-        done = subprocess.run(
+        code, said = run(
             [str(quarto), "render", "--output-dir", str(staging.relative_to(root))],
-            cwd=root,
-            env={**os.environ, "QUARTO_PYTHON": sys.executable},
+            root,
+            project.work / LOG,
         )
-        if done.returncode or not (staging / "index.html").exists():
-            raise BuildError(f"quarto render stopped with exit code {done.returncode}")
+        if code or not (staging / "index.html").exists():
+            raise BuildError(f"quarto render stopped with exit code {code}: {reason(said)}")
         if not list(staging.glob("*.pdf")):
-            raise BuildError("quarto render wrote no PDF; see its messages above")
+            raise BuildError(f"quarto render wrote no PDF: {reason(said)}")
         install(project, staging)
     return project.output
+
+
+def run(command: list[str], root: Path, log: Path) -> tuple[int, str]:
+    """Run Quarto, its words on the terminal and in ``log``; exit code and words."""
+    environment = {**os.environ, "QUARTO_PYTHON": sys.executable, HELD: str(root)}
+    said = []
+    try:
+        process = subprocess.Popen(
+            command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            encoding="utf-8", errors="replace",
+        )  # fmt: skip
+    except OSError as error:
+        return 127, str(error)
+    with process, log.open("w", encoding="utf-8") as kept:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            kept.write(line)
+            said.append(line)
+    return process.returncode, "".join(said)
+
+
+def reason(said: str) -> str:
+    """The line in which Quarto says what went wrong, else its last one."""
+    lines = [line.strip() for line in ANSI.sub("", said).splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"(ERROR|error)\b", line)]
+    return (errors or lines[-1:] or ["it said nothing"])[0]

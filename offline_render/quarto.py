@@ -1,7 +1,4 @@
-"""Quarto where it is to be had: find it, and try once to install it.
-
-Standard library only at import: set-up uses it before anything is installed.
-"""
+"""Find the Quarto on PATH; install the pinned one when `make quarto` asks for it."""
 
 from __future__ import annotations
 
@@ -9,21 +6,19 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
-from .steps import Steps
+from .errors import BuildError
 
 OLDEST = (1, 9)
-SECONDS = 60
+LOCK = "requirements-quarto.lock"
 
 
-def find_quarto(root: Path) -> Path | None:
-    """The first Quarto of at least version 1.9 in the virtual environment or on PATH."""
-    candidates = [root / ".venv" / "bin" / "quarto", shutil.which("quarto")]
-    for candidate in candidates:
-        if candidate and os.access(candidate, os.X_OK) and version(Path(candidate)) >= OLDEST:
-            return Path(candidate)
-    return None
+def find_quarto() -> Path | None:
+    """The Quarto on PATH, if it is version 1.9 or newer."""
+    found = shutil.which("quarto")
+    return Path(found) if found and version(Path(found)) >= OLDEST else None
 
 
 def version(quarto: Path) -> tuple[int, ...]:
@@ -38,38 +33,30 @@ def version(quarto: Path) -> tuple[int, ...]:
     return (int(found[1]), int(found[2])) if found and done.returncode == 0 else (0,)
 
 
-def provide(root: Path, pip: list[str], digest: str, steps: Steps) -> str:
-    """Look for Quarto and, once for each lock file, try to install it.
+def pinned(root: Path) -> Path:
+    """The Quarto of `requirements-quarto.lock`, installed beside this Python if it isn't yet.
 
-    Parameters
-    ----------
-    root : Path
-        The book's folder, with its virtual environment in ``.venv``.
-    pip : list of str
-        The command that installs into that environment.
-    digest : str
-        Stands for the locked requirements; a failed try is remembered for it.
-    steps : Steps
-        Where the log is and progress is shown.
-
-    Returns
-    -------
-    str
-        One line that says which renderer will be used.
+    Raises
+    ------
+    BuildError
+        If it can't be had; nothing else of the set-up is touched.
     """
-    note = root / ".venv" / "quarto-unavailable"
-    found = find_quarto(root)
-    if found is None and not (note.exists() and note.read_text() == digest):
-        # the package fetches Quarto itself while it is being built
-        wanted = f"quarto-cli>={OLDEST[0]}.{OLDEST[1]}"
-        steps.run(
-            [*pip, "install", "--no-deps", "--retries", "1", wanted],
-            counter=lambda text: "trying to install Quarto",
-            timeout=SECONDS,
+    program = Path(sys.executable).parent / ("quarto.exe" if os.name == "nt" else "quarto")
+    if program.exists() and version(program) >= OLDEST:
+        return program
+    print(f"Installing the Quarto of {LOCK} (about 130 MB) ...", flush=True)
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--require-hashes",
+            "--disable-pip-version-check", "--retries", "1", "-r", str(root / LOCK),
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode or version(program) < OLDEST:
+        said = [line for line in done.stdout.splitlines() if line.strip()]
+        why = said[-1].strip() if said else "it doesn't start"
+        raise BuildError(
+            f"the pinned Quarto could not be installed: {why}\n"
+            "`make handbook` builds the same book with the embedded renderer."
         )
-        found = find_quarto(root)
-        if found is None:
-            note.write_text(digest)
-    if found is None:
-        return "Quarto 1.9 is not to be had, so the embedded renderer builds the book."
-    return f"{found} will render the book."
+    return program

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from minibook import write
 
+from offline_render import quarto
+from offline_render.__main__ import main
 from offline_render.errors import BuildError
 from offline_render.native import render
 
@@ -37,3 +40,57 @@ def test_a_render_that_fails_or_lacks_the_pdf_leaves_the_last_good_book(
     with pytest.raises(BuildError):
         render(root, program(tmp_path, text))
     assert (root / "_book" / "index.html").read_text() == "new\n"
+
+
+def test_a_failure_says_why_in_quartos_own_words(tmp_path: Path) -> None:
+    said = (
+        '#!/bin/sh\necho "[1/2] one.qmd"\necho "\033[31mERROR: no such filter\033[0m" >&2\nexit 1\n'
+    )
+    root = write(tmp_path / "book")
+    with pytest.raises(BuildError, match=r"exit code 1: ERROR: no such filter$"):
+        render(root, program(tmp_path, said))
+    assert "one.qmd" in (root / ".handbook" / "quarto.log").read_text()
+
+
+def on_path(monkeypatch: pytest.MonkeyPatch, root: Path, text: str) -> None:
+    folder = root.parent / "bin"
+    folder.mkdir()
+    program(
+        folder,
+        text.replace("#!/bin/sh\n", "#!/bin/sh\n[ $1 = --version ] && echo 1.9.38 && exit\n"),
+    )
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.chdir(root)
+
+
+def test_the_quarto_on_path_builds_the_book(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write(tmp_path / "book")
+    on_path(monkeypatch, root, GOOD)
+    assert main(["build"]) == 0
+    assert (root / "_book" / "index.html").read_text() == "new\n"
+    assert main(["build", "--embedded"]) == 0
+    assert "Hello." in (root / "_book" / "index.html").read_text()
+
+
+def test_where_quarto_fails_two_lines_say_why_and_the_embedded_renderer_builds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write(tmp_path / "book")
+    on_path(monkeypatch, root, FAILING)
+    assert main(["build"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert len(said) == 2 and "exit code 1" in said[0] and "embedded renderer" in said[1]
+    assert "Hello." in (root / "_book" / "index.html").read_text()
+
+
+def test_asked_for_the_pinned_quarto_nothing_else_steps_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write(tmp_path / "book")
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(quarto, "pinned", lambda root: program(tmp_path, FAILING))
+    assert main(["build", "--quarto"]) == 1
+    assert "stopped with exit code 1" in capsys.readouterr().err
+    assert not (root / "_book").exists()

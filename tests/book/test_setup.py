@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from offline_render import bootstrap, debian, quarto, spark
+from offline_render.errors import BuildError
 from offline_render.steps import SetupError, Steps
 
 PINS = re.compile(
@@ -355,20 +356,25 @@ def test_quarto_is_taken_from_version_1_9_on(
 ) -> None:
     program = fake_quarto(tmp_path / "bin", says)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin:/usr/bin")
-    assert (quarto.find_quarto(tmp_path) == program) is taken
+    assert (quarto.find_quarto() == program) is taken
 
 
-def test_quarto_is_tried_once_for_each_lock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_setup_fetches_no_quarto(root: Path) -> None:
+    assert "quarto" not in (root / "offline_render" / "bootstrap.py").read_text().lower()
+
+
+def test_the_pinned_quarto_has_a_hash_and_a_failed_try_says_what_to_do(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / ".venv").mkdir()
-    monkeypatch.setattr(quarto, "find_quarto", lambda root: None)
-    tries: list[list[str]] = []
-    monkeypatch.setattr(Steps, "run", lambda self, command, **options: tries.append(command) or 1)
-    for digest, expected in (("one", 1), ("one", 1), ("two", 2)):
-        words = quarto.provide(tmp_path, ["pip"], digest, steps(tmp_path))
-        assert "embedded renderer" in words
-        assert len(tries) == expected
+    text = (root / quarto.LOCK).read_text()
+    (pin,) = re.findall(r"^quarto-cli==(\d+)\.(\d+)\.\d+ ", text, re.M)
+    assert (int(pin[0]), int(pin[1])) >= quarto.OLDEST and "--hash=sha256:" in text
+    monkeypatch.setattr(quarto.sys, "executable", str(tmp_path / "python"))
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho no network\nexit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(BuildError, match="could not be installed: no network\n`make handbook`"):
+        quarto.pinned(root)
 
 
 # --- Spark ------------------------------------------------------------------------------------
@@ -420,7 +426,6 @@ def test_setup_asks_for_spark_last_and_for_tests_only(
     command: str, count: int,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(bootstrap, "install_requirements", lambda pip, steps: steps.step("pins"))
-    monkeypatch.setattr(quarto, "provide", lambda *a: "a renderer")
     monkeypatch.setattr(spark, "provide", lambda *a: "what came of Spark")
     bootstrap.set_up(command)
     assert capsys.readouterr().out.count("what came of Spark") == count

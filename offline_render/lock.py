@@ -1,0 +1,25 @@
+"""One build of a folder at a time, on every system that Quarto runs on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock
+
+from .project import Project
+
+# Set by a build for the programs it starts, such as Quarto with its pre-render step.
+HELD = "HANDBOOK_LOCK_HELD"
+
+
+@contextmanager
+def only_one(project: Project) -> Iterator[None]:
+    """Two builds of one folder at once wait for each other."""
+    project.work.mkdir(exist_ok=True)
+    if os.environ.get(HELD) == str(project.root):
+        yield
+        return
+    with FileLock(project.work / "lock"):
+        yield

@@ -39,6 +39,17 @@ def assemble(chapter: Chapter, parts: list[Part], outputs: dict[int, list[Any]])
     return Assembled("\n\n".join(text), files)
 
 
+def skeleton(parts: list[Part]) -> Assembled:
+    """What carries a number, without results: for the numbers of a book whose cells haven't run."""
+    text = []
+    for part in parts:
+        if isinstance(part, Prose):
+            text.append(INLINE.sub("0", part.text))
+        elif part.label.startswith(("fig-", "tbl-")) and part.option("include", True):
+            text.append(_float(part.label, "", str(part.options.get(f"{part.label[:3]}-cap", ""))))
+    return Assembled("\n\n".join(text), {})
+
+
 def prose_with_values(part: Prose, outputs: list[Any]) -> str:
     """Prose with each inline expression replaced by its value."""
     if not part.inline:

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from . import crossref, dialect, pdf, webpages
 from .assemble import Assembled, assemble
+from .cells import run_cells
 from .crossref import Document, Target
 from .downloads import offered, write_downloads
 from .errors import BuildError
-from .execute import Runner, inputs_digest
+from .lock import only_one
+from .order import check_order
 from .pandoc import Node, Pandoc, div, nodes
 from .progress import Reporter
 from .project import Chapter, Project, load_project
-from .source import Cell, Part, split
+from .source import split
 from .tex_reading import read_tex
-
-RECORD_MIME = "application/vnd.pylmm-helpers.agreement+json"
-COLLECTS = "agreement_records("
-
-
-@contextmanager
-def only_one(project: Project) -> Iterator[None]:
-    """Two builds of one folder at once wait for each other."""
-    project.work.mkdir(exist_ok=True)
-    with (project.work / "lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def build(root: Path, use_cache: bool = True) -> Path:
@@ -67,6 +52,7 @@ def build(root: Path, use_cache: bool = True) -> Path:
             for chapter in project.chapters:
                 dialect.check(chapter.path)
             sources = {c.source: split(c.path) for c in project.chapters}
+            check_order(project, sources)
         with reporter.step("Run the code cells"):
             outputs = run_cells(project, sources, reporter, use_cache)
         with reporter.step("Number, link and cite"):
@@ -103,62 +89,6 @@ def build(root: Path, use_cache: bool = True) -> Path:
     return project.output
 
 
-def run_cells(
-    project: Project, sources: dict[str, list[Part]], reporter: Reporter, use_cache: bool
-) -> dict[str, dict[int, list[Any]]]:
-    """Run all documents; those that collect agreement records run after the others."""
-    runner = Runner(project, use_cache)
-    digest = inputs_digest(project)
-    collectors = [c for c in project.chapters if _collects(sources[c.source])]
-    others = [c for c in project.chapters if c not in collectors]
-    with reporter.cells() as progress:
-        outputs = runner.run([(c, sources[c.source]) for c in others], digest, progress)
-        records = write_records(project, outputs)
-        digest += "-" + json.dumps(records, sort_keys=True)
-        later = [(c, sources[c.source]) for c in collectors]
-        outputs |= runner.run(later, _short(digest), progress)
-    recorded = sorted(
-        {r["versions"].get("lme4", "?") for r in records if r["source"] == "recorded"}
-    )
-    if recorded:
-        reporter.say(
-            "R isn't here: lme4's columns come from the recorded references "
-            f"(lme4 {', '.join(recorded)})"
-        )
-    return outputs
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _collects(parts: list[Part]) -> bool:
-    return any(isinstance(part, Cell) and COLLECTS in part.code for part in parts)
-
-
-def write_records(
-    project: Project, outputs: dict[str, dict[int, list[Any]]]
-) -> list[dict[str, Any]]:
-    """Agreement records of all cells, those from the cache included, as files for appendix B."""
-    folder = project.work / "agreement"
-    folder.mkdir(exist_ok=True)
-    records = []
-    for parts in outputs.values():
-        for cell_outputs in parts.values():
-            for out in cell_outputs:
-                record = out.get("data", {}).get(RECORD_MIME)
-                if record is None:
-                    continue
-                if isinstance(record, str):
-                    record = json.loads(record)
-                records.append(record)
-                target = folder / f"{record['label']}.json"
-                text = json.dumps(record, indent=1, sort_keys=True)
-                if not target.exists() or json.loads(target.read_text()) != record:
-                    target.write_text(text, encoding="utf-8")
-    return sorted(records, key=lambda r: str(r["label"]))
-
-
 def link(
     project: Project, assembled: dict[str, Assembled], engine: Pandoc
 ) -> tuple[list[Document], dict[str, Target]]:
@@ -179,19 +109,6 @@ def link(
     if any(document.cited for document in documents):
         cite(project, documents, engine)
     return documents, targets
-
-
-def downloads(root: Path, out: Path) -> list[Path]:
-    """Notebooks, scripts and the data archive for a site that another renderer wrote to `out`."""
-    project = load_project(root)
-    sources = {c.source: split(c.path) for c in project.chapters}
-    outputs = run_cells(project, sources, Reporter(1), use_cache=True)
-    engine = Pandoc(project.work / "pandoc")
-    assembled = {
-        c.source: assemble(c, sources[c.source], outputs[c.source]) for c in project.chapters
-    }
-    documents, targets = link(project, assembled, engine)
-    return write_downloads(project, sources, outputs, documents, targets, engine, out)
 
 
 def check_formulas(chapter: Chapter, tree: Node) -> None:

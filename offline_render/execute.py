@@ -145,6 +145,11 @@ class Runner:
                 raise failure
         return results
 
+    def kept(self, parts: list[Part], digest: str) -> dict[int, list[Any]] | None:
+        """Outputs of a document's parts from an earlier run; None if there is none."""
+        book = self._cached(notebook(parts, digest))
+        return None if book is None else _by_part(book)
+
     def _cached(self, book: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
         try:
             _, merged = self.cache.merge_match_into_notebook(book)

@@ -1,4 +1,4 @@
-"""Quarto's post-render step: the downloads, beside the pages that Quarto wrote."""
+"""Quarto's post-render step: the downloads of the pages it wrote. No cell runs here."""
 
 from __future__ import annotations
 
@@ -9,14 +9,31 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def main() -> None:
+def main() -> int:
     sys.path.insert(0, str(ROOT))
-    from offline_render.build import downloads
+    from offline_render.errors import BuildError
+    from offline_render.handover import after_render
 
-    out = Path(os.environ.get("QUARTO_PROJECT_OUTPUT_DIR", "_book"))
-    for path in downloads(ROOT, out if out.is_absolute() else ROOT / out):
-        print(path.relative_to(ROOT))
+    out = ROOT / os.environ.get("QUARTO_PROJECT_OUTPUT_DIR", "_book")
+    try:
+        after_render(ROOT, written(out), out)
+    except BuildError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def written(out: Path) -> list[str]:
+    """The files that Quarto says it wrote, relative to the site."""
+    listed = os.environ.get("QUARTO_USE_FILE_FOR_PROJECT_OUTPUT_FILES")
+    text = (
+        Path(listed).read_text(encoding="utf-8")
+        if listed
+        else os.environ.get("QUARTO_PROJECT_OUTPUT_FILES", "")
+    )
+    files = [ROOT / line for line in text.splitlines() if line.strip()]
+    return [file.relative_to(out).as_posix() for file in files if file.is_relative_to(out)]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Give Quarto the results of cells that have run, and its site the downloads.
+
+Quarto executes a document anew for each format and each single-file render, and its own cache
+leaves inline values out. So cells run here, once, and the extension's engine reads the executed
+notebook of a document whenever Quarto asks for one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from . import crossref, dialect
+from .assemble import prose_with_values, skeleton
+from .cells import run_cells
+from .crossref import Document, Target
+from .downloads import offered, write_downloads
+from .execute import Runner, inputs_digest
+from .lock import only_one
+from .order import check_order
+from .pandoc import Pandoc
+from .progress import Reporter
+from .project import Chapter, Project, load_project
+from .source import Cell, Part, split
+
+NOTEBOOKS = "quarto"
+
+
+def before_render(root: Path, wanted: Iterable[str] | None) -> list[Path]:
+    """Run what has to run, and write an executed notebook for each document Quarto will render.
+
+    Parameters
+    ----------
+    root : Path
+        Folder with ``_quarto.yml``.
+    wanted : iterable of str or None
+        Documents that Quarto will render, relative to `root`; None means all.
+
+    Returns
+    -------
+    list of Path
+        The notebooks.
+
+    Raises
+    ------
+    BuildError
+        Names file and line of the fault.
+    """
+    project = load_project(root)
+    with only_one(project):
+        for chapter in project.chapters:
+            dialect.check(chapter.path)
+        sources = {c.source: split(c.path) for c in project.chapters}
+        check_order(project, sources)
+        outputs = run_cells(project, sources, Reporter(1), wanted=wanted)
+        return [
+            write_notebook(project, chapter, sources[chapter.source], outputs[chapter.source])
+            for chapter in project.chapters
+            if chapter.source in outputs
+        ]
+
+
+def write_notebook(
+    project: Project, chapter: Chapter, parts: list[Part], outputs: dict[int, list[Any]]
+) -> Path:
+    """The executed notebook of a document, with the digest of the text it was made from."""
+    book = executed(parts, outputs)
+    book.metadata["handbook"] = {"source": hashlib.sha256(chapter.path.read_bytes()).hexdigest()}
+    place = (project.work / NOTEBOOKS / chapter.source).with_suffix(".ipynb")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_suffix(".part")
+    part.write_text(nbformat.writes(book), encoding="utf-8")
+    part.replace(place)
+    return place
+
+
+def executed(parts: list[Part], outputs: dict[int, list[Any]]) -> nbformat.NotebookNode:
+    """Prose with its inline values in place, and each cell with its options and results."""
+    cells = []
+    for index, part in enumerate(parts):
+        found = outputs.get(index, [])
+        if isinstance(part, Cell):
+            cell = nbformat.v4.new_code_cell("\n".join([*part.option_lines, part.code]))
+            cell["outputs"] = [nbformat.from_dict(out) for out in found]
+        else:
+            cell = nbformat.v4.new_markdown_cell(prose_with_values(part, found))
+        cell["id"] = f"part-{index}"
+        cells.append(cell)
+    book = nbformat.v4.new_notebook(cells=cells)
+    book.metadata["kernelspec"] = {
+        "name": "python3", "display_name": "Python 3", "language": "python",
+    }  # fmt: skip
+    return book
+
+
+def after_render(root: Path, rendered: Iterable[str], out: Path) -> list[Path]:
+    """Notebooks and scripts beside the pages that Quarto wrote, and the data beside the first.
+
+    Parameters
+    ----------
+    root : Path
+        Folder with ``_quarto.yml``.
+    rendered : iterable of str
+        Files that Quarto wrote, relative to `out`.
+    out : Path
+        The site.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    project = load_project(root)
+    pages = set(rendered)
+    with only_one(project):
+        sources = {c.source: split(c.path) for c in project.chapters}
+        runner, digest = Runner(project), inputs_digest(project)
+        outputs: dict[str, dict[int, list[Any]]] = {}
+        for chapter in project.chapters:
+            parts = sources[chapter.source]
+            if chapter.href not in pages or not offered(chapter, parts):
+                continue
+            kept = runner.kept(parts, digest)
+            if kept is None:
+                print(f"{chapter.source}: its cells haven't run, so no notebook and no script")
+            else:
+                outputs[chapter.source] = kept
+        if not outputs:
+            return []
+        engine = Pandoc(project.work / "pandoc")
+        documents, targets = numbered(project, sources, engine)
+        chosen = [d for d in documents if d.chapter.source in outputs]
+        return write_downloads(project, sources, outputs, chosen, targets, engine, out)
+
+
+def numbered(
+    project: Project, sources: dict[str, list[Part]], engine: Pandoc
+) -> tuple[list[Document], dict[str, Target]]:
+    """All numbers of the book; they follow from labels alone, so no cell need have run."""
+    targets: dict[str, Target] = {}
+    documents = []
+    for chapter in project.chapters:
+        tree = engine.read(skeleton(sources[chapter.source]).markdown)
+        documents.append(crossref.number(chapter, tree, targets))
+    return documents, targets

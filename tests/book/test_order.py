@@ -1,0 +1,108 @@
+"""Documents run in the order of _quarto.yml: what reports on others stands after them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from minibook import CONFIG, write
+
+from offline_render.cells import documents_needed, run_cells
+from offline_render.errors import BuildError
+from offline_render.order import check_order
+from offline_render.progress import Reporter
+from offline_render.project import load_project
+from offline_render.source import split
+
+MAKES = "\n```{python}\n#| label: makes\ncrosscheck = dict\ncrosscheck(label='a')\n```\n"
+READS = "\n```{python}\n#| label: reads\nagreement_records = dict\nagreement_records()\n```\n"
+RECORDS = """
+```{python}
+#| label: record
+from IPython.display import display
+
+display(
+    {"application/vnd.pylmm-helpers.agreement+json": {
+        "label": "a model", "source": "recorded", "versions": {"lme4": "1"}, "value": VALUE,
+    }},
+    raw=True,
+)
+```
+"""
+COLLECTS = """
+```{python}
+#| label: collect
+from pathlib import Path
+
+print("found", *sorted(p.read_text() for p in Path("../.handbook/agreement").glob("*.json")))
+```
+"""
+
+
+def book(folder: Path, appendices: str = "[chapters/extra.qmd]", **texts: str) -> Path:
+    root = write(folder, **texts)
+    config = CONFIG.replace("[chapters/extra.qmd]", appendices)
+    (root / "_quarto.yml").write_text(config, encoding="utf-8")
+    return root
+
+
+def check(root: Path) -> None:
+    project = load_project(root)
+    check_order(project, {c.source: split(c.path) for c in project.chapters})
+
+
+def outputs(root: Path, **options: object) -> dict[str, str]:
+    """What each document's cells printed."""
+    project = load_project(root)
+    sources = {c.source: split(c.path) for c in project.chapters}
+    found = run_cells(project, sources, Reporter(1), **options)  # type: ignore[arg-type]
+    return {
+        source: "".join(out.get("text", "") for outs in parts.values() for out in outs)
+        for source, parts in found.items()
+    }
+
+
+def test_a_report_before_what_it_reports_on_is_refused_with_both_names(tmp_path: Path) -> None:
+    root = book(
+        tmp_path, "[chapters/extra.qmd, chapters/late.qmd]",
+        extra="# Extra\n" + READS, late="# Late\n" + MAKES,
+    )  # fmt: skip
+    with pytest.raises(BuildError, match=r"extra\.qmd:\d+: .*late\.qmd.*after") as caught:
+        check(root)
+    assert "list chapters/extra.qmd after it" in str(caught.value)
+    (root / "_quarto.yml").write_text(
+        CONFIG.replace("[chapters/extra.qmd]", "[chapters/late.qmd, chapters/extra.qmd]")
+    )
+    check(root)
+
+
+def test_a_chapter_cannot_report_on_chapters_that_run_beside_it(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"two\.qmd:\d+: agreement_records\(\) in a chapter"):
+        check(book(tmp_path, two="# Two\n" + READS))
+
+
+def test_the_book_itself_is_in_order(root: Path) -> None:
+    check(root)
+
+
+def test_an_appendix_finds_the_records_of_all_before_it_and_only_theirs(tmp_path: Path) -> None:
+    first = RECORDS.replace("VALUE", "1")
+    late = RECORDS.replace("VALUE", "3").replace("a model", "late")
+    root = book(
+        tmp_path, "[chapters/extra.qmd, chapters/late.qmd]",
+        two="# Two\n" + first, extra="# Extra\n" + COLLECTS, late="# Late\n" + late,
+    )  # fmt: skip
+    said = outputs(root)["chapters/extra.qmd"]
+    assert '"a model"' in said and '"late"' not in said
+    # a record that changes is seen, though the appendix's own text stays
+    (root / "chapters" / "two.qmd").write_text("# Two\n" + RECORDS.replace("VALUE", "2"))
+    said = outputs(root)["chapters/extra.qmd"]
+    assert '"value": 2' in said and '"late"' not in said
+
+
+def test_a_chapter_is_run_alone_and_an_appendix_with_all_before_it(tmp_path: Path) -> None:
+    project = load_project(write(tmp_path))
+    alone = documents_needed(project, ["chapters/two.qmd"])
+    assert [c.source for c in alone] == ["chapters/two.qmd"]
+    assert documents_needed(project, ["chapters/extra.qmd"]) == project.chapters
+    assert documents_needed(project, None) == project.chapters

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from .execute import Runner, inputs_digest
@@ -77,23 +78,28 @@ def write_records(project: Project, outputs: Outputs) -> list[dict[str, Any]]:
     """Agreement records of all cells, those from the cache included, as files for the appendix."""
     folder = project.work / "agreement"
     folder.mkdir(exist_ok=True)
-    records = []
+    records = {}
     for parts in outputs.values():
-        for cell_outputs in parts.values():
-            for out in cell_outputs:
-                record = out.get("data", {}).get(RECORD_MIME)
-                if record is None:
-                    continue
-                if isinstance(record, str):
-                    record = json.loads(record)
-                records.append(record)
-                target = folder / f"{record['label']}.json"
-                text = json.dumps(record, indent=1, sort_keys=True)
-                if not target.exists() or target.read_text(encoding="utf-8") != text:
-                    part = target.with_suffix(".part")
-                    part.write_text(text, encoding="utf-8")
-                    part.replace(target)
-    return sorted(records, key=lambda r: str(r["label"]))
+        for out in chain.from_iterable(parts.values()):
+            record = out.get("data", {}).get(RECORD_MIME)
+            if record is None:
+                continue
+            if isinstance(record, str):
+                record = json.loads(record)
+            records[str(record["label"])] = record
+    for label, record in records.items():
+        target = folder / f"{label}.json"
+        text = json.dumps(record, indent=1, sort_keys=True)
+        if not target.exists() or target.read_text(encoding="utf-8") != text:
+            part = target.with_suffix(".part")
+            part.write_text(text, encoding="utf-8")
+            part.replace(target)
+    return [records[label] for label in sorted(records)]
+
+
+def is_record_only(out: Any) -> bool:
+    """Whether an output holds an agreement record and nothing to show."""
+    return set(out.get("data", {})) == {RECORD_MIME}
 
 
 def drop_later_records(project: Project, records: list[dict[str, Any]]) -> None:

@@ -16,7 +16,7 @@ import nbformat
 
 from . import crossref, dialect
 from .assemble import prose_with_values, skeleton
-from .cells import run_cells
+from .cells import is_record_only, run_cells
 from .crossref import Document, Target
 from .downloads import offered, write_downloads
 from .execute import Runner, inputs_digest
@@ -85,7 +85,8 @@ def executed(parts: list[Part], outputs: dict[int, list[Any]]) -> nbformat.Noteb
         found = outputs.get(index, [])
         if isinstance(part, Cell):
             cell = nbformat.v4.new_code_cell("\n".join([*part.option_lines, part.code]))
-            cell["outputs"] = [nbformat.from_dict(out) for out in found]
+            shown = [out for out in found if not is_record_only(out)]
+            cell["outputs"] = [nbformat.from_dict(out) for out in shown]
         else:
             cell = nbformat.v4.new_markdown_cell(prose_with_values(part, found))
         cell["id"] = f"part-{index}"

@@ -1,8 +1,8 @@
 """The agreement table, its record for the build, and the collection of all records.
 
 A build writes one record per `crosscheck()` call to .handbook/agreement/ of the project; the
-table carries the same record in its own output, so a cached cell keeps it. The appendix
-"Agreement" collects the records of every label that a chapter uses.
+cell that made it carries the same record in its output, whether or not it shows the table, so a
+cached cell keeps it. The appendix "Agreement" collects the records of every label in the book.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,8 +119,19 @@ def save_record(agreement: Agreement) -> None:
     path = project / _FOLDER / f"{agreement.record['label']}.json"
     if agreement.agrees:
         write_json(path, agreement.record)
+        _publish(agreement.record)
     else:
         path.unlink(missing_ok=True)
+
+
+def _publish(record: dict[str, Any]) -> None:
+    """Put the record among the outputs of the running cell, where there is a kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is not None and hasattr(shell, "kernel"):
+        from IPython.display import display
+
+        display({MIMETYPE: record}, raw=True)
 
 
 def python_cells(source: str) -> Iterator[tuple[int, str]]:

@@ -100,6 +100,33 @@ def test_an_appendix_finds_the_records_of_all_before_it_and_only_theirs(tmp_path
     assert '"value": 2' in said and '"late"' not in said
 
 
+def test_a_check_whose_table_is_not_shown_is_recorded_all_the_same(tmp_path: Path) -> None:
+    """The record must outlive the run: a cached cell doesn't write the file again."""
+    quiet = """
+```{python}
+#| label: quiet
+from pylmm_helpers import crosscheck, fit_lmm, load
+
+fit = fit_lmm("Yield ~ 1", load("dyestuff"), groups="Batch")
+found = crosscheck(fit, "Yield ~ 1 + (1 | Batch)", label="cla-dyestuff")
+```
+"""
+    collect = """
+```{python}
+#| label: collect
+from pylmm_helpers import agreement_records
+
+print(list(agreement_records().index))
+```
+"""
+    root = book(tmp_path, two="# Two\n" + quiet, extra="# Extra\n" + collect)
+    assert "['cla-dyestuff']" in outputs(root)["chapters/extra.qmd"]
+    for path in (root / ".handbook" / "agreement").glob("*.json"):
+        path.unlink()
+    outputs(root)
+    assert [p.name for p in (root / ".handbook" / "agreement").glob("*")] == ["cla-dyestuff.json"]
+
+
 def test_a_chapter_is_run_alone_and_an_appendix_with_all_before_it(tmp_path: Path) -> None:
     project = load_project(write(tmp_path))
     alone = documents_needed(project, ["chapters/two.qmd"])

@@ -118,3 +118,30 @@ def test_what_the_violations_cost(page: dict[str, Any]) -> None:
         include_groups=False,
     )
     assert held.between(0.9, 0.995).all()
+
+
+def test_influence_belongs_to_a_coefficient(page: dict[str, Any]) -> None:
+    """ "confined feeding does not hang on one herd; mixed feeding does"."""
+    assert page["hanging"]["confined"] == 0 and page["lower"]["confined"].min() > 0
+    assert page["hanging"]["mixed"] >= 1
+    assert page["lower"].shape == (page["G"], 2)
+
+
+def test_a_scale_error_shows_in_the_herds_own_residuals(page: dict[str, Any]) -> None:
+    """ "a larger share than in the other herds"."""
+    counts = page["counts"]
+    share = counts["conditional"] / counts["cows"]
+    assert share["H30"] > 2 * share["other herds"]
+
+
+@pytest.mark.parametrize("spline", ["bs(dtfs, df=4)", 'cr(dtfs, df=4, constraints="center")'])
+def test_the_splines_of_the_text_run_and_bend(page: dict[str, Any], spline: str) -> None:
+    fit = page["fit_lmm"](f"curved ~ parity + {spline} + feeding", page["dairy"], groups="herd",
+                          reml=False)  # fmt: skip
+    line = page["fit_lmm"]("curved ~ parity + dtfs + feeding", page["dairy"], "herd", reml=False)
+    assert fit.converged and line.criterion - fit.criterion > 10
+
+
+def test_the_spline_without_the_constraint_is_refused(page: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="cr"):
+        page["fit_lmm"]("curved ~ cr(dtfs, df=4)", page["dairy"], groups="herd")

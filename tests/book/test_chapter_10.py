@@ -98,3 +98,10 @@ def test_other_remedies_and_edges(page: dict[str, Any]) -> None:
     assert both.loc["cost (mean)", "ci_low"] < 0 < both.loc["log cost (median)", "ci_low"]
     wide, box = page["wide"], page["box"]
     assert wide.ci_high - wide.ci_low > 5 * (box.ci_high - box.ci_low)
+
+
+def test_not_a_few_dear_stays_make_the_icc_small(page: dict[str, Any]) -> None:
+    """ "the ICC has risen"; "a few very dear stays are not the reason"."""
+    euro, log = page["before_after"].loc[["euro", "log euro"], "ICC"]
+    assert log > euro + 0.03
+    assert abs(page["icc_without_dearest"] - euro) < 0.5 * (log - euro)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -32,6 +33,11 @@ def lmer_if_possible(*args: Any, **kwargs: Any) -> Any:
         if "neither" in str(error) or "cannot be asked" in str(error):
             return NoAnswer()
         raise
+
+
+def truths_of(name: str) -> list[dict[str, Any]]:
+    package = json.loads((CHAPTERS.parent / "datasets" / "datapackage.json").read_text("utf-8"))
+    return next(r["truth"] for r in package["resources"] if r["name"] == name)
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +177,21 @@ def test_hospital_type_explains_slopes_and_the_truth_is_covered(page: dict[str, 
     teaching = page["hospitals"]["teaching"].first().mean()
     assert 4.5**2 * teaching * (1 - teaching) == pytest.approx(4.5, abs=1e-9)
     assert abs(4.5 / 16 - 0.28) < 0.005
+
+
+def test_adjusting_for_the_baseline_lowers_the_residual_not_the_standard_error(
+    page: dict[str, Any],
+) -> None:
+    without, adjusted = (page["adjusted"].loc[name] for name in ("without", "with"))
+    assert adjusted["residual SD"] < without["residual SD"] - 0.3
+    assert adjusted["SD of effects"] > without["SD of effects"]
+    assert 0 < adjusted["std_error"] - without["std_error"] < 0.1, "slightly larger"
+    assert abs(adjusted["estimate"] - without["estimate"]) < 0.1 * without["std_error"]
+    assert 0 < page["beta_baseline"] < 1, "subtracting fixes what the data put between"
+    spread = page["bp"]["baseline_sbp"].std()
+    assert abs(page["gap_baseline"]) < 2 * spread * np.sqrt(4 / len(page["bp"])), "luck"
+    truths = [t["random"]["sigma2_u1"] for t in truths_of("bp_trial")[:2]]
+    assert truths == [16, 16], "the codebook's value is the same with and without"
 
 
 def test_slope_is_supported_and_both_effects_look_normal(page: dict[str, Any]) -> None:

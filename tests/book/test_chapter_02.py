@@ -80,6 +80,16 @@ def test_only_least_squares_settles_the_matter(page: dict[str, Any]) -> None:
     assert page["effects"].loc[MIXED, "std_error"] < corrected < robust
 
 
+def test_herd_means_nearly_give_the_answer_of_the_mixed_model(page: dict[str, Any]) -> None:
+    means, effects = page["fit_means"], page["effects"]
+    assert means.df_resid == page["G"] - 3
+    for term in (MIXED, CONFINED):
+        error = effects.loc[term, "std_error"]
+        assert abs(means.params[term] - effects.loc[term, "estimate"]) < 0.2 * error
+        assert means.bse[term] == pytest.approx(error, rel=0.05)
+    assert abs(means.pvalues[MIXED] - effects.loc[MIXED, "p_value"]) < 0.01
+
+
 def test_the_collinear_model_warns_and_prints_an_arbitrary_number(page: dict[str, Any]) -> None:
     assert "rank-deficient" in str(page["caught"][0].message)
     assert page["rank"] == page["design"].shape[1] - 2

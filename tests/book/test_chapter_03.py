@@ -27,6 +27,15 @@ def test_reml_by_hand_reaches_the_estimator(page: dict[str, Any]) -> None:
     assert (page["low"], page["high"]) == pytest.approx(interval, rel=1e-6)
 
 
+def test_with_fifty_herds_likelihood_and_reml_give_nearly_one_interval(
+    page: dict[str, Any],
+) -> None:
+    of_sd, share = page["sds"].loc["between herds"], page["rho"]
+    for end in ("ci_low", "ci_high"):  # the residual variance hardly moves along the profile
+        by_reml = np.sqrt(page["sigma2"] * share[end] / (1 - share[end]))
+        assert of_sd[end] == pytest.approx(by_reml, rel=0.03)
+
+
 def test_mean_squares_by_hand_reach_the_helper(page: dict[str, Any]) -> None:
     helper = anova_components("milk_kg ~ 1", page["dairy"], groups="herd")
     by_hand = page["sigma2_g_anova"], page["ms_within"]

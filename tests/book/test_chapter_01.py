@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+from scipy import stats
 
 from offline_render.source import Cell, split
-from pylmm_helpers import blups, coef_table, icc, load, lrt, plots
+from pylmm_helpers import blups, coef_table, contrast, fit_lmm, icc, load, lrt, plots
 from pylmm_helpers.diagnostics import residuals
 
 CHAPTER = Path(__file__).parents[2] / "chapters" / "01-whole-game.qmd"
@@ -86,10 +87,31 @@ def test_every_herd_lies_inside_the_band(fit) -> None:
 
 
 def test_residuals_show_no_trend_with_parity(fit, dairy: pd.DataFrame) -> None:
-    table = fit.resid.groupby(dairy["parity"]).agg(["mean", "sem", "std"])
+    grouped = fit.resid.groupby(dairy["parity"])
+    table = grouped.agg(["mean", "sem", "std"])
     assert (table["mean"].abs() < 2 * table["sem"]).all()
     assert table["std"].idxmin() == 1
+    # "the spread is another matter", but it moves no coefficient by a fifth of its error
+    assert 0.02 < stats.bartlett(*[residual for _, residual in grouped]).pvalue < 0.05
+    weights = dairy["parity"].map(table["std"] ** -2)
+    spread = fit_lmm(FORMULA, dairy, groups="herd", weights=weights.to_numpy())
+    moved = (spread.fe_params - fit.fe_params[spread.fe_params.index]).abs()
+    assert (moved < 0.2 * spread.bse_fe).all() and spread.criterion < -2 * fit.llf
     assert residuals(fit)["conditional_std"].std() == pytest.approx(1, abs=0.02)
+
+
+def test_parities_leave_no_line(dairy: pd.DataFrame, fit) -> None:
+    """The page's F-test of the departures, beside the likelihood ratio of the two models."""
+    by_category = smf.mixedlm("milk_kg ~ C(parity) + feeding", dairy, groups="herd").fit(reml=True)
+    step = "C(parity)[T.2]"
+    bends = [{f"C(parity)[T.{k}]": 1, step: 1 - k} for k in range(3, 7)]
+    line = contrast(by_category, bends).iloc[0]
+    models = ("milk_kg ~ C(parity) + feeding", FORMULA)
+    larger, smaller = (fit_lmm(m, dairy, groups="herd", reml=False) for m in models)
+    ratio = lrt(larger, smaller).iloc[0]
+    assert line["df_num"] == ratio["df"] == 4
+    assert line["p_value"] == pytest.approx(ratio["p_value"], abs=0.01)
+    assert line["p_value"] > 0.2, "a straight line will do"
 
 
 def test_other_choices_move_confined_feeding_by_less_than_a_standard_error(

@@ -10,7 +10,7 @@ import pytest
 from cells import run_chapter
 from scipy import stats
 
-from pylmm_helpers import anova_components, coef_table, fit_lmm, shrinkage_factor
+from pylmm_helpers import anova_components, coef_table, fit_lmm, refit, shrinkage_factor
 
 MIXED, CONFINED = "feeding[T.mixed]", "feeding[T.confined]"
 
@@ -80,6 +80,16 @@ def test_only_least_squares_settles_the_matter(page: dict[str, Any]) -> None:
     assert page["effects"].loc[MIXED, "std_error"] < corrected < robust
 
 
+def test_herd_means_nearly_give_the_answer_of_the_mixed_model(page: dict[str, Any]) -> None:
+    means, effects = page["fit_means"], page["effects"]
+    assert means.df_resid == page["G"] - 3
+    for term in (MIXED, CONFINED):
+        error = effects.loc[term, "std_error"]
+        assert abs(means.params[term] - effects.loc[term, "estimate"]) < 0.2 * error
+        assert means.bse[term] == pytest.approx(error, rel=0.05)
+    assert abs(means.pvalues[MIXED] - effects.loc[MIXED, "p_value"]) < 0.01
+
+
 def test_the_collinear_model_warns_and_prints_an_arbitrary_number(page: dict[str, Any]) -> None:
     assert "rank-deficient" in str(page["caught"][0].message)
     assert page["rank"] == page["design"].shape[1] - 2
@@ -113,6 +123,62 @@ def test_the_design_effect_of_a_coefficient_is_exact(page: dict[str, Any]) -> No
         assert page["correct"].loc[term, "D"] == pytest.approx(true[names.index(term)])
     assert page["correct"].loc["parity", "D"] == pytest.approx(1, abs=0.05)
     assert (page["correct"].loc[[MIXED, CONFINED], "D"] > 4).all()
+
+
+def rejects(t: float, clusters: int) -> bool:
+    return abs(t) > stats.t.ppf(0.975, clusters - 1)
+
+
+def test_the_cluster_is_where_errors_and_predictor_are_both_alike(page: dict[str, Any]) -> None:
+    """Each bullet of "Choose the right cluster", where the lower level would be wrong."""
+    rng, tests = np.random.default_rng(20), page["slope_tests"]
+    regions, studies = 30, 500
+    herd = np.repeat(np.arange(6 * regions), 10)
+    region = herd // 6
+    found = []
+    for _ in range(studies):  # herds decide on feeding, some regions favour it
+        share = rng.beta(0.8, 0.8, regions)
+        x = (rng.random(6 * regions) < np.repeat(share, 6))[herd].astype(float)
+        y = rng.normal(0, np.sqrt(0.1), regions)[region] + rng.normal(0, np.sqrt(0.1), 180)[herd]
+        y = y + rng.normal(0, np.sqrt(0.8), len(herd))
+        t = tests(x, y, herd)[1], tests(x, y, region)[1]
+        found.append([rejects(t[0], 180), rejects(t[1], regions)])
+    by_herd, by_region = np.mean(found, axis=0)
+    assert by_herd > 0.09 and abs(by_region - 0.05) < 4 * mc_error(0.05, studies)
+    herd = np.repeat(np.arange(40), 20)
+    for alike, slope_sd in [(0.3, 0), (0, 0.3)]:  # a predictor of the cow, by cow and by herd
+        found = []
+        for _ in range(studies):
+            own = rng.normal(0, np.sqrt(1 - alike), len(herd))
+            x = own + rng.normal(0, np.sqrt(alike), 40)[herd]
+            y = rng.normal(0, np.sqrt(0.2), 40)[herd] + rng.normal(0, slope_sd, 40)[herd] * x
+            ols, robust = tests(x, y + rng.normal(0, np.sqrt(0.8), len(herd)), herd)
+            found.append([abs(ols) > 1.96, rejects(robust, 40)])
+        by_cow, by_herd = np.mean(found, axis=0)
+        assert by_cow > 0.12 and abs(by_herd - 0.05) < 4 * mc_error(0.05, studies)
+
+
+def test_kenward_roger_does_not_protect_from_a_wrong_covariance(page: dict[str, Any]) -> None:
+    rng = np.random.default_rng(21)
+    herd = np.repeat(np.arange(8), 20)
+    exposed = np.arange(8) < 2
+    data = page["pd"].DataFrame({"y": rng.random(160), "x": exposed[herd] * 1.0, "g": herd})
+    base = fit_lmm("y ~ x", data, groups="g")
+    found = []
+    for _ in range(300):
+        u = rng.normal(0, np.sqrt(0.2), 8) * np.where(exposed, 3, 1)
+        y = u[herd] + rng.normal(0, np.sqrt(0.8), 160)
+        found.append(coef_table(refit(base, y)).loc["x", "p_value"] < 0.05)
+    assert np.mean(found) > 0.12
+
+
+def test_two_standard_errors_of_one_estimator_are_near_each_other(page: dict[str, Any]) -> None:
+    corrected = page["correct"]["OLS, corrected"]
+    ratio = page["fit_robust"].bse[corrected.index] / corrected
+    assert ratio.between(0.8, 1.2).all()
+    assert page["term"] == MIXED
+    own = page["correct"]["mixed model"]
+    assert (own < corrected).all() and (own < page["fit_robust"].bse[own.index]).all()
 
 
 def test_slope_tests_are_those_of_statsmodels(page: dict[str, Any]) -> None:

@@ -151,6 +151,11 @@ def test_standard_error_by_formula_is_close_to_the_models(page: dict[str, Any]) 
     assert page["honest"][0] == pytest.approx(estimates["a slope for each"], abs=0.2)
     assert page["pretend"][0] < page["honest"][0]
     assert page["pretend"][1] < page["floor"] < page["honest"][1]
+    # most of the small rest is the levels' information, whether or not they go with the effect
+    apart = [np.sqrt(page["s2_u0"]), 0, np.sqrt(page["s2_u1"]), np.sqrt(page["s2"])]
+    uncorrelated = page["by_hand"](apart)[1][1]
+    rest = page["beta_1"] - page["honest"][0]
+    assert rest > 0 and uncorrelated - page["honest"][0] > 0.5 * rest
 
 
 def test_simulation_shows_which_standard_error_is_right(page: dict[str, Any]) -> None:
@@ -195,7 +200,10 @@ def test_adjusting_for_the_baseline_lowers_the_residual_not_the_standard_error(
 
 
 def test_slope_is_supported_and_both_effects_look_normal(page: dict[str, Any]) -> None:
-    assert page["test"]["p_value"].iloc[0] < 1e-5
+    test = page["test"].iloc[0]
+    assert test["p_value"] < 1e-5
+    naive = stats.chi2.sf(test["statistic"], 2)  # what anova of lme4 prints
+    assert naive / 2 < test["p_value"] < naive
     for ax in (page["left_ax"], page["right_ax"]):
         assert not [t for t in ax.texts if t.get_text().startswith("T")], "a hospital outside"
     standardised = residuals_of(page["fit_own"], level="group")["standardised"].unstack()
@@ -207,32 +215,41 @@ def test_patient_1_is_singular_at_its_minimum(page: dict[str, Any]) -> None:
     engine = page["engine_sex"]
     assert engine.singular and check_convergence(engine).ok and not check_singular(engine).ok
     assert page["fit_sex"].converged
-    assert -2 * page["fit_sex"].llf == pytest.approx(engine.criterion, abs=1e-3)
+    assert -2 * page["fit_sex"].llf > engine.criterion + 0.01
     if page["lme4_sex"].messages:
         assert "singular" in page["lme4_sex"].messages[0]
         assert page["lme4_sex"].criterion == pytest.approx(engine.criterion, abs=1e-3)
     dropped = page["dropped"]
-    assert dropped["estimate"].diff().abs().max() < 0.01
-    assert dropped["standard error"].diff().abs().max() < 0.001
+    assert dropped["estimate"].diff().abs().max() < 0.02
+    assert dropped["standard error"].diff().abs().max() < 0.005
+    # the treatment keeps its slope, and with it the standard error of the trial
+    honest = page["effects"].loc["a slope for each", "std_error"]
+    assert dropped["standard error"].to_numpy() == pytest.approx(honest, rel=0.02)
     assert page["p_sex"] > 0.2
     assert page["sd_male"]["ci_low"] == 0 and page["sd_male"]["ci_high"] > 1
-    assert engine.cov_re.iloc[1, 1] < 0.5
+    assert engine.cov_re.loc["male", "male"] < 0.5 and page["cor_sex"] > 0.9
+    values = np.linalg.eigvalsh(engine.cov_re)
+    assert values[0] < 1e-8 * values[2] and values[1] > 0.01, "three effects, two directions"
+    roots = np.sqrt(np.diag(engine.cov_re))
+    correlations = (engine.cov_re / np.outer(roots, roots)).to_numpy()[np.triu_indices(3, 1)]
+    assert (np.abs(correlations) < 0.999).all(), "no correlation need be 1"
 
 
 def test_patient_2_fails_in_both_engines_until_age_is_centred(page: dict[str, Any]) -> None:
-    lowest = page["engine_age"].criterion
-    assert -2 * page["fit_age"].llf > lowest + 0.01
-    assert page["fit_age"].converged and not check_convergence(page["fit_age"]).ok
+    lowest, centred = page["engine_age"].criterion, page["engine_ten"].criterion
+    assert -2 * page["fit_age"].llf > lowest + 10
+    assert not page["fit_age"].converged and not check_convergence(page["fit_age"]).ok
     if page["lme4_age"].messages:
-        assert "failed to converge" in page["lme4_age"].messages[0]
-        assert page["lme4_age"].criterion > lowest + 1
-        assert page["lme4_ten"].criterion == pytest.approx(page["engine_ten"].criterion, abs=1e-3)
-    shift = lowest - page["engine_ten"].criterion
-    assert shift == pytest.approx(2 * np.log(10), abs=1e-4)
-    assert -2 * page["fit_ten"].llf == pytest.approx(page["engine_ten"].criterion, abs=1e-3)
+        assert all("singular" in m for m in page["lme4_age"].messages)
+        assert page["lme4_age"].criterion > lowest + 0.05
+        assert page["lme4_ten"].messages == (), "it doesn't mention the edge"
+        assert page["lme4_ten"].criterion == pytest.approx(centred, abs=1e-3)
+    assert lowest - centred == pytest.approx(2 * np.log(10), abs=1e-4)
+    assert 0.01 < -2 * page["fit_ten"].llf - centred < 0.2
     for fit in (page["engine_age"], page["engine_ten"]):
-        assert fit.singular and fit.cov_re.iloc[0, 1] < 0
-    assert page["engine_ten"].cov_re.iloc[1, 1] < 0.2
+        values = np.linalg.eigvalsh(fit.cov_re)
+        assert fit.singular and values[0] < 1e-8 * values[2] and values[1] > 1e-6
+    assert page["engine_ten"].cov_re.loc["age_10", "age_10"] < 0.2
 
 
 def test_patient_3_is_healthy_but_statsmodels_stops_early(page: dict[str, Any]) -> None:

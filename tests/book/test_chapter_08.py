@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from cells import run_chapter
+from scipy import stats
 
-from pylmm_helpers import shrinkage_factor
+from pylmm_helpers import fit_lmm, refit, shrinkage_factor
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +95,49 @@ def test_groups_that_differ_in_kind_are_pulled_to_the_wrong_mean(page: dict[str,
 
 def test_ranks_are_uncertain_as_the_text_says(page: dict[str, Any]) -> None:
     assert page["span_small"] > 15 > page["span_middle"] > 5
-    assert page["league"].loc[page["first"], "top five"] > 95
+    league, top = page["league"], page["top"]
+    assert league.loc[page["first"], "top five"] > 95
+    assert league["patients"].iloc[[0, -1]].eq(100).all(), "large hospitals at both ends"
+    assert (league["high"] - league["low"]).iloc[[0, -1]].max() <= 4
+    assert league.loc[top, "top five"] > 50 and league.loc[top, "high"] > 12, "likely, not sure"
     assert 0 < (page["moved"] > 0).sum() < 25
+
+
+def test_an_error_in_the_overall_mean_moves_few_ranks(page: dict[str, Any]) -> None:
+    u, rng = page["u"], np.random.default_rng(26)
+    m = u["n"].to_numpy()
+    weight = 1 / (page["sigma2_g"] + page["sigma2"] / m)
+    share, error = u["shrinkage"].to_numpy(), 1 / np.sqrt(weight.sum())
+    normal = rng.normal(size=(100_000, len(u)))
+    draws = u["estimate"].to_numpy() + u["conditional_sd"].to_numpy() * normal
+    moved = draws - share * error * rng.normal(size=(len(draws), 1))
+    top = [100 * ((-d).argsort(axis=1).argsort(axis=1) < 5).mean(axis=0) for d in (draws, moved)]
+    assert 0 < np.abs(top[0] - top[1]).max() < 2
+    small, large = 1 - share[m == 3], 1 - share[m == 100]
+    assert small.min() > 0.5 > 0.1 > large.max()
+
+
+def test_small_hospitals_have_a_say_beyond_their_patients(page: dict[str, Any]) -> None:
+    patients = 100 * page["m"][page["m"] == 3].sum() / page["m"].sum()
+    assert page["say_small"] > 5 * patients
+    by_weight = (page["say"] * page["raw_mean"]).sum() / page["say"].sum()
+    assert by_weight == pytest.approx(page["beta_0"], rel=1e-9)
+
+
+def test_a_new_hospital_needs_the_t_distribution(page: dict[str, Any]) -> None:
+    """Mean of a new hospital by z and by t with G - 2 degrees of freedom, from ten hospitals."""
+    rng, code = np.random.default_rng(27), np.repeat(np.arange(10), 30)
+    data = page["pd"].DataFrame({"y": rng.random(300), "g": code})
+    start, studies, held = fit_lmm("y ~ 1", data, groups="g"), 600, []
+    for _ in range(studies):
+        u = rng.normal(0, np.sqrt(5), 11)
+        fit = refit(start, 70 + u[code] + rng.normal(0, np.sqrt(20), 300))
+        reach = np.sqrt(fit.bse_fe.iloc[0] ** 2 + fit.cov_re.iloc[0, 0])
+        miss = abs(70 + u[10] - fit.fe_params.iloc[0]) / reach
+        held.append([miss < stats.norm.ppf(0.975), miss < stats.t.ppf(0.975, 8)])
+    by_z, by_t = np.mean(held, axis=0)
+    error = np.sqrt(0.95 * 0.05 / studies)
+    assert by_z < 0.95 - 3 * error and abs(by_t - 0.95) < 4 * error
 
 
 def test_the_last_of_one_year_improves_by_luck_as_the_blup_foresaw(page: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from .crossref import Document, Target
 from .downloads import offered, write_downloads
 from .errors import BuildError
 from .execute import Runner, inputs_digest
+from .kept import cannot_write, tell_damage, write_whole
 from .pandoc import Node, Pandoc, div, nodes
 from .progress import Reporter
 from .project import Chapter, Project, load_project
@@ -31,8 +32,12 @@ COLLECTS = "agreement_records("
 @contextmanager
 def only_one(project: Project) -> Iterator[None]:
     """Two builds of one folder at once wait for each other."""
-    project.work.mkdir(exist_ok=True)
-    with (project.work / "lock").open("w") as handle:
+    try:
+        project.work.mkdir(exist_ok=True)
+        handle = (project.work / "lock").open("w")
+    except OSError as error:
+        raise cannot_write(project.work, error) from error
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -141,7 +146,6 @@ def write_records(
 ) -> list[dict[str, Any]]:
     """Agreement records of all cells, those from the cache included, as files for appendix B."""
     folder = project.work / "agreement"
-    folder.mkdir(exist_ok=True)
     records = []
     for parts in outputs.values():
         for cell_outputs in parts.values():
@@ -153,10 +157,22 @@ def write_records(
                     record = json.loads(record)
                 records.append(record)
                 target = folder / f"{record['label']}.json"
-                text = json.dumps(record, indent=1, sort_keys=True)
-                if not target.exists() or json.loads(target.read_text()) != record:
-                    target.write_text(text, encoding="utf-8")
+                _write_record(target, record)
     return sorted(records, key=lambda r: str(r["label"]))
+
+
+def _write_record(target: Path, record: dict[str, Any]) -> None:
+    """Write an agreement record, unless the same one is there already."""
+    try:
+        if json.loads(target.read_text(encoding="utf-8")) == record:
+            return
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        tell_damage(target, "cut short or changed")
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    write_whole(target, json.dumps(record, indent=1, sort_keys=True).encode())
 
 
 def link(

@@ -118,11 +118,19 @@ def damage(folder: Path) -> str:
     if not database.exists():
         # notebooks without a database would never be found again
         return "missing" if any(folder.iterdir()) else ""
+    if not database.is_file():
+        return "it is no file"
     try:
         with closing(sqlite3.connect(database)) as connection:
             found: list[tuple[Any, ...]] = connection.execute("PRAGMA quick_check").fetchall()
             if found != [("ok",)]:
                 return "the database is not whole"
+            pages, size = (
+                connection.execute(f"PRAGMA {what}").fetchone()[0]
+                for what in ("page_count", "page_size")
+            )
+            if pages * size != database.stat().st_size:
+                return "cut short"
             for table, columns in COLUMNS.items():
                 there = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
                 if not columns <= there:

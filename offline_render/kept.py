@@ -56,8 +56,9 @@ def recall(path: Path) -> bytes | None:
     except OSError as error:
         tell_damage(path, error.strerror or str(error))
         return None
-    first, _, content = whole.partition(b"\n")
-    if first != MARK + hashlib.sha256(content).hexdigest().encode():
+    length = len(MARK) + 2 * hashlib.sha256().digest_size + 1
+    first, content = whole[:length], whole[length:]
+    if first != MARK + hashlib.sha256(content).hexdigest().encode() + b"\n":
         tell_damage(path, "cut short or changed")
         return None
     return content

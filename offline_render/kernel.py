@@ -34,7 +34,7 @@ def forget_matplotlibrc(empty: str) -> None:
     empty : str
         A folder without such a file: matplotlib looks into the working directory first of all.
     """
-    here = os.getcwd()
+    here, programs = os.getcwd(), os.environ.pop("PATH", None)  # no fc-list to be asked for fonts
     os.chdir(empty)
     try:
         from matplotlib import font_manager, get_data_path
@@ -42,6 +42,8 @@ def forget_matplotlibrc(empty: str) -> None:
         return
     finally:
         os.chdir(here)
+        if programs is not None:
+            os.environ["PATH"] = programs
     own = Path(get_data_path())
     manager = font_manager.fontManager
     # the helpers add the book's own font; whatever else the machine has would be chance

@@ -20,7 +20,7 @@ PLACES = frozenset({"R_HOME", "R_LIBS", "R_LIBS_USER", "R_LIBS_SITE", "R_ARCH", 
 SECONDS = 60
 
 # R's own values of the options that reach a fit, what is read from it, or what R says on the way.
-# The list is restored afterwards: in an analyst's session the options are the analyst's.
+# The old ones come back afterwards: in an analyst's session the options are the analyst's.
 _PLAIN_OPTIONS = """
 local({
   wanted <- list(
@@ -33,7 +33,17 @@ local({
     max.print = 99999L, error = NULL, warning.expression = NULL,
     lme4.singular.tolerance = NULL)
   kept <- options(wanted)
-  function() invisible(options(kept))
+  language <- Sys.getenv("LANGUAGE", NA)
+  # gettext remembers translations; from R 4.2 on it can be told that the language has changed
+  speak <- function(tag) {
+    if (is.na(tag)) Sys.unsetenv("LANGUAGE") else Sys.setenv(LANGUAGE = tag)
+    if (getRversion() >= "4.2.0") bindtextdomain(NULL)
+  }
+  speak("en")
+  function() {
+    speak(language)
+    invisible(options(kept))
+  }
 })
 """
 
@@ -112,7 +122,7 @@ def _set(values: Mapping[str, str | None]) -> None:
 
 @contextmanager
 def plain_options() -> Iterator[None]:
-    """R's own options for a block, and then again those that the session had."""
+    """R's own options and English words for a block, and then again what the session had."""
     from rpy2 import robjects
 
     # the old values stay in R, since some of them have no counterpart in Python

@@ -127,7 +127,8 @@ def _pymer4() -> tuple[Any, str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # rpy2 warns about the R it finds or misses
             with (
-                _rbridge.library_path_kept(), _rstart.plain_start(), _rbridge.quiet_console()
+                _rbridge.library_path_kept(), _rstart.plain_start(),
+                _rbridge.quiet_console(), _rstart.plain_options(),
             ):  # fmt: skip
                 from pymer4.models import Lmer
                 from rpy2.robjects.packages import importr

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
+import warnings
 from pathlib import Path
 
 from .errors import BuildError
@@ -18,6 +20,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quarto", action="store_true", help="use the pinned Quarto and no other")
     parser.add_argument("--port", type=int, default=8000, help="port of preview")
     options = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal that can't show a character shows another one, and the build goes on
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    with warnings.catch_warnings():
+        # what packages tell their developers, whatever PYTHONWARNINGS makes of it
+        warnings.simplefilter("ignore")
+        return obey(options)
+
+
+def obey(options: argparse.Namespace) -> int:
+    """Do what the command line asks for; the exit code says how it went."""
     try:
         root = find_root(Path.cwd())
         if options.command == "check":

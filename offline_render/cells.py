@@ -10,9 +10,11 @@ import hashlib
 import json
 from collections.abc import Iterable
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from .execute import Runner, inputs_digest
+from .kept import cannot_write, tell_damage, write_whole
 from .progress import Reporter
 from .project import Chapter, Project
 from .source import Part
@@ -77,7 +79,6 @@ def documents_needed(project: Project, wanted: Iterable[str] | None) -> list[Cha
 def write_records(project: Project, outputs: Outputs) -> list[dict[str, Any]]:
     """Agreement records of all cells, those from the cache included, as files for the appendix."""
     folder = project.work / "agreement"
-    folder.mkdir(exist_ok=True)
     records = {}
     for parts in outputs.values():
         for out in chain.from_iterable(parts.values()):
@@ -88,13 +89,22 @@ def write_records(project: Project, outputs: Outputs) -> list[dict[str, Any]]:
                 record = json.loads(record)
             records[str(record["label"])] = record
     for label, record in records.items():
-        target = folder / f"{label}.json"
-        text = json.dumps(record, indent=1, sort_keys=True)
-        if not target.exists() or target.read_text(encoding="utf-8") != text:
-            part = target.with_suffix(".part")
-            part.write_text(text, encoding="utf-8")
-            part.replace(target)
+        _write_record(folder / f"{label}.json", record)
     return [records[label] for label in sorted(records)]
+
+
+def _write_record(target: Path, record: dict[str, Any]) -> None:
+    """Write an agreement record, unless the same one is there already."""
+    try:
+        if json.loads(target.read_text(encoding="utf-8")) == record:
+            return
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        tell_damage(target, "cut short or changed")
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    write_whole(target, json.dumps(record, indent=1, sort_keys=True).encode())
 
 
 def is_record_only(out: Any) -> bool:

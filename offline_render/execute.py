@@ -6,20 +6,18 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import nbformat
-from jupyter_cache import get_cache
-from jupyter_cache.base import CacheBundleIn
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
-from traitlets.config import Config
 
+from .cell_cache import CellCache
 from .errors import BuildError
+from .kernel_environment import KernelPlace, kernel_place
 from .project import Chapter, Project
 from .source import Cell, Part
 
@@ -102,8 +100,7 @@ class Runner:
         self.project = project
         self.use_cache = use_cache
         self.lock = threading.Lock()
-        self.cache = get_cache(project.work / "cells")
-        self.cache.change_cache_limit(10_000)
+        self.cache = CellCache(project.work / "cells")
 
     def run(
         self,
@@ -120,7 +117,7 @@ class Runner:
             if len(book.cells) == 1:
                 results[chapter.source] = {}
                 continue
-            kept = self._cached(book) if self.use_cache else None
+            kept = self.cache.find(book) if self.use_cache else None
             if kept is not None:
                 results[chapter.source] = _by_part(kept)
                 progress(chapter, len(kept.cells), len(kept.cells))
@@ -147,15 +144,8 @@ class Runner:
 
     def kept(self, parts: list[Part], digest: str) -> dict[int, list[Any]] | None:
         """Outputs of a document's parts from an earlier run; None if there is none."""
-        book = self._cached(notebook(parts, digest))
+        book = self.cache.find(notebook(parts, digest))
         return None if book is None else _by_part(book)
-
-    def _cached(self, book: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
-        try:
-            _, merged = self.cache.merge_match_into_notebook(book)
-        except KeyError:
-            return None
-        return merged
 
     def _execute(
         self,
@@ -167,13 +157,11 @@ class Runner:
     ) -> nbformat.NotebookNode:
         if stop.is_set():
             raise _StoppedError
-        with tempfile.TemporaryDirectory(prefix="handbook-") as pipes:
-            self._run_cells(chapter, parts, book, progress, stop, pipes)
+        with kernel_place(self.project) as place:
+            self._run_cells(chapter, parts, book, progress, stop, place)
         _check_inline(chapter, parts, book)
         with self.lock:
-            self.cache.cache_notebook_bundle(
-                CacheBundleIn(book, str(chapter.path)), check_validity=False, overwrite=True
-            )
+            self.cache.store(book, chapter.path)
         return book
 
     def _run_cells(
@@ -183,7 +171,7 @@ class Runner:
         book: nbformat.NotebookNode,
         progress: Progress,
         stop: threading.Event,
-        pipes: str,
+        place: KernelPlace,
     ) -> None:
         total = len(book.cells)
 
@@ -200,23 +188,14 @@ class Runner:
             kernel_name="python3",
             # Timings would be part of the cache's key.
             record_timing=False,
-            # Pipes instead of network ports: nothing listens, and no port can be taken.
-            config=Config({"KernelManager": {"transport": "ipc", "ip": f"{pipes}/kernel"}}),
+            kernel_manager_class=place.kernel_manager_class,
+            config=place.config,
             resources={"metadata": {"path": str(chapter.path.parent)}},
             on_cell_start=on_start,
             on_cell_executed=lambda cell, cell_index, execute_reply: on_complete(cell, cell_index),
         )
-        environment = {
-            **os.environ,
-            # Chapters already share the cores; nested threads only slow each other down.
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-            "PYTHONHASHSEED": "0",
-            # Figures belong on the page, whatever backend the caller's shell asks for.
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        }
         try:
-            client.execute(env=environment)
+            client.execute(env=place.environment)
         except CellExecutionError as error:
             raise _cell_failure(chapter, parts, book, error) from None
         except DeadKernelError as error:

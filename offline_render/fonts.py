@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 from fontTools import subset
 
 from .errors import BuildError
+from .kept import keep, recall, tell_damage, write_whole
 
 SERIF = ("font_source_serif_pro", "files")
 SANS = ("font_source_sans_pro", "files")
@@ -45,30 +46,45 @@ def source(package: str, folder: str, name: str) -> Path:
 
 
 def write_web_fonts(kept: Path, libs: Path) -> None:
-    """Copy the web fonts into ``libs``, making each once and keeping it in ``kept``."""
-    kept.mkdir(parents=True, exist_ok=True)
+    """Write the web fonts into ``libs``, making each once and keeping it in ``kept``."""
     for name, (package, folder, face, unicodes) in FACES.items():
-        target = kept / name
-        if not target.exists():
-            part = target.with_suffix(".part")
-            subset.main(
-                [
-                    str(source(package, folder, face)),
-                    f"--unicodes={unicodes}",
-                    "--layout-features=*",
-                    "--flavor=woff2",
-                    f"--output-file={part}",
-                    "--drop-tables+=FFTM",
-                ]
-            )
-            part.replace(target)
-        shutil.copy(target, libs / name)
+        data = recall(kept / name)
+        if data is None:
+            data = web_font(source(package, folder, face), unicodes)
+            keep(kept / name, data)
+        (libs / name).write_bytes(data)
+
+
+def web_font(face: Path, unicodes: str) -> bytes:
+    """The part of a face that the book's characters need, compressed for the web."""
+    with tempfile.TemporaryDirectory(prefix="handbook-") as folder:
+        part = Path(folder) / "part.woff2"
+        subset.main(
+            [
+                str(face),
+                f"--unicodes={unicodes}",
+                "--layout-features=*",
+                "--flavor=woff2",
+                f"--output-file={part}",
+                "--drop-tables+=FFTM",
+            ]
+        )
+        return part.read_bytes()
 
 
 def pdf_font_folder(kept: Path) -> Path:
-    """A folder with just the faces that the PDF uses."""
-    kept.mkdir(parents=True, exist_ok=True)
-    for package, folder, face in PDF_FACES:
-        if not (kept / face).exists():
-            shutil.copy(source(package, folder, face), kept / face)
+    """A folder with just the faces that the PDF uses, each the same as in its package."""
+    wanted = {
+        face: source(package, folder, face).read_bytes() for package, folder, face in PDF_FACES
+    }
+    for path in kept.glob("*"):
+        if path.name not in wanted:
+            path.unlink()
+    for face, data in wanted.items():
+        path = kept / face
+        if path.exists() and path.read_bytes() == data:
+            continue
+        if path.exists():
+            tell_damage(path, "cut short or changed")
+        write_whole(path, data)
     return kept

@@ -20,6 +20,7 @@ from .cells import is_record_only, run_cells
 from .crossref import Document, Target
 from .downloads import offered, write_downloads
 from .execute import Runner, inputs_digest
+from .kept import write_whole
 from .lock import only_one
 from .order import check_order
 from .pandoc import Pandoc
@@ -71,10 +72,7 @@ def write_notebook(
     book = executed(parts, outputs)
     book.metadata["handbook"] = {"source": hashlib.sha256(chapter.path.read_bytes()).hexdigest()}
     place = (project.work / NOTEBOOKS / chapter.source).with_suffix(".ipynb")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_suffix(".part")
-    part.write_text(nbformat.writes(book), encoding="utf-8")
-    part.replace(place)
+    write_whole(place, nbformat.writes(book).encode())
     return place
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any
 import pypandoc
 
 from .errors import BuildError
+from .kept import cannot_write, keep, recall
 
 Node = dict[str, Any]
 READER = "markdown-implicit_figures"
@@ -21,12 +23,31 @@ READER = "markdown-implicit_figures"
 
 @cache
 def executable() -> str:
-    return str(pypandoc.get_pandoc_path())
+    """The pandoc inside the locked package, whatever else is on PATH.
+
+    Raises
+    ------
+    BuildError
+        If the package came without its program.
+    """
+    name = "pandoc.exe" if os.name == "nt" else "pandoc"
+    program = Path(pypandoc.__file__).with_name("files") / name
+    if not os.access(program, os.X_OK):
+        raise BuildError(
+            f"pandoc is missing ({program}); install the pypandoc_binary package, which brings it"
+        )
+    return str(program)
 
 
 @cache
 def version() -> str:
-    return str(pypandoc.get_pandoc_version())
+    done = subprocess.run(
+        [executable(), "--version"], capture_output=True, encoding="utf-8", check=False
+    )
+    found = re.match(r"pandoc(?:\.exe)? ([\d.]+)", done.stdout)
+    if found is None:
+        raise BuildError(f"{executable()} does not run: {done.stderr.strip()}")
+    return found[1]
 
 
 class Pandoc:
@@ -34,22 +55,30 @@ class Pandoc:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        # Threads share one engine: which pandoc serves is settled before they start.
+        self.version = version()
+        # An empty folder stands for the user's: no defaults, templates or init.lua of their own.
+        self.home = folder.with_name("pandoc-home")
+        try:
+            for place in (folder, self.home):
+                place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
 
     def run(self, text: str, *options: str, depends: str = "", target: str = "") -> str:
         """Convert ``text``; ``depends`` joins the key, ``target`` names the final format."""
-        key_text = "\0".join([version(), *options, depends, target, text])
-        key = hashlib.sha256(key_text.encode()).hexdigest()
-        kept = self.folder / key
-        if kept.exists():
-            return kept.read_text(encoding="utf-8")
+        key_text = "\0".join([self.version, *options, depends, target, text])
+        kept = self.folder / hashlib.sha256(key_text.encode()).hexdigest()
+        known = recall(kept)
+        if known is not None:
+            return known.decode()
         done = subprocess.run(
-            [executable(), *options],
+            [executable(), f"--data-dir={self.home}", *options],
             input=text,
             capture_output=True,
             text=True,
             encoding="utf-8",
-            env={**os.environ, **({"HANDBOOK_FORMAT": target} if target else {})},
+            env=self.environment(target),
         )
         if done.returncode:
             raise BuildError(f"pandoc failed: {done.stderr.strip()}")
@@ -57,10 +86,16 @@ class Pandoc:
         warnings = [w for w in done.stderr.strip().split("\n") if "Duplicate identifier" not in w]
         if any(warnings):
             raise BuildError("pandoc warns: " + "\n".join(warnings))
-        part = kept.with_suffix(f".{id(done)}.part")
-        part.write_text(done.stdout, encoding="utf-8")
-        part.replace(kept)
+        keep(kept, done.stdout.encode())
         return done.stdout
+
+    def environment(self, target: str) -> dict[str, str]:
+        """All that pandoc gets of this machine's environment, and the format for the filter."""
+        needed = ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH")
+        passed = {name: os.environ[name] for name in needed if name in os.environ}
+        home = dict.fromkeys(("HOME", "USERPROFILE", "APPDATA"), str(self.home))
+        asked = {"HANDBOOK_FORMAT": target} if target else {}
+        return {**passed, **home, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **asked}
 
     def read(self, markdown: str) -> Node:
         """Markdown to pandoc's document tree."""

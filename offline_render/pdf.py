@@ -256,6 +256,8 @@ def write_pdf(
             str(main),
             root=str(root),
             font_paths=[str(fonts.pdf_font_folder(project.work / "pdf-fonts"))],
+            # A font of the same name on this machine could be another cut, or another version.
+            ignore_system_fonts=True,
             pdf_standards=["ua-1"],
         )
     except Exception as error:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import posixpath
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import jinja2
@@ -248,12 +250,17 @@ def description(body: str, fallback: str) -> str:
 
 
 def index_site(out: Path) -> None:
-    """Build the search index with pagefind."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pagefind", "--site", str(out), "--quiet"],
-        capture_output=True,
-        text=True,
-    )
+    """Build the search index with the locked pagefind, without anybody's settings."""
+    own = {n: v for n, v in os.environ.items() if not n.upper().startswith("PAGEFIND")}
+    with tempfile.TemporaryDirectory(prefix="handbook-") as empty:
+        done = subprocess.run(
+            [sys.executable, "-m", "pagefind", "--site", str(out.resolve()), "--quiet"],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            cwd=empty,  # a pagefind.yml in the working directory would be read
+            env=own,
+        )
     if done.returncode:
         raise BuildError(f"pagefind failed: {done.stderr.strip() or done.stdout.strip()}")
 

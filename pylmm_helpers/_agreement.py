@@ -234,8 +234,14 @@ def agreement_records(project: Path | str | None = None) -> pd.DataFrame:
                     f"{path.name}: crosscheck label {label!r} has no agreement record. Run that "
                     "chapter before this one."
                 )
-            record = json.loads(saved.read_text(encoding="utf-8"))
-            versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items())
+            try:
+                record = json.loads(saved.read_text(encoding="utf-8"))
+                versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items())
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ValueError(
+                    f"{path.name}: the agreement record of {label!r} is damaged ({saved}). Run "
+                    "that chapter again, which writes it anew."
+                ) from error
             rows.append({**record, "chapter": path.stem, "versions": versions})
     columns = ["chapter", "formula", "data", "reml", "n", "ngroups", "max_diff_engine",
                "max_diff_statsmodels", "verdict", "source", "versions"]  # fmt: skip

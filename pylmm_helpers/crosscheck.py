@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from . import _comparison, _ownfit, _rbridge, _reference, _rformula
+from . import _comparison, _ownfit, _rbridge, _reference, _rformula, _rstart
 from ._agreement import Agreement, AgreementError, agreement_records, save_record
 from ._arguments import a_name
 from ._lmerfit import LmerFit, from_record
@@ -126,7 +126,10 @@ def _pymer4() -> tuple[Any, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # rpy2 warns about the R it finds or misses
-            with _rbridge.library_path_kept(), _rbridge.quiet_console():
+            with (
+                _rbridge.library_path_kept(), _rstart.plain_start(),
+                _rbridge.quiet_console(), _rstart.plain_options(),
+            ):  # fmt: skip
                 from pymer4.models import Lmer
                 from rpy2.robjects.packages import importr
 
@@ -177,7 +180,7 @@ def _fit_once(
     model._set_R_stdout = lambda verbose: None
     with _rbridge.quiet_console() as written, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore", FutureWarning)  # pymer4 0.8.2 uses DataFrame.applymap
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), _rstart.plain_options():
             try:
                 model.fit(summarize=False, REML=reml, control=control, no_warnings=True)
                 result = _rbridge.extract(model.model_obj, parsed, frame, kenward_roger)

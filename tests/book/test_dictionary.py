@@ -132,7 +132,11 @@ def test_spellings_names_and_traps_in_r(data: pd.DataFrame, tmp_path: Path) -> N
     script = tmp_path / "names.R"
     script.write_text("\n".join(lines), encoding="utf-8")
     done = subprocess.run(
-        ["Rscript", str(script)], capture_output=True, text=True, check=False, timeout=300
+        ["Rscript", "--vanilla", str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     found = {

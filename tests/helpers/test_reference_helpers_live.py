@@ -19,7 +19,12 @@ def r_is_ready() -> bool:
         return False
     wanted = ",".join(f'"{name}"' for name in PACKAGES.split(","))
     test = f"quit(status = !all(sapply(c({wanted}), requireNamespace, quietly = TRUE)))"
-    return subprocess.run(["Rscript", "-e", test], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(
+            ["Rscript", "--vanilla", "-e", test], capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
 def numbers(value: Any, where: str = "") -> dict[str, float]:
@@ -38,7 +43,9 @@ def test_r_gives_the_recorded_values_again(tmp_path):
         pytest.skip(f"needs Rscript with {PACKAGES}")
     made = tmp_path / "helpers.json"
     script = "tests/helpers/record_reference_helpers.R"
-    subprocess.run(["Rscript", script, str(made)], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(
+        ["Rscript", "--vanilla", script, str(made)], cwd=ROOT, check=True, capture_output=True
+    )
     old = json.loads((ROOT / "tests/helpers/reference/helpers.json").read_text())
     new = json.loads(made.read_text())
     old.pop("versions"), new.pop("versions")

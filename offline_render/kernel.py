@@ -1,0 +1,55 @@
+"""Starts the kernel of a document: IPython as it is installed, without anybody's settings.
+
+Run by path, as ``python kernel.py EMPTY_FOLDER -f CONNECTION_FILE``; it imports nothing of the
+renderer.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    empty = sys.argv.pop(1)
+    # run by path, the renderer's own folder would be the first that imports look into
+    sys.path[:] = [p for p in sys.path if Path(p) != Path(__file__).resolve().parent]
+    from IPython.core import application
+
+    # the machine's start-up files and settings, such as those in /etc/ipython
+    application.SYSTEM_CONFIG_DIRS.clear()
+    application.ENV_CONFIG_DIRS.clear()
+    forget_matplotlibrc(empty)
+    from ipykernel.kernelapp import launch_new_instance
+
+    launch_new_instance()
+
+
+def forget_matplotlibrc(empty: str) -> None:
+    """Import matplotlib away from a ``matplotlibrc`` beside the document, with its own fonts only.
+
+    Parameters
+    ----------
+    empty : str
+        A folder without such a file: matplotlib looks into the working directory first of all.
+    """
+    here, programs = os.getcwd(), os.environ.pop("PATH", None)  # no fc-list to be asked for fonts
+    os.chdir(empty)
+    try:
+        from matplotlib import font_manager, get_data_path
+    except ImportError:  # a book without figures
+        return
+    finally:
+        os.chdir(here)
+        if programs is not None:
+            os.environ["PATH"] = programs
+    own = Path(get_data_path())
+    manager = font_manager.fontManager
+    # the helpers add the book's own font; whatever else the machine has would be chance
+    manager.ttflist = [font for font in manager.ttflist if own in Path(font.fname).parents]
+    manager.afmlist = [font for font in manager.afmlist if own in Path(font.fname).parents]
+
+
+if __name__ == "__main__":
+    main()

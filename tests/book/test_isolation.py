@@ -16,8 +16,9 @@ import pytest
 from minibook import ONE, write
 
 from offline_render import fonts, pandoc
-from offline_render.build import _write_record, build
+from offline_render.build import build
 from offline_render.cell_cache import CellCache
+from offline_render.cells import _write_record
 from offline_render.errors import BuildError
 from offline_render.execute import notebook
 from offline_render.kept import keep, recall

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .errors import BuildError
 from .options import check_options
-from .source import Cell, Prose, split
+from .source import Cell, Part, Prose, split
 
 CLASSES = {
     "callout-note", "callout-tip", "callout-warning", "callout-important", "callout-caution",
@@ -27,13 +27,16 @@ RAW = re.compile(r"\{=\w+\}")
 HTML_TAG = re.compile(r"</?[a-zA-Z][a-zA-Z0-9-]*(\s[^<>]*)?/?>")
 CODE_SPAN = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
 MATH_SPAN = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.S)
+HEADING = re.compile(r"^#{1,6}\s+(?P<words>.+)$")
 LABEL_PREFIX = re.compile(r"^(fig|tbl)-[a-z0-9-]+$")
 
 
 def check(path: Path) -> None:
     """Raise ``BuildError`` with file and line at the first construct outside the dialect."""
     labels: dict[str, int] = {}
-    for part in split(path):
+    parts = split(path)
+    sections = _section_ids(parts)
+    for part in parts:
         if isinstance(part, Cell):
             _check_cell(path, part)
             if "label" in part.options:
@@ -44,9 +47,46 @@ def check(path: Path) -> None:
                         path,
                         part.line,
                     )
+                if label in sections:
+                    raise BuildError(
+                        f"label {label!r} is also the id that the heading at line "
+                        f"{sections[label]} gets by itself; rename the label, or give the heading "
+                        "an id",
+                        path,
+                        part.line,
+                    )
                 labels[label] = part.line
         else:
             _check_prose(path, part)
+
+
+def _section_ids(parts: list[Part]) -> dict[str, int]:
+    """Ids that pandoc gives to headings which name none, with their lines."""
+    found: dict[str, int] = {}
+    for part in parts:
+        if isinstance(part, Cell):
+            continue
+        for offset, line in enumerate(_outside_fences(part.text)):
+            if (heading := HEADING.match(line)) and "{#" not in line:
+                found.setdefault(_automatic_id(heading["words"]), part.line + offset)
+    return found
+
+
+def _outside_fences(text: str) -> list[str]:
+    in_fence = False
+    out = []
+    for line in text.split("\n"):
+        if line.lstrip().startswith(("```", "~~~")):
+            in_fence = not in_fence
+        out.append("" if in_fence else line)
+    return out
+
+
+def _automatic_id(words: str) -> str:
+    """Pandoc's `auto_identifiers`: lower case, hyphens for blanks, letters first."""
+    plain = re.sub(r"\{[^}]*\}\s*$", "", words)
+    kept = re.sub(r"[^\w\s.-]", "", plain.lower())
+    return re.sub(r"^[^a-z]+", "", re.sub(r"\s+", "-", kept.strip()))
 
 
 def _check_cell(path: Path, cell: Cell) -> None:

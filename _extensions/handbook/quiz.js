@@ -42,6 +42,13 @@
     return element;
   }
 
+  /** The text of an element as a reader sees it: MathML carries its TeX a second time. */
+  function wordsOf(element) {
+    const copy = element.cloneNode(true);
+    for (const source of copy.querySelectorAll("annotation")) source.remove();
+    return copy.textContent.trim();
+  }
+
   // One question
 
   function liven(quiz) {
@@ -60,7 +67,7 @@
     });
     const multiple = options[0].input.type === "checkbox";
     fold.remove();
-    const text = quiz.querySelector(".hb-question").textContent.trim();
+    const text = wordsOf(quiz.querySelector(".hb-question"));
     const show = quiz.querySelector(".hb-show");
     show.hidden = quiz.closest(".hb-assessment") !== null; // there the reader finds the answer
     quiz.querySelector(".hb-actions").hidden = false;
@@ -73,9 +80,7 @@
       if (!reasons.length) return;
       const aloud = make("span", "hb-aloud");
       for (const option of reasons) {
-        const why = option.why.cloneNode(true);
-        for (const source of why.querySelectorAll("annotation")) source.remove(); // TeX in MathML
-        aloud.textContent += ` ${why.textContent}`;
+        aloud.textContent += ` ${wordsOf(option.why)}`;
       }
       feedback.append(aloud);
     }
@@ -171,7 +176,7 @@
       text.value = memory.reflections[key] ?? "";
     }
     restore();
-    const question = reflection.querySelector(".hb-question").textContent.trim();
+    const question = wordsOf(reflection.querySelector(".hb-question"));
     return { key, text: question, restore };
   }
 

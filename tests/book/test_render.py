@@ -119,6 +119,10 @@ FAILURES = {
         "\n```{python}\n#| label: null\n1\n```\n",
         r"one\.qmd:(\d+): cell option 'label' is 'null'; Quarto takes text",
     ),
+    "label that is a section's own id": (
+        "\n## Two means, again\n\n```{python}\n#| label: two-means-again\n1\n```\n",
+        r"one\.qmd:(\d+): label 'two-means-again' is also the id that the heading at line",
+    ),
     "figure without alt": (
         '\n```{python}\n#| label: fig-x\n#| fig-cap: "X"\n1\n```\n',
         r"one\.qmd:(\d+): figure cell 'fig-x' lacks #\| fig-alt",

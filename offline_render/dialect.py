@@ -107,6 +107,7 @@ def _check_cell(path: Path, cell: Cell) -> None:
 
 def _check_prose(path: Path, prose: Prose) -> None:
     in_fence = in_math = False
+    tabset = 0  # colons of the open tab set
     for offset, line in enumerate(prose.text.split("\n")):
         number = prose.line + offset
         if line.lstrip().startswith(("```", "~~~")):
@@ -121,9 +122,20 @@ def _check_prose(path: Path, prose: Prose) -> None:
             continue
         if in_math:
             continue
+        if tabset and line.strip() == ":" * tabset:
+            tabset = 0
+        if tabset and re.match(r"#{1,3}\s", line):
+            raise BuildError(
+                "the title of a tab needs four signs (####): on paper Quarto would number it as a "
+                "section",
+                path,
+                number,
+            )
         if SHORTCODE.search(line):
             raise BuildError("shortcodes are outside the dialect", path, number)
         if (div := DIV.match(line)) is not None:
+            if ".panel-tabset" in div["attrs"]:
+                tabset = len(line.strip()) - len(line.strip().lstrip(":"))
             _check_attributes(path, number, div["attrs"])
             continue
         if (bare := BARE_DIV.match(line)) is not None:

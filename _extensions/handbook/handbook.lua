@@ -409,9 +409,11 @@ end
 local function add_downloads(doc)
   local name = download_name(doc)
   if not name then return false end
+  -- Quarto looks for what a link leads to among its inputs; these files appear after rendering.
+  local later = quarto and " data-noresolveinput" or ""
   local line = pandoc.RawBlock("html", ('<p class="hb-downloads">Take this chapter with you: '
-    .. '<a href="%s.ipynb" download>notebook</a> or <a href="%s.py" download>script</a>.</p>')
-    :format(name, name))
+    .. '<a href="%s.ipynb" download%s>notebook</a> or <a href="%s.py" download%s>script</a>.</p>')
+    :format(name, later, name, later))
   local first = doc.blocks[1]
   local after_title = first and first.t == "Header" and first.level == 1
   doc.blocks:insert(after_title and 2 or 1, line)

@@ -63,11 +63,11 @@ Inside.
 :::
 
 ::: {.panel-tabset}
-## Python
+#### Python
 
 In Python.
 
-## In R
+#### In R
 
 In R.
 :::

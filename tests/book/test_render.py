@@ -69,7 +69,7 @@ def test_things_inside_callouts_and_tabs_are_numbered_and_their_titles_are_not(
     text = (
         "# Second {#sec-second}\n\n## Later {#sec-later}\n\nSee @tbl-in and @eq-in.\n\n"
         "::: {.callout-tip}\n## A title\n\n| a |\n|---|\n| 1 |\n\n: Inside. {#tbl-in}\n:::\n\n"
-        "::: {.panel-tabset}\n## One\n\n$$ x = 1 $$ {#eq-in}\n\n## Two\n\nText.\n:::\n\n"
+        "::: {.panel-tabset}\n#### One\n\n$$ x = 1 $$ {#eq-in}\n\n#### Two\n\nText.\n:::\n\n"
         "## Next {#sec-next}\n\nIn @sec-next.\n"
     )
     folder = write(tmp_path, two=text)
@@ -122,6 +122,10 @@ FAILURES = {
     "label that is a section's own id": (
         "\n## Two means, again\n\n```{python}\n#| label: two-means-again\n1\n```\n",
         r"one\.qmd:(\d+): label 'two-means-again' is also the id that the heading at line",
+    ),
+    "tab that would be a section": (
+        "\n::: {.panel-tabset}\n## Python\n\nx\n:::\n",
+        r"one\.qmd:(\d+): the title of a tab needs four signs",
     ),
     "figure without alt": (
         '\n```{python}\n#| label: fig-x\n#| fig-cap: "X"\n1\n```\n',

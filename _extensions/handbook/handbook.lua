@@ -381,6 +381,16 @@ local PAPER = [[
 #show figure.where(kind: "quarto-float-tbl"): set block(breakable: true)
 // only labelled equations have numbers, as on the pages
 #set math.equation(numbering: none)
+// "Chapter 7" in a sentence, without the full stop of the heading's own number
+#show ref: it => {
+  let target = it.element
+  if target == none or target.func() != heading or target.level != 1 { return it }
+  if target.numbering == none { return it }
+  let digits = numbering(target.numbering, ..counter(heading).at(target.location()))
+  if type(digits) != str { return it }
+  let words = if it.supplement == auto { target.supplement } else { it.supplement }
+  link(target.location(), [#words~#digits.trim(".")])
+}
 // the text of a definition stands below its term
 #show terms.item: it => block(below: 0.9em)[#strong(it.term) #block(inset: (left: 1.2em), above: 0.6em, it.description)]
 ]]

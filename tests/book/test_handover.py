@@ -180,7 +180,9 @@ def test_numbers_follow_from_labels_alone(book: Path, root: Path) -> None:
 
 def test_the_engine_reads_what_is_written_here() -> None:
     """The script runs inside Quarto only; its words must be those of this side."""
-    script = (ROOT / "_extensions" / "handbook" / "engine" / "engine.js").read_text(encoding="utf-8")
+    script = (ROOT / "_extensions" / "handbook" / "engine" / "engine.js").read_text(
+        encoding="utf-8"
+    )
     assert '".handbook/quarto"' in script and "metadata?.handbook?.source" in script
     named = "offline_render/pre_render.py"
     assert f'"{named}"' in script and ast.parse((ROOT / named).read_text(encoding="utf-8"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -83,6 +84,19 @@ def test_only_the_downloads_of_the_pages_that_were_written_are_written(copied: P
     assert {p.name for p in written} == {"one.ipynb", "one.py", "handbook-data.zip"}
     assert after_render(copied, ["Small-book.pdf"], out) == []
     assert after_render(copied, ["chapters/extra.html"], out) == []
+
+
+def test_pages_get_the_books_own_fonts_and_ask_nobody_for_them(copied: Path) -> None:
+    out = copied / "site"
+    page = out / "chapters" / "one.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<html><head><title>x</title></head><body></body></html>")
+    for _ in range(2):  # as a preview does at each save
+        after_render(copied, ["chapters/one.html"], out)
+    (link,) = re.findall(r'href="([^"]+fonts.css)"', page.read_text())
+    css = page.parent / link
+    names = re.findall(r'url\("([^"]+)"\)', css.read_text())
+    assert len(names) == 6 and all((css.parent / name).is_file() for name in names)
 
 
 def test_downloads_are_those_of_the_embedded_renderer(copied: Path) -> None:

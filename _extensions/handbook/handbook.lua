@@ -395,12 +395,6 @@ local PAPER = [[
 #show terms.item: it => block(below: 0.9em)[#strong(it.term) #block(inset: (left: 1.2em), above: 0.6em, it.description)]
 ]]
 
-local function add_paper_in_quarto()
-  if quarto and quarto.doc.is_format("typst") then
-    quarto.doc.include_text("in-header", PAPER)
-  end
-end
-
 -- The name under which a chapter can be downloaded: the embedded renderer says it; for Quarto it is
 -- the input's name, where a numbered chapter has code.
 local function download_name(doc)
@@ -478,7 +472,7 @@ function Pandoc(doc)
   local offered = web and add_downloads(doc)
   if web and (asked or offered or state.explorer) then add_files_in_quarto() end
   if quarto and FORMAT:match("typst") then
-    add_paper_in_quarto()
+    quarto.doc.include_text("in-header", PAPER)
     doc.blocks = doc.blocks:walk({ Table = free_widths })
   end
   if key_level then

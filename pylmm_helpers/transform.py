@@ -91,8 +91,14 @@ class BoxCox:
         return (
             f"Box-Cox lambda for {self.endog_name}: {self.estimate:.3f}, {100 * self.level:g}% CI "
             f"{self.ci_low:.3f} to "
-            f"{self.ci_high:.3f}; suggested {self.suggestion:g}"
+            f"{self.ci_high:.3f}; suggested {self.suggestion:g}" + self._caution()
         )
+
+    def _caution(self) -> str:
+        """Say when the data leave open whether to transform at all."""
+        if self.ci_low <= 0.0 and self.ci_high >= 1.0:
+            return " (the interval holds 0 and 1: too little data to choose a scale by it)"
+        return ""
 
 
 def boxcox_lmm(fit: Any, lambdas: ArrayLike | None = None, level: float = 0.95) -> BoxCox:

@@ -74,8 +74,9 @@ def describe(name: str) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns ``column``, ``meaning``, ``unit`` (empty where there is none), ``type``
-        ("identifier", "category", "integer", "number"), ``values`` (the levels, the smallest and largest
-        number, or how many different identifiers there are) and ``missing`` (number of empty cells).
+        ("identifier", "category", "integer", "number"), ``values`` (the levels, the
+        smallest and largest number, or how many different identifiers there are) and ``missing``
+        (number of empty cells).
 
     Raises
     ------

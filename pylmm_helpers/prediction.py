@@ -11,6 +11,7 @@ from scipy.stats import norm, t
 
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._arguments import a_name, numbers, one_of
+from pylmm_helpers._design import PARTS
 from pylmm_helpers._group_level import check_level, group_level
 from pylmm_helpers._new_data import as_new_frame, group_numbers, model_columns
 
@@ -222,9 +223,12 @@ def predict(
             f"df is {df!r}; give degrees of freedom above 0, or None for the normal distribution"
         )
     frame = res.frame if new_data is None else as_new_frame(new_data)
-    X = res.X if new_data is None else model_columns(res, frame, "fixed")
-    Z = res.Z if new_data is None else model_columns(res, frame, "random")
-    values = X @ res.fe_params.to_numpy()
+    if new_data is None:
+        X, Z, known = res.X, res.Z, res.offset
+    else:
+        X, Z, offsets = (model_columns(res._rows_of, frame, part) for part in PARTS)
+        known = offsets.sum(axis=1)
+    values = X @ res.fe_params.to_numpy() + known
     numbers = np.full(len(frame), -1)
     if level == "group":
         numbers = res.codes if new_data is None else group_numbers(res, frame)

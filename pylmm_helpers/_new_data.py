@@ -19,6 +19,8 @@ from pylmm_helpers._results import LMMResults
 
 #: Rounding that another way through the same arithmetic may leave, beside the largest value.
 ROUNDING = 16 * np.finfo(float).eps
+#: The same where another program has computed the fit's columns by other steps.
+FOREIGN = 1e-8
 
 
 def as_new_frame(new_data: Any) -> pd.DataFrame:
@@ -52,27 +54,42 @@ def model_columns(design: Design, frame: pd.DataFrame, part: str) -> Array:
     frame = frame[used].reset_index(drop=True)
     values = {name: design.kinds[name].again(frame[name]) for name in used}
     plain = plain_terms(terms, values, len(frame))
-    if plain is not None:
-        return np.column_stack(plain[0]) if plain[0] else np.zeros((len(frame), 0))
-    rows = pd.DataFrame(values, index=frame.index)
-    return computed_columns(design, rows, part)
+    if plain is None:
+        return computed_columns(design, pd.DataFrame(values, index=frame.index), part)
+    columns, names = plain
+    order = in_fit_order(names, names_of(design, part), design)
+    return np.column_stack([columns[k] for k in order]) if order else np.zeros((len(frame), 0))
+
+
+def names_of(design: Design, part: str) -> tuple[str, ...] | None:
+    """Names of the columns of X or Z; an offset's have none."""
+    return {"fixed": design.x_names, "random": design.z_names}.get(part)
+
+
+def in_fit_order(found: list[str], names: tuple[str, ...] | None, design: Design) -> list[int]:
+    """Positions of a part's columns as they stand in the fit."""
+    if names is None or tuple(found) == names:
+        return list(range(len(found)))
+    if sorted(found) == sorted(names):
+        return [found.index(name) for name in names]
+    if design.recipes is None and len(found) == len(names):  # another program's names
+        return list(range(len(found)))
+    raise ValueError(
+        f"the terms of {design.formula!r} can't be rebuilt for new data as this fit coded them "
+        f"({', '.join(names)}); fit the model with fit_lmm"
+    )
 
 
 def computed_columns(design: Design, rows: pd.DataFrame, part: str) -> Array:
     """The same through formulaic."""
-    names = {"fixed": design.x_names, "random": design.z_names}.get(part)
     # a product of one row takes another way through BLAS than that of many
     block = rows if len(rows) > 1 else pd.concat([rows, rows], ignore_index=True)
     matrix = model_matrix(design.recipe(part), block, design.tools, "raise")
-    names = tuple(str(c) for c in matrix.columns) if names is None else names
-    if {str(c) for c in matrix.columns} != set(names):
-        raise ValueError(
-            f"the terms of {design.formula!r} can't be rebuilt for new data as this fit coded them "
-            f"({', '.join(names)}); fit the model with fit_lmm"
-        )
-    values = np.asarray(matrix[list(names)], dtype=float)[: len(rows)]
+    found = [str(c) for c in matrix.columns]
+    order = in_fit_order(found, names_of(design, part), design)
+    values = np.asarray(matrix, dtype=float)[: len(rows), order]
     if not np.isfinite(values).all():
-        bad = names[int(np.flatnonzero(~np.isfinite(values).all(axis=0))[0])]
+        bad = found[order[int(np.flatnonzero(~np.isfinite(values).all(axis=0))[0])]]
         raise ValueError(f"term {bad!r} is infinite or undefined for some rows of new_data")
     return values
 
@@ -84,56 +101,47 @@ def check_own_rows(design: Design) -> None:
     Where a term is computed, the rows in which it is smallest and largest are tried one by one:
     whatever depends on the other rows changes in one of them.
     """
-    own: dict[str, list[Any]] = {
-        "fixed": design.x_columns,
-        "random": design.z_columns,
-        "offset": [design.offset],
-    }
-    for part in PARTS:
-        terms = design.terms[part]
-        if not len(terms) or (design.recipes is not None and design.recipes[part] is None):
+    every: list[Any] = [design.x_columns, design.z_columns, [design.offset]]
+    for part, own in zip(PARTS, every, strict=True):
+        if not len(design.terms[part]) or (design.recipes and design.recipes[part] is None):
             continue
-        names = {"fixed": design.x_names, "random": design.z_names}.get(part, ("offset",))
-        for row in telling_rows(design, part, own[part]):
-            wanted = np.array([column[row] for column in own[part]])
+        for row in telling_rows(design, part, own):
+            wanted = np.array([column[row] for column in own])
             try:
                 found = model_columns(design, design.frame.iloc[[row]], part)[0]
             except ValueError as error:
-                raise depends_on_rows(design, part, str(error)) from error
+                raise depends_on_rows(design, part, str(error).rstrip(".")) from error
             found = found.sum(keepdims=True) if part == "offset" else found
-            largest = np.array([np.abs(column).max() for column in own[part]])
-            size = ROUNDING if design.recipes is not None else np.sqrt(np.finfo(float).eps)
-            off = (found != wanted) & ~(np.abs(found - wanted) <= size * largest)
+            largest = np.array([np.abs(column).max() for column in own])
+            off = ~(np.abs(found - wanted) <= (FOREIGN, ROUNDING)[bool(design.recipes)] * largest)
             if off.any():
                 k = int(np.flatnonzero(off)[0])
                 what = f"{wanted[k]:.6g} in the fit, {found[k]:.6g} from that row alone"
-                raise depends_on_rows(design, names[k], what)
+                raise depends_on_rows(design, (names_of(design, part) or [part])[k], what)
 
 
 def telling_rows(design: Design, part: str, columns: list[Any]) -> list[int]:
-    """Rows in which the computed columns of a part are smallest or largest, or else the first."""
-    recipe = design.recipe(part)
-    computed = [
-        name
-        for structure in (recipe.structure if recipe is not None else ())
-        if any(factor.eval_method.value == "python" for factor in structure.term.factors)
-        for name in structure.columns[:1]
-    ]
-    names = list({"fixed": design.x_names, "random": design.z_names}.get(part, computed))
-    chosen = [columns[names.index(n)] for n in computed] if part != "offset" else columns
-    ends = [int(end(column)) for column in chosen for end in (np.argmin, np.argmax)]
+    """Rows in which the computed columns of a part are smallest or largest, and the first."""
+    names = names_of(design, part)
+    if names is not None and design.recipes:
+        python = [
+            structure.columns[0]
+            for structure in design.recipe(part).structure
+            if any(factor.eval_method.value == "python" for factor in structure.term.factors)
+        ]
+        columns = [columns[names.index(name)] for name in python]
+    ends = [int(end(column)) for column in columns for end in (np.argmin, np.argmax)]
     return sorted({0, *ends})
 
 
 def depends_on_rows(design: Design, what: str, reason: str) -> ValueError:
     """The error for a term that can't be computed from a row alone."""
-    term = {"fixed": design.formula, "random": design.re_formula, "offset": "offset(...)"}.get(
-        what, what
-    )
+    words = {"fixed": design.formula, "random": design.re_formula, "offset": "offset(...)"}
     return ValueError(
-        f"the term {term!r} can't be computed from one row alone ({reason}), so predictions would "
-        "depend on which rows are asked for. Write center(x), scale(x) or another transformation "
-        "that remembers the data, or make it a column of the data first: data['x_c'] = ..."
+        f"the term {words.get(what, what)!r} can't be computed from one row alone ({reason}), so "
+        "predictions would depend on which rows are asked for. Write center(x), scale(x) or "
+        "another transformation that remembers the data, or make it a column of the data first: "
+        "data['x_c'] = ..."
     )
 
 

@@ -13,7 +13,7 @@ from pylmm_helpers._adapter import as_results
 from pylmm_helpers._arguments import a_name, numbers, one_of
 from pylmm_helpers._design import PARTS
 from pylmm_helpers._group_level import check_level, group_level
-from pylmm_helpers._new_data import as_new_frame, group_numbers, model_columns
+from pylmm_helpers._new_data import as_new_frame, check_own_rows, group_numbers, model_columns
 
 __all__ = ["blups", "predict", "shrinkage_factor"]
 
@@ -226,6 +226,8 @@ def predict(
     if new_data is None:
         X, Z, known = res.X, res.Z, res.offset
     else:
+        if res._rows_of.recipes is None:
+            check_own_rows(res._rows_of)
         X, Z, offsets = (model_columns(res._rows_of, frame, part) for part in PARTS)
         known = offsets.sum(axis=1)
     values = X @ res.fe_params.to_numpy() + known

@@ -164,6 +164,25 @@ def build_design(
     )  # fmt: skip
 
 
+def response_and_columns(formula: str, data: Any) -> tuple[Array, Array, str]:
+    """Response (n,), fixed-effect matrix (n, p) and the response's name, by the same checks."""
+    frame, fixed = as_frame(data), parse(formula)
+    check_any(len(frame))
+    used, tools, coded = names_in([*fixed.lhs, *fixed.rhs, *fixed.offset], frame, None)
+    for name in used:
+        require_column(frame, name)
+    handle_missing(frame, used, None, "raise")
+    numbers_as_text([name for name in used if name not in coded], frame)
+    values = {name: plain_values(frame[name], name) for name in used}
+    (y, y_names, _), (x, x_names, _), (known, _, _) = (
+        materialise(terms, values, tools, len(frame))
+        for terms in (fixed.lhs, fixed.rhs, fixed.offset)
+    )
+    check_names(formula, y_names, x_names, ["1"])
+    check_offset(fixed, known)
+    return y[0] - sum(known), np.column_stack(x), y_names[0]
+
+
 def check_choices(groups: Any, missing: Any, frame: pd.DataFrame) -> None:
     """Refuse a grouping that is no column name, and an unknown way with missing values."""
     if isinstance(groups, (list, tuple, set)) and len(groups) == 1:

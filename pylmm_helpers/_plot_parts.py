@@ -10,6 +10,7 @@ from scipy.stats import beta, norm
 
 from pylmm_helpers._arguments import a_name, counted, shown
 from pylmm_helpers._crossprod import Array
+from pylmm_helpers._design import PARTS
 from pylmm_helpers._evaluate import is_number
 from pylmm_helpers._new_data import model_columns
 from pylmm_helpers._results import LMMResults
@@ -73,8 +74,9 @@ def own_effects(res: LMMResults) -> tuple[Array, Array]:
     return own @ z_map.T, whole
 
 
-def typical_columns(res: LMMResults, x: str, values: Array) -> tuple[Array, Array]:
-    """X (k, p) and Z (k, q) along x, all other predictors at their median or most common value."""
+def typical_columns(res: LMMResults, x: str, values: Array) -> tuple[Array, Array, Array]:
+    """X (k, p), Z (k, q) and offset (k,) along x, all other predictors at their median or most
+    common value."""
     values_of(res, x)
     design = res._rows_of
     used = [name for name in design.kinds if name != x]
@@ -85,7 +87,8 @@ def typical_columns(res: LMMResults, x: str, values: Array) -> tuple[Array, Arra
         few = pd.api.types.is_integer_dtype(column) and column.nunique() < 10
         typical = float(column.median()) if number and not few else column.mode().iloc[0]
         rows[name] = pd.Series([typical] * len(rows), dtype=None if number else column.dtype)
-    return model_columns(design, rows, "fixed"), model_columns(design, rows, "random")
+    X, Z, known = (model_columns(design, rows, part) for part in PARTS)
+    return X, Z, known.sum(axis=1)
 
 
 def values_of(res: LMMResults, x: str) -> Array:

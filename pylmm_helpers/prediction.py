@@ -157,14 +157,16 @@ def predict(
     df: float | None = None,
 ) -> pd.DataFrame:
     r"""Predictions for the average group or for particular groups, also groups that were not in the
-    data.
+    data. The fit's formula is code that is run: never take one from strangers.
 
     Parameters
     ----------
     fit : MixedLMResults or LMMResults
         A fitted linear mixed model.
-    new_data : DataFrame or dict, optional
+    new_data : DataFrame (pandas or Polars) or dict, optional
         Predictors, and for ``level="group"`` the grouping column. The rows of the fit, if left out.
+        Categories and group labels are matched by value: "1", 1 and 1.0 are one level. Text columns
+        that the fit had as numbers are refused.
     level : {"population", "group"}
         ``population``: fixed effects only, the average over groups. ``group``: BLUPs added; a group
         that the fit has not seen gets the population's prediction and the uncertainty of a group
@@ -206,8 +208,8 @@ def predict(
     Raises
     ------
     ValueError
-        For an unknown level or interval, a missing column, missing values, or a category that the
-        fit has not seen.
+        For an unknown level or interval, a missing column, missing values, a category that the fit
+        has not seen, or a value that could be two of its levels.
 
     References
     ----------

@@ -73,7 +73,7 @@ def within_by_group(res: LMMResults) -> Array:
         # centring first keeps the digits of a predictor with a large mean
         shift = column.mean() if scaling.constant.any() and not scaling.constant[k] else 0.0
         columns.append((column - shift) * scaling.x_map[k, k])
-    R = np.column_stack([*columns, (design.y - scaling.y_shift) / scaling.y_scale])
+    R = np.column_stack([*columns, (design.target - scaling.y_shift) / scaling.y_scale])
     Z = np.column_stack(design.z_columns) @ scaling.z_map
     if design.weights is not None:
         root = np.sqrt(design.weights)[:, None]

@@ -258,8 +258,8 @@ def spaghetti(fit: Any, x: str, shrink: bool = True, ax: Any = None) -> Any:
     res = as_results(fit)
     low, high = extent(res, x)
     span = np.linspace(float(low.min()), float(high.max()), 61)
-    X, Z = typical_columns(res, x, span)
-    population = X @ res.fe_params.to_numpy()
+    X, Z, known = typical_columns(res, x, span)
+    population = X @ res.fe_params.to_numpy() + known
     best = res.random_effects.to_numpy()
     ax = axes_or_new(ax)
     faint = float(np.clip(12.0 / res.ngroups, 0.25, 0.7))

@@ -55,7 +55,8 @@ class LMMResults:
         Their covariance given the data, variance parameters and fixed effects taken as known
         (lme4's condVar).
     fittedvalues, resid : Series (n,)
-        Conditional fitted values X beta + Z u, and what they leave of the response.
+        Conditional fitted values X beta + Z u (and the offset), and what they leave of the
+        response.
     nobs, ngroups, df_resid, n_dropped : int
         Rows used, groups, n - p, rows dropped as incomplete.
     converged, singular, reml : bool
@@ -220,9 +221,9 @@ class LMMResults:
 
     @cached_property
     def fittedvalues(self) -> pd.Series:
-        """Conditional fitted values X beta + Z u."""
+        """Conditional fitted values X beta + Z u, and the offset."""
         effects = self.random_effects.to_numpy()
-        values = self.X @ self.fe_params.to_numpy()
+        values = self.X @ self.fe_params.to_numpy() + self.offset
         for k, column in enumerate(self._rows_of.z_columns):
             values = values + column * effects[self.codes, k]
         return pd.Series(values, index=self.frame.index, name="fitted")
@@ -257,6 +258,13 @@ class LMMResults:
     def y(self) -> Array:
         """Response (n,)."""
         return self._rows_of.y
+
+    @property
+    def offset(self) -> Array:
+        """What adds to the fitted values with a known slope of one (n,); zero without
+        ``offset(...)``."""
+        known = self._rows_of.offset
+        return np.broadcast_to(0.0, self.nobs) if known is None else known
 
     @property
     def codes(self) -> np.ndarray:

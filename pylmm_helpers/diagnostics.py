@@ -75,7 +75,7 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     sigma2 = res.scale
     var_marginal = sigma2 + blocks.prior_variance(Z) - blocks.fixed_variance(X)
     var_conditional = sigma2 - blocks.group_variance(X, Z, res.codes)
-    fitted_marginal = res.X @ res.fe_params.to_numpy()
+    fitted_marginal = res.X @ res.fe_params.to_numpy() + res.offset
     fitted = res.fittedvalues.to_numpy()
     marginal, conditional = res.y - fitted_marginal, res.y - fitted
     return pd.DataFrame(

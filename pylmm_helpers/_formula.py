@@ -1,0 +1,307 @@
+"""From the text of a formula to its parts: response, predictors and known part (``offset``).
+
+Every helper that takes a formula reads it here. formulaic parses the right-hand side. What it would
+read otherwise than R users mean is put into its words first (`factor`, `Q`, `TRUE`, arithmetic on
+the left), or refused with what to write instead.
+"""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import formulaic
+from formulaic.parser.algos.sanitize_tokens import sanitize_python_code
+from formulaic.parser.algos.tokenize import tokenize
+from formulaic.parser.types import Factor, Term, Token
+
+_NAME = r"[A-Za-z_]\w*"
+#: A sum of columns with an intercept, and a column as response where there is one.
+PLAIN_SUM = re.compile(
+    rf"(?:\s*{_NAME}\s*~)?\s*(?:1|{_NAME})(?:\s*\+\s*(?:1|{_NAME}))*\s*", re.ASCII
+)
+RESERVED = frozenset(keyword.kwlist)
+#: One column: a name, dots allowed as in R, or anything in backticks.
+COLUMN = re.compile(r"`([^`]+)`|([^\W\d][\w.]*)")
+#: What is spelt otherwise in R, and what has to be left alone (quoted text and names).
+SPELLINGS = re.compile(
+    r"""(?<![\w.])Q\(\s*(?P<q>["'])(?P<name>[^"'`]+)(?P=q)\s*\)
+    |(?P<quoted>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`)
+    |(?P<factor>(?<![\w.])(?:as\.)?factor(?=\s*\())
+    |(?P<truth>(?<![\w.])(?:TRUE|FALSE)(?![\w.(]))
+    |(?P<r>%%|%/%|%in%|%\*%|(?<![\w.)\]`])\.(?![\w.])|(?<![\w.])as\.\w+(?=\s*\())""",
+    re.VERBOSE,
+)
+#: R's words that have no counterpart of the same meaning, and what to write here.
+R_WORDS = {
+    "%in%": "write a:b for nesting, or np.isin(x, [1, 2]) for membership",
+    "%%": "write np.mod(x, 2) for the remainder",
+    "%/%": "write np.floor_divide(x, 2) for whole division",
+    "%*%": "make the product a column of the data first",
+    ".": "name the predictors one by one, joined by +",
+    "ns": "write cr(x, df=3, constraints='center'): the same curves as ns(x, 3), other columns",
+    "relevel": "write C(x, Treatment('level'))",
+    "ordered": "make the column an ordered category, or write C(x, Poly)",
+    "ifelse": "write np.where(condition, a, b)",
+    "cut": "make the classes a column of the data first, with pd.cut",
+    "interaction": "write a:b, or a*b with the main effects",
+    "dummy": "write I(x == 'level') for a column of zeros and ones",
+    "cbind": "give one response; fit each outcome by itself",
+    "c": "write a list, such as ['a', 'b']",
+    "s": "write cr(x, df=5, constraints='center') for a smooth curve",
+    "lo": "write cr(x, df=5, constraints='center') for a smooth curve",
+    "rcs": "write cr(x, df=3, constraints='center') for a smooth curve",
+    "is.na": "make it a column of the data first, with data['x'].isna()",
+    "as.numeric": "convert the column with pd.to_numeric first",
+    "as.integer": "convert the column with pd.to_numeric first",
+    "as.character": "write C(x) for categories",
+    "as.ordered": "make the column an ordered category, or write C(x, Poly)",
+}
+BAR = "Name the grouping column in groups= and the random terms in re_formula=, not in the formula."
+UNCORRELATED = (
+    "Random effects without correlations (||) can't be fitted here; use lme4 through "
+    "lmer('y ~ x + (x || g)', data)."
+)
+POWER = "'^' is no power of numbers in Python: write ** (or != for 'either, not both')"
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A formula taken apart: terms (formulaic's) of the response, of the predictors, and of what is
+    known to add to the linear predictor with a slope of one."""
+
+    lhs: Any
+    rhs: Any
+    offset: Any
+
+
+def parse(formula: Any) -> Parsed:
+    """A two-sided formula."""
+    if not isinstance(formula, str):
+        raise ValueError(f"formula must be text such as 'y ~ x', not {type(formula).__name__}.")
+    nothing = formulaic.SimpleFormula([])
+    plain = plain_sum(formula)
+    if plain is not None:
+        if not hasattr(plain, "lhs"):
+            raise ValueError(f"{formula!r} has no response; write it as 'response ~ predictors'.")
+        return Parsed(plain.lhs, plain.rhs, nothing)
+    text = respell(formula)
+    sides = [piece for _, piece in split(text, "~", formula)]
+    if len(sides) < 2 or not sides[0].strip():
+        raise ValueError(f"{formula!r} has no response; write it as 'response ~ predictors'.")
+    if len(sides) > 2:
+        raise ValueError(f"{formula!r} holds '~' more than once; write 'response ~ predictors'.")
+    check_bars(sides[1], formula, BAR)
+    rest, known = take_offsets(sides[1], formula)
+    check_bars(sides[0], formula, BAR)
+    response = formulaic.SimpleFormula([Term([number(sides[0], formula)])])
+    offset = formulaic.SimpleFormula([Term([number(part, formula)]) for part in known])
+    return Parsed(response, right_side(rest, formula), offset)
+
+
+def parse_random(re_formula: Any) -> Any:
+    """The terms that give the columns of Z."""
+    if not isinstance(re_formula, str):
+        raise ValueError(
+            f"re_formula must be text such as '1' or '1 + x', not {type(re_formula).__name__}."
+        )
+    plain = plain_sum(re_formula)
+    if plain is None:
+        text = respell(re_formula)
+        if len(list(split(text, "~", re_formula))) == 1:
+            only = "Give the terms only, such as '1 + x', and the column in groups=."
+            check_bars(text, re_formula, only)
+            rest, known = take_offsets(text, re_formula)
+            if known:
+                raise ValueError(
+                    f"re_formula {re_formula!r} holds offset(...), a part that doesn't vary "
+                    "between groups; write it in the formula."
+                )
+            return right_side(rest, re_formula)
+    if plain is None or hasattr(plain, "lhs"):
+        raise ValueError(f"re_formula {re_formula!r} must be one-sided, such as '1' or '1 + x'.")
+    return plain
+
+
+def respell(text: str) -> str:
+    """The formula with R's and patsy's spellings in the words of this one."""
+
+    def word(found: re.Match[str]) -> str:
+        if found["name"]:
+            return f"`{found['name']}`"
+        if found["factor"]:
+            return "C"
+        if found["truth"]:
+            return found["truth"].capitalize()
+        if found["r"]:
+            refuse_word(found["r"], text)
+        return found[0]
+
+    return SPELLINGS.sub(word, text)
+
+
+def refuse_word(word: str, formula: str) -> NoReturn:
+    """Refuse a word of R's, with what to write here."""
+    remedy = R_WORDS.get(word, "make it a column of the data first")
+    raise ValueError(f"{formula!r} holds R's '{word}', which is not known here; {remedy}.")
+
+
+def split(text: str, separators: str, formula: str) -> Iterator[tuple[str, str]]:
+    """Split outside of brackets and quotes: (separator before the piece, piece)."""
+    depth, sign, start = 0, "", 0
+    for found in re.finditer(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`|.", text, re.DOTALL):
+        mark = found[0]
+        depth += (mark in "([{") - (mark in ")]}")
+        if depth < 0:
+            break
+        if depth == 0 and mark in separators:
+            yield sign, text[start : found.start()]
+            sign, start = mark, found.end()
+    if depth:
+        raise ValueError(f"the formula {formula!r} can't be read: its brackets do not balance.")
+    yield sign, text[start:]
+
+
+def take_offsets(text: str, formula: str) -> tuple[str, list[str]]:
+    """The right-hand side without its ``offset(...)``, and what stands in them."""
+    word = r"(?<![\w.])offset\s*\("
+    if not re.search(word, text):
+        return text, []
+    rest, known = "", []
+    for sign, piece in split(text, "+-", formula):
+        whole = re.fullmatch(rf"\s*{word}(.*)\)\s*", piece, re.DOTALL)
+        if whole and sign != "-" and not any(m in ")" for m, _ in depths(whole[1])):
+            known.append(whole[1])
+        elif re.search(word, re.sub(r"`[^`]*`|\"[^\"]*\"|'[^']*'", "", piece)):
+            raise ValueError(
+                f"in {formula!r}, offset(...) must stand by itself, joined to the other terms by +."
+            )
+        else:
+            rest += sign + piece
+    return rest.strip() or "1", known
+
+
+def depths(text: str) -> Iterator[tuple[str, int]]:
+    """Brackets that close what the text has not opened, with their positions."""
+    depth = 0
+    for position, mark in enumerate(re.sub(r"\"[^\"]*\"|'[^']*'|`[^`]*`", "", text)):
+        depth += (mark == "(") - (mark == ")")
+        if depth < 0:
+            yield mark, position
+
+
+def number(text: str, formula: str) -> Factor:
+    """A column, or arithmetic on columns, as it stands on the left and in ``offset(...)``."""
+    text = text.strip()
+    if text.startswith("{") and text.endswith("}"):
+        text = text[1:-1].strip()
+    if re.fullmatch(r"`\d+`", text):
+        refuse_number(text.strip("`"), formula)
+    column = COLUMN.fullmatch(text)
+    if column:
+        return Factor(column[1] or column[2], eval_method="lookup")
+    try:
+        code = sanitize_python_code(text)
+    except Exception as error:
+        raise unreadable(formula, f"'{text}' is no arithmetic on columns", text) from error
+    column = COLUMN.fullmatch(code)
+    if column:
+        return Factor(column[1] or column[2], eval_method="lookup")
+    check_code(code, formula)
+    return Factor(code, eval_method="python")
+
+
+def refuse_number(name: str, formula: str) -> NoReturn:
+    """Refuse a column whose name is a number."""
+    raise ValueError(
+        f"in {formula!r}, a column named '{name}' can't be told from the number; rename it first, "
+        f"as in data.set_axis([f'x{{name}}' for name in data.columns], axis=1)."
+    )
+
+
+def right_side(text: str, formula: str) -> Any:
+    """formulaic's terms; its errors become ValueErrors that show the formula."""
+    plain = plain_sum(text)
+    if plain is not None and not hasattr(plain, "lhs"):
+        return plain
+    try:
+        tokens = list(tokenize(text))
+        parsed = formulaic.Formula(text)
+    except Exception as error:
+        raise unreadable(formula, plain_words(error), text) from error
+    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.kind is Token.Kind.NAME and token.token.isdigit():
+            refuse_number(token.token, formula)
+        term = token.kind in (Token.Kind.NAME, Token.Kind.PYTHON)
+        if term and after is not None and after.token in ("^", "**"):
+            raise ValueError(
+                f"in {formula!r}, {token.token}{after.token}... crosses a term with itself and "
+                f"leaves it as it is; write I({token.token}**2) for the square."
+            )
+    if not isinstance(parsed, formulaic.SimpleFormula):
+        raise unreadable(formula, "it has more than one part", text)
+    for factor in (factor for term in parsed for factor in term.factors):
+        if factor.eval_method.value == "python":
+            check_code(factor.expr, formula)
+    return parsed
+
+
+def check_bars(text: str, formula: str, remedy: str) -> None:
+    """Refuse lme4's bars; inside the brackets of a function they are Python's."""
+    try:
+        tokens = list(tokenize(text))
+    except Exception as error:
+        raise unreadable(formula, plain_words(error), text) from error
+    bars = [t.token for t in tokens if t.kind is Token.Kind.OPERATOR and "|" in t.token]
+    if any("||" in bar for bar in bars):
+        raise ValueError(f"{formula!r} contains '||'. {UNCORRELATED}")
+    if bars:
+        raise ValueError(f"{formula!r} contains '|'. {remedy}")
+
+
+def check_code(code: str, formula: str) -> None:
+    """Refuse ``^`` in arithmetic, where Python would combine bits."""
+    tree = ast.parse(re.sub(r"`[^`]*`", "_", code).strip(), mode="eval")
+    if any(isinstance(node, ast.BitXor) for node in ast.walk(tree)):
+        raise ValueError(f"in {formula!r}, '{code}' can't be computed: {POWER}.")
+
+
+def unreadable(formula: str, reason: str, text: str) -> ValueError:
+    """The error for what can't be parsed."""
+    unquoted = re.sub(r"\"[^\"]*\"|'[^']*'|`[^`]*`", "", text)
+    blank = re.search(r"([^\W\d]\w*) +([^\W\d]\w*)", unquoted)
+    hint = f" A name with a blank needs backticks: `{blank[0]}`." if blank else ""
+    if "^" in unquoted:
+        hint = f" Inside brackets, {POWER}."
+    return ValueError(f"the formula {formula!r} can't be read: {reason.rstrip('.')}.{hint}")
+
+
+def plain_words(error: BaseException) -> str:
+    """First line of an error, without codes for colours on a terminal."""
+    lines = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def plain_sum(text: str) -> Any:
+    """The formula of a sum of columns such as ``y ~ x + z``, without formulaic's parser, which
+    takes longer than a small fit; else None."""
+    if not PLAIN_SUM.fullmatch(text):
+        return None
+    left, _, right = text.rpartition("~")
+    names = dict.fromkeys(["1", *re.findall(r"\w+", right)])
+    if not RESERVED.isdisjoint([*names, left.strip()]):
+        return None
+    rhs = formulaic.SimpleFormula([Term([factor(name)]) for name in names])
+    if not left:
+        return rhs
+    lhs = formulaic.SimpleFormula([Term([factor(left.strip())])])
+    return formulaic.StructuredFormula(lhs=lhs, rhs=rhs)
+
+
+def factor(name: str) -> Factor:
+    """A column, or the constant."""
+    return Factor(name, eval_method="literal" if name == "1" else "lookup")

@@ -12,10 +12,12 @@ from pylmm_helpers._arguments import one_of
 from pylmm_helpers._checks import Check, convergence_check, singularity_check
 from pylmm_helpers._group_level import group_level
 from pylmm_helpers._leave_out import leave_one_group_out
+from pylmm_helpers._shown import shown_whole
 
 __all__ = ["Check", "check_convergence", "check_singular", "influence", "residuals"]
 
 
+@shown_whole
 def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     r"""Residuals of one level of the hierarchy, raw and standardised.
 
@@ -125,6 +127,7 @@ def _group_residuals(res: Any) -> pd.DataFrame:
     )
 
 
+@shown_whole
 def influence(fit: Any) -> pd.DataFrame:
     r"""What changes when each group in turn is left out and the model fitted anew.
 

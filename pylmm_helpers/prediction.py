@@ -13,6 +13,7 @@ from pylmm_helpers._adapter import as_results
 from pylmm_helpers._arguments import a_name, numbers, one_of
 from pylmm_helpers._group_level import check_level, group_level
 from pylmm_helpers._new_data import as_new_frame, group_numbers, model_columns
+from pylmm_helpers._shown import shown_whole
 
 __all__ = ["blups", "predict", "shrinkage_factor"]
 
@@ -67,6 +68,7 @@ def shrinkage_factor(sigma2_g: ArrayLike, sigma2: ArrayLike, m: ArrayLike) -> An
     return float(factor) if factor.ndim == 0 else factor
 
 
+@shown_whole
 def blups(fit: Any, term: str | None = None, level: float = 0.95) -> pd.DataFrame:
     r"""Best linear unbiased predictors of the random effects, with their uncertainty and shrinkage.
 
@@ -147,6 +149,7 @@ def blups(fit: Any, term: str | None = None, level: float = 0.95) -> pd.DataFram
     )
 
 
+@shown_whole
 def predict(
     fit: Any,
     new_data: Any = None,

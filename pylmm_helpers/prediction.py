@@ -11,7 +11,7 @@ from scipy.stats import norm, t
 
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._arguments import a_name, numbers, one_of
-from pylmm_helpers._group_level import check_level, group_level
+from pylmm_helpers._group_level import check_level, group_by_group, group_level
 from pylmm_helpers._new_data import as_new_frame, group_numbers, model_columns
 from pylmm_helpers._shown import shown_whole
 
@@ -142,11 +142,7 @@ def blups(fit: Any, term: str | None = None, level: float = 0.95) -> pd.DataFram
         )
         if term == name or len(terms) == 1:
             return frames[-1]
-    return (
-        pd.concat(frames, keys=terms, names=["term"])
-        .swaplevel()
-        .sort_index(level=0, sort_remaining=False)
-    )
+    return group_by_group(frames, terms)
 
 
 @shown_whole

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 import inspect
 import io
 import pickle
@@ -126,9 +127,10 @@ def test_whatever_is_made_of_a_table_is_plain_pandas_with_the_full_numbers(
         if not series:
             assert type(found.select_dtypes("number").round(3)) is plain
             assert type(found.T) is plain and type(found.iloc[0]) is pd.Series
-            read = pd.read_csv(io.StringIO(found.to_csv()), float_precision="round_trip")
+            read = list(csv.DictReader(io.StringIO(found.to_csv())))
             for column in found.select_dtypes("float"):
-                assert np.array_equal(read[column], found[column], equal_nan=True)
+                numbers = [float(row[column] or "nan") for row in read]
+                assert np.array_equal(numbers, found[column], equal_nan=True)
 
 
 def test_attributes_go_along() -> None:
@@ -165,9 +167,9 @@ def test_every_public_function_that_returns_a_table_lets_it_print_whole() -> Non
 @given(
     st.lists(
         st.one_of(
-            st.floats(allow_nan=True, allow_infinity=True),
+            st.floats(-1e300, 1e300),
             st.floats(-1e4, 1e4),
-            st.sampled_from([0.0, -0.0, 1.0, 1e-300, 1e300]),
+            st.sampled_from([0.0, -0.0, 1.0, 1e-300, np.nan, np.inf, -np.inf]),
         ),
         min_size=1, max_size=6,
     )

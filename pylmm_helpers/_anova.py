@@ -14,6 +14,7 @@ from pylmm_helpers._arguments import counted, numbers
 from pylmm_helpers._columns import as_frame, require_column
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._design import response_and_columns
+from pylmm_helpers._shown import shown_whole
 
 #: Singular values below this share of the largest are rounding noise.
 RANK_TOLERANCE = 1e-9
@@ -60,6 +61,7 @@ class AnovaParts:
         return self.sigma2_g / (self.sigma2_g + self.sigma2)
 
 
+@shown_whole
 def anova_components(
     formula: str | ArrayLike,
     data: pd.DataFrame | None = None,

@@ -23,6 +23,7 @@ from pylmm_helpers._newton import Optimum, minimise
 from pylmm_helpers._parameters import parameter_names, parameters
 from pylmm_helpers._profile import criterion, factor_to_theta, triangular
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._shown import whole
 from pylmm_helpers._summary import as_pipe_table
 
 #: Numbers held at a time; more replicates are done in turns.
@@ -45,6 +46,12 @@ class BootstrapTest:
     table: pd.DataFrame
     statistics: Array
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", whole(self.table))
+
+    def __repr__(self) -> str:
+        return repr(self.table)
+
     def _repr_markdown_(self) -> str:
         return as_pipe_table(self.table.reset_index())
 
@@ -63,6 +70,12 @@ class BootstrapIntervals:
 
     table: pd.DataFrame
     draws: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", whole(self.table))
+
+    def __repr__(self) -> str:
+        return repr(self.table)
 
     def _repr_markdown_(self) -> str:
         return as_pipe_table(self.table.reset_index())

@@ -17,6 +17,7 @@ from pylmm_helpers._profile import (
     theta_derivatives,
 )
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._shown import whole
 
 #: A criterion this much above the minimum changes no reported digit (half of it in log-likelihood).
 GAP = 1e-4
@@ -44,6 +45,9 @@ class Check:
     finding: str
     next_steps: tuple[str, ...]
     details: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "details", whole(self.details))
 
     def __bool__(self) -> bool:
         return self.ok

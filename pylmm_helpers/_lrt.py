@@ -13,12 +13,14 @@ from pylmm_helpers._crossprod import Array
 from pylmm_helpers._nesting import Comparison, compare, same_data, span_map
 from pylmm_helpers._profile import criterion, derivatives, factor_to_theta, symmetric_basis
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._shown import shown_whole
 
 #: Draws for the mixture weights when two random terms are tested together; fixed, so that p-values
 #: repeat.
 WEIGHT_DRAWS, WEIGHT_SEED = 400_000, 19871994
 
 
+@shown_whole
 def lrt(full: Any, reduced: Any) -> pd.DataFrame:
     """Likelihood ratio test of two nested models.
 
@@ -161,6 +163,7 @@ def describe(degrees: list[int], weights: list[float]) -> str:
     return " + ".join(f"{w:.3g} chi2({k})" for k, w in zip(degrees, weights, strict=True))
 
 
+@shown_whole
 def information_criteria(*fits: Any, names: list[str] | None = None) -> pd.DataFrame:
     """AIC and BIC of models fitted to the same data, with differences from the best.
 

@@ -31,6 +31,7 @@ from pylmm_helpers._newton import optimise
 from pylmm_helpers._parameters import parameter_names, parameters, parameters_of
 from pylmm_helpers._profile import factor_to_theta, theta_to_factor, triangle
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._shown import shown_whole
 
 #: How far the search for an end of an interval goes, in Wald standard errors or powers of e.
 FARTHEST = 60
@@ -40,6 +41,7 @@ SIZES = (0.2, 1.0, 4.0)
 ENOUGH = 1e-5
 
 
+@shown_whole
 def profile_ci(fit: Any, level: float = 0.95, parameters: list[str] | None = None) -> pd.DataFrame:
     """Profile likelihood confidence intervals.
 

@@ -13,6 +13,7 @@ from pylmm_helpers._columns import as_frame, require_column
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._group_level import check_level
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._shown import shown_whole
 from pylmm_helpers.inference import contrast
 
 __all__ = ["center_within", "contextual_effect"]
@@ -99,6 +100,7 @@ def center_within(data: pd.DataFrame, column: str, groups: str) -> pd.DataFrame:
     return data.assign(**new)
 
 
+@shown_whole
 def contextual_effect(
     fit: Any, within: str, between: str, df: str | None = None, level: float = 0.95
 ) -> pd.DataFrame:

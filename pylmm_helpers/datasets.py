@@ -15,6 +15,8 @@ from typing import Any
 
 import pandas as pd
 
+from pylmm_helpers._shown import shown_whole
+
 PACKAGE_NAME = "mixed-models-handbook-data"
 _REMEDY = "restore it with `git checkout datasets`, or download the handbook's data again"
 
@@ -62,6 +64,7 @@ def load(name: str) -> pd.DataFrame:
     )
 
 
+@shown_whole
 def describe(name: str) -> pd.DataFrame:
     """Return the codebook of a data set, one row a column.
 

@@ -10,12 +10,14 @@ import pandas as pd
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._arguments import one_of
 from pylmm_helpers._checks import Check, convergence_check, singularity_check
-from pylmm_helpers._group_level import group_level
+from pylmm_helpers._group_level import group_by_group, group_level
 from pylmm_helpers._leave_out import leave_one_group_out
+from pylmm_helpers._shown import shown_whole
 
 __all__ = ["Check", "check_convergence", "check_singular", "influence", "residuals"]
 
 
+@shown_whole
 def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     r"""Residuals of one level of the hierarchy, raw and standardised.
 
@@ -117,14 +119,10 @@ def _group_residuals(res: Any) -> pd.DataFrame:
         )
     if len(frames) == 1:
         return frames[0]
-    names = [str(c) for c in effects.columns]
-    return (
-        pd.concat(frames, keys=names, names=["term"])
-        .swaplevel()
-        .sort_index(level=0, sort_remaining=False)
-    )
+    return group_by_group(frames, [str(c) for c in effects.columns])
 
 
+@shown_whole
 def influence(fit: Any) -> pd.DataFrame:
     r"""What changes when each group in turn is left out and the model fitted anew.
 

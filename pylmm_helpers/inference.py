@@ -29,6 +29,7 @@ from pylmm_helpers._ddf import (
 from pylmm_helpers._lrt import information_criteria, lrt
 from pylmm_helpers._profile_ci import profile_ci
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._shown import shown_whole
 
 __all__ = [
     "coef_table",
@@ -42,6 +43,7 @@ __all__ = [
 METHODS = ("kenward-roger", "satterthwaite", "wald")
 
 
+@shown_whole
 def coef_table(fit: Any, df: str = "kenward-roger", level: float = 0.95) -> pd.DataFrame:
     """Fixed effects with standard errors, degrees of freedom, tests and confidence intervals.
 
@@ -89,6 +91,7 @@ def coef_table(fit: Any, df: str = "kenward-roger", level: float = 0.95) -> pd.D
     return table
 
 
+@shown_whole
 def contrast(
     fit: Any,
     L: Any,

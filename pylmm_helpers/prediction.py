@@ -12,8 +12,9 @@ from scipy.stats import norm, t
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._arguments import a_name, numbers, one_of
 from pylmm_helpers._design import PARTS
-from pylmm_helpers._group_level import check_level, group_level
+from pylmm_helpers._group_level import check_level, group_by_group, group_level
 from pylmm_helpers._new_data import as_new_frame, check_own_rows, group_numbers, model_columns
+from pylmm_helpers._shown import shown_whole
 
 __all__ = ["blups", "predict", "shrinkage_factor"]
 
@@ -68,6 +69,7 @@ def shrinkage_factor(sigma2_g: ArrayLike, sigma2: ArrayLike, m: ArrayLike) -> An
     return float(factor) if factor.ndim == 0 else factor
 
 
+@shown_whole
 def blups(fit: Any, term: str | None = None, level: float = 0.95) -> pd.DataFrame:
     r"""Best linear unbiased predictors of the random effects, with their uncertainty and shrinkage.
 
@@ -141,13 +143,10 @@ def blups(fit: Any, term: str | None = None, level: float = 0.95) -> pd.DataFram
         )
         if term == name or len(terms) == 1:
             return frames[-1]
-    return (
-        pd.concat(frames, keys=terms, names=["term"])
-        .swaplevel()
-        .sort_index(level=0, sort_remaining=False)
-    )
+    return group_by_group(frames, terms)
 
 
+@shown_whole
 def predict(
     fit: Any,
     new_data: Any = None,

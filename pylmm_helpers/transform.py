@@ -19,6 +19,7 @@ from pylmm_helpers._group_level import check_level
 from pylmm_helpers._newton import optimise
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers._scaling import cross_products, reduce_rows
+from pylmm_helpers._shown import whole
 
 __all__ = ["BoxCox", "boxcox_lmm"]
 
@@ -54,6 +55,9 @@ class BoxCox:
     profile: pd.DataFrame
     geometric_mean: float
     endog_name: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "profile", whole(self.profile))
 
     @property
     def suggestion(self) -> float:

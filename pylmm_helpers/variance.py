@@ -14,12 +14,14 @@ from pylmm_helpers._anova import anova_components, one_way_parts
 from pylmm_helpers._arguments import a_mapping, a_name, a_number, numbers, one_of
 from pylmm_helpers._group_level import check_level, is_random_intercept, mean_outer_z, mean_ratio
 from pylmm_helpers._icc import RatioProfile, delta_interval, f_interval, profile_interval
+from pylmm_helpers._shown import shown_whole
 
 __all__ = ["anova_components", "design_effect", "icc", "variance_components", "variance_function"]
 
 ICC_METHODS = ("profile", "delta", "f")
 
 
+@shown_whole
 def variance_components(fit: Any) -> pd.DataFrame:
     r"""Variances and standard deviations of the random effects and of the residual.
 
@@ -73,6 +75,7 @@ def variance_components(fit: Any) -> pd.DataFrame:
     return frame
 
 
+@shown_whole
 def variance_function(
     fit: Any, term: str, values: ArrayLike, other: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
@@ -136,6 +139,7 @@ def variance_function(
     )
 
 
+@shown_whole
 def icc(fit: Any, method: str = "profile", level: float = 0.95) -> pd.Series:
     r"""Intraclass correlation: the share of the variance that lies between groups, with an
     interval.
@@ -223,6 +227,7 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95) -> pd.Series:
     )
 
 
+@shown_whole
 def design_effect(
     fit_or_icc: Any, sizes: int | Sequence[int] | ArrayLike | None = None
 ) -> pd.Series:

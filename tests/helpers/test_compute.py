@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -560,7 +561,15 @@ def test_a_table_that_changes_between_the_queries_is_refused() -> None:
         cross_products(connection.table("half"), "y ~ z", "herd")
 
 
-def test_an_interrupt_ends_the_query_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own answer to an interrupt, which a shell's background jobs are started without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_ends_the_query_and_leaves_nothing(interruptible: None) -> None:
     table = slow_table()
     before = set(Path(tempfile.gettempdir()).glob("pylmm-*"))
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])

@@ -197,37 +197,53 @@ def from_record(
         The rows of the model; gives the groups their own labels in place of R's strings.
     """
     fixed = pd.Index(result["fixed"])
-    cov_fe = pd.DataFrame(result["cov_fe"], fixed, fixed)
+    p = len(fixed)
+    cov_fe = pd.DataFrame(_numbers(result["cov_fe"], p, p), fixed, fixed)
     kr = result.get("kenward_roger")
-    df = pd.DataFrame({"satterthwaite": result["satterthwaite"]}, index=fixed)
+    df = pd.DataFrame({"satterthwaite": _numbers(result["satterthwaite"], p)}, index=fixed)
     if kr is not None:
-        df["kenward_roger"] = kr["df"]
+        df["kenward_roger"] = _numbers(kr["df"], p)
     blocks: dict[str, list[pd.DataFrame]] = {}
     for block in result["blocks"]:
-        cov = pd.DataFrame(block["cov"], block["terms"], block["terms"])
+        q = len(block["terms"])
+        cov = pd.DataFrame(_numbers(block["cov"], q, q), block["terms"], block["terms"])
         blocks.setdefault(block["group"], []).append(cov)
+    n_theta = sum(len(b) * (len(b) + 1) // 2 for parts in blocks.values() for b in parts)
+    if set(result["groups"]) != set(blocks):
+        raise ValueError("its random effects and their variances are of different groups")
     modes, variances = {}, {}
     for name, group in result["groups"].items():
         known = _rformula.levels_of(frame, name)
         index = pd.Index([known.get(v, v) for v in group["levels"]], name=name)
-        modes[name] = pd.DataFrame(group["modes"], index, group["terms"])
-        variances[name] = np.array(group["var"])
+        G, q = len(index), len(group["terms"])
+        modes[name] = pd.DataFrame(_numbers(group["modes"], G, q), index, group["terms"])
+        variances[name] = _numbers(group["var"], G, q, q)
     return LmerFit(
         formula=formula,
         reml=reml,
-        fe_params=pd.Series(result["fe_params"], fixed),
+        fe_params=pd.Series(_numbers(result["fe_params"], p), fixed),
         bse_fe=pd.Series(np.sqrt(np.diag(cov_fe)), fixed),
         cov_fe=cov_fe,
         df=df,
-        bse_kr=None if kr is None else pd.Series(kr["se"], fixed),
+        bse_kr=None if kr is None else pd.Series(_numbers(kr["se"], p), fixed),
         # (1 | g) + (0 + x | g) are two blocks of one factor: independent, so zero between them
         cov_re_by_group={g: pd.concat(parts).fillna(0.0) for g, parts in blocks.items()},
         random_effects_by_group=modes,
         random_effects_var_by_group=variances,
-        theta=np.array(result["theta"]),
+        theta=_numbers(result["theta"], n_theta),
         group_counts={name: len(values) for name, values in modes.items()},
         messages=tuple(result["messages"]),
         source=source,
         versions=dict(result["versions"]),
-        **{k: result[k] for k in ("scale", "criterion", "llf", "aic", "bic", "n", "singular")},
+        **{k: float(result[k]) for k in ("scale", "criterion", "llf", "aic", "bic")},
+        n=int(result["n"]),
+        singular=bool(result["singular"]),
     )
+
+
+def _numbers(values: Any, *shape: int) -> np.ndarray:
+    """Values as an array of that shape; a damaged record has others."""
+    array = np.array(values, dtype=float)
+    if array.shape != shape:
+        raise ValueError(f"an array of shape {array.shape} stands where {shape} belongs")
+    return array

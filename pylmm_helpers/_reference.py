@@ -12,6 +12,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,16 @@ class NoRecordError(ValueError):
 
 class StaleRecordError(ValueError):
     """A record exists, but for other data, another formula or another method."""
+
+
+class DamagedRecordError(ValueError):
+    """A record that can't be read as one; says which file, and how to get it back."""
+
+    def __init__(self, path: Path, why: object) -> None:
+        super().__init__(
+            f"the recorded lme4 result {path} is damaged ({why}). Restore it with `git checkout "
+            "datasets`, or record it again where R is: python datasets/reference/record.py"
+        )
 
 
 def project_folder(start: Path | None = None) -> Path | None:
@@ -117,15 +128,49 @@ def _mismatch(record: dict[str, Any], key: dict[str, Any]) -> str | None:
     }
     for part, text in words.items():
         if record["key"].get(part) != key[part]:
-            return text.format(old=record["key"].get(part), new=key[part])
+            return text.format(old=str(record["key"].get(part)), new=str(key[part]))
     return None
 
 
-def find(key: dict[str, Any], name: str | None) -> dict[str, Any]:
-    """The record of a model.
+def read(path: Path) -> dict[str, Any]:
+    """The record in a file.
 
     Raises
     ------
+    DamagedRecordError
+        When the file is cut short, or holds something else than a record.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except ValueError as error:  # of the decoder of UTF-8 and of json
+        raise DamagedRecordError(path, error) from error
+    for part in ("key", "data", "lme4"):
+        if not isinstance(record, dict) or not isinstance(record.get(part), dict):
+            raise DamagedRecordError(path, f"it has no {part!r}")
+    if any(leaf is None for leaf in _leaves(record["lme4"])):
+        raise DamagedRecordError(path, "a value is missing")
+    return dict(record)
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is not a number")
+
+
+def _leaves(node: Any) -> Iterator[Any]:
+    if isinstance(node, dict | list):
+        for item in node.values() if isinstance(node, dict) else node:
+            yield from _leaves(item)
+    else:
+        yield node
+
+
+def find(key: dict[str, Any], name: str | None) -> tuple[dict[str, Any], Path]:
+    """The record of a model, and the file it stands in.
+
+    Raises
+    ------
+    DamagedRecordError
+        When a record that may be the one can't be read.
     StaleRecordError
         When the record of that name was made with something else.
     NoRecordError
@@ -134,20 +179,20 @@ def find(key: dict[str, Any], name: str | None) -> dict[str, Any]:
     folder = reference_folder()
     path = folder / f"{record_name(key, name)}.json"
     if path.is_file():
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record = read(path)
         wrong = _mismatch(record, key)
         if wrong is None:
-            return record
+            return record, path
         raise StaleRecordError(
             f"the recorded lme4 result {path.name} was made with {wrong}. Record it again where R "
             "is installed: python datasets/reference/record.py"
         )
     # another cell may have recorded the very same model under its own label
-    others = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]
-    for record in others:
+    others = {p: read(p) for p in sorted(folder.glob("*.json"))}
+    for other, record in others.items():
         if _mismatch(record, key) is None:
-            return record
-    for record in others:
+            return record, other
+    for record in others.values():
         if {**record["key"], "data_sha256": key["data_sha256"]} == key and name is None:
             raise StaleRecordError(
                 f"a recorded lme4 result of {key['formula']} exists, but for other data. Record it "

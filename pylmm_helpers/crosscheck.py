@@ -102,14 +102,17 @@ def lmer(
     engine, reason = _pymer4()
     if engine is None:
         try:
-            record = _reference.find(key, name)
+            record, path = _reference.find(key, name)
         except _reference.NoRecordError as error:
             raise ValueError(
                 f"lme4 cannot be asked for {formula!r}: {reason}; and there is {error}. Either "
                 "install R with lme4, lmerTest and pbkrtest and this package's extra 'lme4', or "
                 "record the model where R is: python datasets/reference/record.py"
             ) from error
-        return from_record(record["lme4"], formula, reml, "recorded", frame)
+        try:
+            return from_record(record["lme4"], formula, reml, "recorded", frame)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise _reference.DamagedRecordError(path, error) from error
     controls = CONTROLS if control is None else (control,)
     result = _fit_live(engine, parsed, frame, r_data, reml, controls, kenward_roger and reml)
     if os.environ.get("PYLMM_RECORD") == "1":

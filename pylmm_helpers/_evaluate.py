@@ -24,7 +24,13 @@ from formulaic.utils.layered_mapping import LayeredMapping
 from formulaic.utils.stateful_transforms import stateful_eval
 from interface_meta import override
 
-from pylmm_helpers._formula import R_WORDS, plain_words
+from pylmm_helpers._formula import plain_words
+from pylmm_helpers._r_words import R_WORDS
+
+
+def logarithm(x: Any, base: float | None = None) -> Any:
+    """Natural logarithm, or to another base, as in R."""
+    return np.log(x) if base is None else np.log(x) / np.log(base)
 
 
 def coded(data: Any, contrasts: Any = None, **options: Any) -> Any:
@@ -34,9 +40,10 @@ def coded(data: Any, contrasts: Any = None, **options: Any) -> Any:
 
 #: The functions, codings and modules that a formula knows.
 LANGUAGE: dict[str, Any] = {
-    **{name: value for name, value in TRANSFORMS.items() if name != "Q"},
+    **{name: value for name, value in TRANSFORMS.items() if name not in R_WORDS},
     **{name: getattr(np, name) for name in ("sqrt", "log1p", "expm1")},
     "C": coded,
+    "log": logarithm,
     "numpy": np,
 }
 MODULES = ("np", "numpy", "contr")
@@ -159,6 +166,11 @@ class Reading(ast.NodeTransformer):
             return node
         if self.coding and name in LANGUAGE:
             return self.function(name)
+        if self.coding and not is_tool(name, self.context) and name not in self.columns:
+            raise ValueError(
+                f"there is no coding '{name}' for C(...); choose Treatment, Sum, Helmert, Poly or "
+                "Diff."
+            )
         if name in self.columns:
             self.used.add(self.columns[name])
         elif name in self.names:
@@ -228,14 +240,19 @@ def model_matrix(
     except Exception as error:
         reason = plain_words(error)
         texts = [name for name in frame if not is_number(frame[name])]
-        hint = ""
+        shown = " + ".join(str(term) for term in getattr(terms, "formula", terms))
+        hint = " The second argument of C is a coding, such as Sum." if "C(" in shown else ""
         if texts and "valuate" in reason:
             named = " and ".join(f"'{name}'" for name in texts)
-            hint = (
+            hint += (
                 f" Column {named} holds text or categories: numbers are made of text with "
                 "pd.to_numeric."
             )
-        shown = " + ".join(str(term) for term in getattr(terms, "formula", terms))
+        if isinstance(error, DataMismatchWarning):
+            found = re.search(r"\{.*\}", reason)
+            left_out = found[0] if found else "some"
+            reason, hint = f"rows hold categories that levels= leaves out: {left_out}", ""
+        reason = reason.rstrip(".")
         raise ValueError(f"the terms '{shown}' can't be computed: {reason}.{hint}") from error
     made = sum(len(part.columns) for part in matrix.model_spec.structure)
     if made != matrix.shape[1]:

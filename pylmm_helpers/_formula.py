@@ -19,6 +19,8 @@ from formulaic.parser.algos.sanitize_tokens import sanitize_python_code
 from formulaic.parser.algos.tokenize import tokenize
 from formulaic.parser.types import Factor, Term, Token
 
+from pylmm_helpers._r_words import respell
+
 _NAME = r"[A-Za-z_]\w*"
 #: A sum of columns with an intercept, and a column as response where there is one.
 PLAIN_SUM = re.compile(
@@ -27,40 +29,6 @@ PLAIN_SUM = re.compile(
 RESERVED = frozenset(keyword.kwlist)
 #: One column: a name, dots allowed as in R, or anything in backticks.
 COLUMN = re.compile(r"`([^`]+)`|([^\W\d][\w.]*)")
-#: What is spelt otherwise in R, and what has to be left alone (quoted text and names).
-SPELLINGS = re.compile(
-    r"""(?<![\w.])Q\(\s*(?P<q>["'])(?P<name>[^"'`]+)(?P=q)\s*\)
-    |(?P<quoted>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`)
-    |(?P<factor>(?<![\w.])(?:as\.)?factor(?=\s*\())
-    |(?P<truth>(?<![\w.])(?:TRUE|FALSE)(?![\w.(]))
-    |(?P<r>%%|%/%|%in%|%\*%|(?<![\w.)\]`])\.(?![\w.])|(?<![\w.])as\.\w+(?=\s*\())""",
-    re.VERBOSE,
-)
-#: R's words that have no counterpart of the same meaning, and what to write here.
-R_WORDS = {
-    "%in%": "write a:b for nesting, or np.isin(x, [1, 2]) for membership",
-    "%%": "write np.mod(x, 2) for the remainder",
-    "%/%": "write np.floor_divide(x, 2) for whole division",
-    "%*%": "make the product a column of the data first",
-    ".": "name the predictors one by one, joined by +",
-    "ns": "write cr(x, df=3, constraints='center'): the same curves as ns(x, 3), other columns",
-    "relevel": "write C(x, Treatment('level'))",
-    "ordered": "make the column an ordered category, or write C(x, Poly)",
-    "ifelse": "write np.where(condition, a, b)",
-    "cut": "make the classes a column of the data first, with pd.cut",
-    "interaction": "write a:b, or a*b with the main effects",
-    "dummy": "write I(x == 'level') for a column of zeros and ones",
-    "cbind": "give one response; fit each outcome by itself",
-    "c": "write a list, such as ['a', 'b']",
-    "s": "write cr(x, df=5, constraints='center') for a smooth curve",
-    "lo": "write cr(x, df=5, constraints='center') for a smooth curve",
-    "rcs": "write cr(x, df=3, constraints='center') for a smooth curve",
-    "is.na": "make it a column of the data first, with data['x'].isna()",
-    "as.numeric": "convert the column with pd.to_numeric first",
-    "as.integer": "convert the column with pd.to_numeric first",
-    "as.character": "write C(x) for categories",
-    "as.ordered": "make the column an ordered category, or write C(x, Poly)",
-}
 BAR = "Name the grouping column in groups= and the random terms in re_formula=, not in the formula."
 UNCORRELATED = (
     "Random effects without correlations (||) can't be fitted here; use lme4 through "
@@ -127,29 +95,6 @@ def parse_random(re_formula: Any) -> Any:
     return plain
 
 
-def respell(text: str) -> str:
-    """The formula with R's and patsy's spellings in the words of this one."""
-
-    def word(found: re.Match[str]) -> str:
-        if found["name"]:
-            return f"`{found['name']}`"
-        if found["factor"]:
-            return "C"
-        if found["truth"]:
-            return found["truth"].capitalize()
-        if found["r"]:
-            refuse_word(found["r"], text)
-        return found[0]
-
-    return SPELLINGS.sub(word, text)
-
-
-def refuse_word(word: str, formula: str) -> NoReturn:
-    """Refuse a word of R's, with what to write here."""
-    remedy = R_WORDS.get(word, "make it a column of the data first")
-    raise ValueError(f"{formula!r} holds R's '{word}', which is not known here; {remedy}.")
-
-
 def split(text: str, separators: str, formula: str) -> Iterator[tuple[str, str]]:
     """Split outside of brackets and quotes: (separator before the piece, piece)."""
     depth, sign, start = 0, "", 0
@@ -206,6 +151,8 @@ def number(text: str, formula: str) -> Factor:
         return Factor(column[1] or column[2], eval_method="lookup")
     try:
         code = sanitize_python_code(text)
+        if isinstance(tree_of(code), ast.Tuple):
+            raise SyntaxError("a comma")
     except Exception as error:
         raise unreadable(formula, f"'{text}' is no arithmetic on columns", text) from error
     column = COLUMN.fullmatch(code)
@@ -233,6 +180,9 @@ def right_side(text: str, formula: str) -> Any:
         parsed = formulaic.Formula(text)
     except Exception as error:
         raise unreadable(formula, plain_words(error), text) from error
+    if not tokens:
+        raise ValueError(f"{formula!r} ends too early; write 1 for an intercept alone.")
+    check_minus(text, formula)
     for token, after in zip(tokens, [*tokens[1:], None], strict=True):
         if token.kind is Token.Kind.NAME and token.token.isdigit():
             refuse_number(token.token, formula)
@@ -250,6 +200,23 @@ def right_side(text: str, formula: str) -> Any:
     return parsed
 
 
+def check_minus(text: str, formula: str) -> None:
+    """Refuse to take away a term that is not there: arithmetic was meant."""
+    before = ""
+    for sign, piece in split(text, "+-", formula):
+        if sign == "-" and before.strip(" +-") and not re.fullmatch(r"\s*[01]?\s*", piece):
+            there, taken = (
+                {frozenset(factor.expr for factor in term.factors) for term in formulaic.Formula(t)}
+                for t in (before.rstrip(" +-"), piece)
+            )
+            if not taken - {frozenset("1")} <= there:
+                raise ValueError(
+                    f"in {formula!r}, '-{piece.rstrip()}' takes away a term that is not there; for "
+                    f"arithmetic write I({before.split('+')[-1].strip()} -{piece.rstrip()})."
+                )
+        before += sign + piece
+
+
 def check_bars(text: str, formula: str, remedy: str) -> None:
     """Refuse lme4's bars; inside the brackets of a function they are Python's."""
     try:
@@ -263,10 +230,14 @@ def check_bars(text: str, formula: str, remedy: str) -> None:
         raise ValueError(f"{formula!r} contains '|'. {remedy}")
 
 
+def tree_of(code: str) -> ast.expr:
+    """Python's syntax tree, names in backticks put out of sight."""
+    return ast.parse(re.sub(r"`[^`]*`", "_", code).strip(), mode="eval").body
+
+
 def check_code(code: str, formula: str) -> None:
     """Refuse ``^`` in arithmetic, where Python would combine bits."""
-    tree = ast.parse(re.sub(r"`[^`]*`", "_", code).strip(), mode="eval")
-    if any(isinstance(node, ast.BitXor) for node in ast.walk(tree)):
+    if any(isinstance(node, ast.BitXor) for node in ast.walk(tree_of(code))):
         raise ValueError(f"in {formula!r}, '{code}' can't be computed: {POWER}.")
 
 

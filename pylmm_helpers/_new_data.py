@@ -110,14 +110,16 @@ def check_own_rows(design: Design) -> None:
             try:
                 found = model_columns(design, design.frame.iloc[[row]], part)[0]
             except ValueError as error:
-                raise depends_on_rows(design, part, str(error).rstrip(".")) from error
+                computed = [str(t) for t in design.terms[part] if is_computed(t)]
+                what = " + ".join(computed) or design.formula
+                raise depends_on_rows(what, str(error).rstrip(".")) from error
             found = found.sum(keepdims=True) if part == "offset" else found
             largest = np.array([np.abs(column).max() for column in own])
             off = ~(np.abs(found - wanted) <= (FOREIGN, ROUNDING)[bool(design.recipes)] * largest)
             if off.any():
                 k = int(np.flatnonzero(off)[0])
                 what = f"{wanted[k]:.6g} in the fit, {found[k]:.6g} from that row alone"
-                raise depends_on_rows(design, (names_of(design, part) or [part])[k], what)
+                raise depends_on_rows((names_of(design, part) or ["offset(...)"])[k], what)
 
 
 def telling_rows(design: Design, part: str, columns: list[Any]) -> list[int]:
@@ -127,18 +129,22 @@ def telling_rows(design: Design, part: str, columns: list[Any]) -> list[int]:
         python = [
             structure.columns[0]
             for structure in design.recipe(part).structure
-            if any(factor.eval_method.value == "python" for factor in structure.term.factors)
+            if is_computed(structure.term)
         ]
         columns = [columns[names.index(name)] for name in python]
     ends = [int(end(column)) for column in columns for end in (np.argmin, np.argmax)]
     return sorted({0, *ends})
 
 
-def depends_on_rows(design: Design, what: str, reason: str) -> ValueError:
+def is_computed(term: Any) -> bool:
+    """Whether a term is more than columns as they stand."""
+    return any(factor.eval_method.value == "python" for factor in term.factors)
+
+
+def depends_on_rows(what: str, reason: str) -> ValueError:
     """The error for a term that can't be computed from a row alone."""
-    words = {"fixed": design.formula, "random": design.re_formula, "offset": "offset(...)"}
     return ValueError(
-        f"the term {words.get(what, what)!r} can't be computed from one row alone ({reason}), so "
+        f"the term {what!r} can't be computed from one row alone ({reason}), so "
         "predictions would depend on which rows are asked for. Write center(x), scale(x) or "
         "another transformation that remembers the data, or make it a column of the data first: "
         "data['x_c'] = ..."

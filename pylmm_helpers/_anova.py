@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import f as f_distribution
 
-from pylmm_helpers._arguments import counted, numbers
+from pylmm_helpers._arguments import counted, numbers, plain
 from pylmm_helpers._columns import as_frame, require_column
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._shown import shown_whole
@@ -243,8 +243,9 @@ def _from_formula(formula: str, data: pd.DataFrame | None) -> tuple[Array, Array
     try:
         matrices = model_matrix(formula, data, na_action="raise")
     except (FormulaicError, ValueError, KeyError, NameError) as error:
+        said = plain(str(error)).splitlines()[0].rstrip(".")
         raise ValueError(
-            f"formula {formula!r} can't be evaluated: {error}; check the column names and that no "
+            f"formula {formula!r} can't be evaluated: {said}; check the column names and that no "
             "value is missing"
         ) from error
     left, X = matrices.lhs, np.asarray(matrices.rhs, dtype=float)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pylmm_helpers._arguments import a_number, numbers
+from pylmm_helpers._arguments import a_number, numbers, plain
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._ddf import in_basis
 from pylmm_helpers._results import LMMResults
@@ -72,8 +72,9 @@ def read_rows(spec: Any, names: list[str]) -> tuple[list[Array], list[float], li
         try:
             found = LinearConstraints.from_spec(spec, variable_names=names)
         except Exception as error:  # formulaic has no common base class for these
+            said = plain(str(error)).splitlines()[0].rstrip(".")
             raise ValueError(
-                f"the contrast {spec!r} can't be read: {error}. Terms are {names}; put names with "
+                f"the contrast {spec!r} can't be read: {said}. Terms are {names}; put names with "
                 "special characters in backticks, or use a mapping."
             ) from error
         matrix = np.atleast_2d(np.asarray(found.constraint_matrix, dtype=float))

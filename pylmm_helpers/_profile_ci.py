@@ -31,6 +31,7 @@ from pylmm_helpers._newton import optimise
 from pylmm_helpers._parameters import parameter_names, parameters, parameters_of
 from pylmm_helpers._profile import factor_to_theta, theta_to_factor, triangle
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._rspelling import r_term
 from pylmm_helpers._shown import shown_whole
 
 #: How far the search for an end of an interval goes, in Wald standard errors or powers of e.
@@ -147,7 +148,7 @@ class Profile:
         k, variances = self.names.index(name), len(self.theta)
         if k < variances:
             return f".sig{k + 1:02d}"
-        return ".sigma" if k == variances else ("(Intercept)" if name == "Intercept" else name)
+        return ".sigma" if k == variances else r_term(name)
 
     def zeta(self, name: str, value: float, thorough: bool = True) -> float:
         """Signed root of the rise in deviance with the parameter at `value`."""

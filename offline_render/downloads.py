@@ -21,6 +21,7 @@ from .assemble import prose_with_values
 from .crossref import Document, Target
 from .pandoc import Pandoc
 from .project import Chapter, Project
+from .scripts import as_script
 from .source import Cell, Part, lines_of
 
 DATA_ARCHIVE = "handbook-data.zip"
@@ -75,8 +76,8 @@ def write_downloads(
         )
         place = out / chapter.href
         place.parent.mkdir(parents=True, exist_ok=True)
-        for suffix, form in ((".ipynb", "ipynb"), (".py", "py:percent")):
-            text = jupytext.writes(book, fmt=form)
+        notebook = jupytext.writes(book, fmt="ipynb")
+        for suffix, text in ((".ipynb", notebook), (".py", as_script(book))):
             place.with_suffix(suffix).write_text(text, encoding="utf-8")
             written.append(place.with_suffix(suffix))
     archive = out / DATA_ARCHIVE

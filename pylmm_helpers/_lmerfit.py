@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import _rformula
+from . import _rframe
 from ._agreement import pipe_table
+from ._shown import shown_whole
 
 #: R code in lme4's messages: ``help('isSingular')``, ``?isSingular``, ``max|grad|``.
 R_CODE = re.compile(r"\b\w+\('[^']*'\)|(?<!\S)\?\w+|\b\w+\|\w+\|")
@@ -61,6 +62,8 @@ class LmerFit:
         "live", or "recorded" with the versions that recorded it.
     versions : dict
         Versions of R, lme4, lmerTest and pbkrtest that gave these numbers.
+    weighted : bool
+        Fitted with prior weights; `scale` is then the variance of a row of weight 1.
     """
 
     formula: str
@@ -85,6 +88,7 @@ class LmerFit:
     messages: tuple[str, ...]
     source: str
     versions: dict[str, str]
+    weighted: bool = False
 
     def _sole(self, values: dict[str, Any], name: str) -> Any:
         if len(values) > 1:
@@ -118,6 +122,7 @@ class LmerFit:
         return int(self._sole(self.group_counts, "group_counts"))
 
     @property
+    @shown_whole
     def variance_components(self) -> pd.DataFrame:
         """Variances and SDs (squared units and units of the response), the residual last."""
         rows = [
@@ -136,14 +141,18 @@ class LmerFit:
         Raises
         ------
         ValueError
-            For any other model.
+            For any other model, and for one with weights, whose residual variance is that of a
+            row of weight 1.
         """
+        if self.weighted:
+            raise ValueError(f"{self.formula} has weights: its ICC depends on a row's weight.")
         cov = self.cov_re
         if list(cov.index) != ["Intercept"]:
             raise ValueError(f"{self.formula} has random slopes: its ICC depends on them.")
         between = float(np.asarray(cov)[0, 0])
         return between / (between + self.scale)
 
+    @shown_whole
     def coef_table(self) -> pd.DataFrame:
         """Estimate, standard error and degrees of freedom of the fixed effects."""
         table = pd.DataFrame({"estimate": self.fe_params, "std_error": self.bse_fe})
@@ -213,7 +222,7 @@ def from_record(
         raise ValueError("its random effects and their variances are of different groups")
     modes, variances = {}, {}
     for name, group in result["groups"].items():
-        known = _rformula.levels_of(frame, name)
+        known = _rframe.levels_of(frame, name)
         index = pd.Index([known.get(v, v) for v in group["levels"]], name=name)
         G, q = len(index), len(group["terms"])
         modes[name] = pd.DataFrame(_numbers(group["modes"], G, q), index, group["terms"])
@@ -235,6 +244,7 @@ def from_record(
         messages=tuple(result["messages"]),
         source=source,
         versions=dict(result["versions"]),
+        weighted=_rframe.WEIGHTS in frame,
         **{k: float(result[k]) for k in ("scale", "criterion", "llf", "aic", "bic")},
         n=int(result["n"]),
         singular=bool(result["singular"]),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from . import _rformula
+from . import _rformula, _rframe
+from ._rspelling import r_factors, r_term
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,9 @@ class OwnFit:
 
 
 def same_term(name: str) -> str:
-    """Spelling-independent key of a term.
-
-    Spaces, `np.`, the order of an interaction and the ".0" of a whole number as level don't count.
-    """
-    bare = re.sub(r"\s|\bnp\.|(?<=\d)\.0(?=\])", "", name)
-    return ":".join(sorted(re.split(r":(?![^\[(]*[\])])", bare)))
+    """Spelling-independent key of a term: lme4's name of it, the order of an interaction aside."""
+    plain = re.sub(r"^I\((.*)\)$", r"\1", r_term(name))
+    return ":".join(sorted(r_factors(plain)))
 
 
 def aligned(values: pd.Series, reference: pd.Series, who: str) -> pd.Series:
@@ -74,7 +72,11 @@ def describe_fit(fit: Any, parsed: _rformula.MixedFormula, data: pd.DataFrame | 
         raise ValueError(
             f"the fit has the response {response!r}, the formula {parsed.text!r} another."
         )
-    complete = _rformula.model_frame(parsed, own.data, "drop")
+    complete = _rframe.model_frame(parsed, own.data, "drop")
+    weights = getattr(getattr(fit, "design", None), "weights", None)
+    if weights is not None and len(complete) == rows:
+        complete = complete.assign(**{_rframe.WEIGHTS: np.asarray(weights, dtype=float)})
+        own = replace(own, data=complete)
     if len(complete) != rows:
         raise ValueError(
             f"the fit used {rows} rows, the formula {parsed.text!r} gives {len(complete)} complete "
@@ -84,7 +86,7 @@ def describe_fit(fit: Any, parsed: _rformula.MixedFormula, data: pd.DataFrame | 
         text = f"{parsed.response} ~ {parsed.fixed}"
         term = parsed.single
         engine = fit_lmm(text, complete, groups=term.group, re_formula=term.expr, reml=own.reml)
-        own = OwnFit(engine, own.statsmodels, own.raw, own.data, own.reml)
+        own = replace(own, engine=engine)
     return own
 
 

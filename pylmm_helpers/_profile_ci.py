@@ -13,7 +13,6 @@ intervals. Appl Stat 37, 87-94.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from pylmm_helpers._arguments import a_level, one_of, shown
 from pylmm_helpers._parameters import parameter_names, parameters_of
 from pylmm_helpers._progress import progress_bar
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._rspelling import r_term
 from pylmm_helpers._shown import shown_whole
 from pylmm_helpers._zeta import Profile, turns
 
@@ -162,10 +162,4 @@ def lme4_name(name: str, k: int, variances: int) -> str:
     """What lme4's confint() calls the k-th parameter."""
     if k < variances - 1:
         return f".sig{k + 1:02d}"
-    if k == variances - 1:
-        return ".sigma"
-    if name == "Intercept":
-        return "(Intercept)"
-    name = re.sub(r"\bC\(", "factor(", name).replace("np.", "").replace("**", "^")
-    name = re.sub(r"\[(?:T\.)?([^\]]*)\]", r"\1", name)
-    return re.sub(r"(?<=\w)True\b", "TRUE", name)
+    return ".sigma" if k == variances - 1 else r_term(name)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import _rformula
+from . import _rformula, _rframe
 from .datasets import _data_package, load
 
 _INLINE_ROWS = 5_000  # larger data are not copied into a record
@@ -84,7 +84,7 @@ def _one_line(found: re.Match[str]) -> str:
 
 
 def data_digest(r_data: pd.DataFrame) -> str:
-    """SHA-256 of the columns as R gets them (`_rformula.r_frame`), order of columns aside.
+    """SHA-256 of the columns as R gets them (`_rframe.r_frame`), order of columns aside.
 
     Numbers count to ten digits of their column's largest value: a group mean may differ in its
     last bit between machines without being other data.
@@ -226,7 +226,7 @@ def recorded_frame(record: dict[str, Any]) -> pd.DataFrame | None:
     source = record["data"]
     if "values" not in source:
         parsed = _rformula.parse(record["key"]["formula"])
-        return _rformula.model_frame(parsed, load(source["dataset"]), "drop")
+        return _rframe.model_frame(parsed, load(source["dataset"]), "drop")
     if source["values"] is None:
         return None
     out = {}
@@ -261,8 +261,8 @@ def identify(frame: pd.DataFrame, key: dict[str, Any]) -> tuple[str | None, bool
         if all(_levels(frame[g]) <= _levels(shipped[g]) for g in parsed.group_columns):
             likely = likely or name
         if set(frame.columns) <= columns:
-            same = _rformula.model_frame(parsed, shipped, "drop")
-            if data_digest(_rformula.r_frame(parsed, same)) == key["data_sha256"]:
+            same = _rframe.model_frame(parsed, shipped, "drop")
+            if data_digest(_rframe.r_frame(parsed, same)) == key["data_sha256"]:
                 return name, True
     return likely, False
 

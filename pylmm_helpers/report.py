@@ -132,12 +132,12 @@ def _results(words: Words, table: pd.DataFrame, level: float) -> str:
         what = (
             f"between-{words.name(res.groups)} variance"
             if term == "Intercept"
-            else f"variance of the slope of {words.term(term)}"
+            else f"variance of the {words.effect(term)}"
         )
         parts.append(f"the {what} was {_variance(*sizes[term], words.unit_of(term))}")
     residual = _variance(*sizes["Residual"], words.unit)
     text = f"T{', '.join(parts)[1:]}, and the residual variance was {residual}."
-    names = ["intercept" if t == "Intercept" else f"slope of {words.term(t)}" for t in terms]
+    names = [words.effect(t) for t in terms]
     G = res.cov_re.to_numpy(dtype=float)
     for j, i in combinations(range(len(terms)), 2):
         if (size := np.sqrt(G[i, i] * G[j, j])) > 0:

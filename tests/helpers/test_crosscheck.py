@@ -336,7 +336,7 @@ def test_no_warning_of_pymer4_leaks(with_r, sleep, recwarn):
         ("Reaction ~ Days + (1 | Subject", "brackets"),
         ("Reaction ~ Dayz + (1 | Subject)", "'Dayz'"),
         ("Reaction ~ Days + (1 | Person)", "'Person'"),
-        ("Reaction ~ C(Days, Sum) + (1 | Subject)", "category"),
+        ("Reaction ~ C(Days, Nonsense) + (1 | Subject)", "category"),
     ],
 )
 def test_a_bad_formula_is_named(sleep, formula, says):

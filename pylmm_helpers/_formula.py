@@ -232,6 +232,8 @@ def unreadable(formula: str, reason: str, text: str) -> ValueError:
     unquoted = re.sub(r"\"[^\"]*\"|'[^']*'|`[^`]*`", "", text)
     blank = re.search(r"([^\W\d]\w*) +([^\W\d]\w*)", unquoted)
     hint = f" A name with a blank needs backticks: `{blank[0]}`." if blank else ""
+    if "invalid syntax" in reason:
+        hint += " An expression of Python's stands in I(...)."
     if "^" in unquoted:
         hint = f" Inside brackets, {POWER}."
     return ValueError(f"the formula {formula!r} can't be read: {reason.rstrip('.')}.{hint}")

@@ -22,6 +22,7 @@ from pylmm_helpers import (
     load,
     profile_ci,
 )
+from pylmm_helpers._ownfit import _same_response
 from pylmm_helpers._rformula import parse
 from pylmm_helpers._rframe import r_frame, safe_names, to_r
 from pylmm_helpers._rspelling import r_term
@@ -174,6 +175,20 @@ def test_a_change_score_is_what_lme4_makes_of_it(with_r):
     assert lmer("post ^ 2 ~ treat + (1 | clinic)", data).criterion == pytest.approx(
         lmer("s ~ treat + (1 | clinic)", data.assign(s=data["post"] ** 2)).criterion, abs=1e-7
     )
+
+
+@pytest.mark.parametrize(
+    "one, other, same",
+    [
+        ("post - pre", "post-pre", True), ("I(post - pre)", "post - pre", True),
+        ("y ** 2", "y^2", True), ("np.log(y) / 2", "log(y)/2", True), ("a b", "`a b`", True),
+        ("rt.ms", "`rt.ms`", True), ("Q('a b')", "`a b`", True), ("y", "log(y)", False),
+        ("post - pre", "pre - post", False), ("ab", "a b", False), ("post", "post - pre", False),
+        ("a b", "ab", False),
+    ],
+)  # fmt: skip
+def test_the_response_is_compared_whatever_its_spelling(one, other, same):
+    assert _same_response(one, other) is _same_response(other, one) is same
 
 
 @pytest.mark.parametrize("formula", ["y ~ Q('days awake')", "y ~ o", "y ~ C(k, Treatment(1))"])

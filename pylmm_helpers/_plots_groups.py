@@ -8,7 +8,6 @@ import numpy as np
 
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._crossprod import Array
-from pylmm_helpers._group_level import check_level
 from pylmm_helpers._plot_parts import (
     BLUE,
     INK,

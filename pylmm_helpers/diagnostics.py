@@ -101,7 +101,12 @@ def _over_sd(values: Any, variance: Any, unit: float) -> Any:
 
 
 def _group_residuals(res: Any) -> pd.DataFrame:
-    effects, prior = res.random_effects, res.cov_re.to_numpy(dtype=float)
+    if not res.identified:
+        raise ValueError(
+            f"{res.identification.finding} So the groups have no BLUPs of their own terms; see "
+            "check_singular(fit)."
+        )
+    effects, prior = res.random_effects, res.covariance
     spread = np.diagonal(prior - group_level(res).prediction_covariance(), axis1=1, axis2=2)
     frames = []
     for j in range(effects.shape[1]):
@@ -143,10 +148,11 @@ def influence(fit: Any) -> pd.DataFrame:
 
     Notes
     -----
-    Each refit is exact and starts from the full fit. Rows are read once, to form each group's cross
-    products; leaving a group out then means leaving out its products. Cook's distance divides by p,
-    as Christensen, Pearson & Johnson (1992) do; lme4's ``cooks.distance`` of grouped deletions
-    divides by p n / (n - p), where n counts the groups.
+    Each refit is exact. Rows are read once, to form each group's cross products; leaving a group
+    out then means leaving out its products. With one or two random terms, the refits near the full
+    fit are done together. What is not identified (see `LMMResults.unidentified`) is NaN. Cook's
+    distance divides by p, as Christensen, Pearson & Johnson (1992) do; lme4's ``cooks.distance`` of
+    grouped deletions divides by p n / (n - p), where n counts the groups.
 
     References
     ----------

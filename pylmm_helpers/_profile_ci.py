@@ -175,5 +175,4 @@ def lme4_name(name: str, k: int, variances: int) -> str:
     if name == "Intercept":
         return "(Intercept)"
     name = re.sub(r"\bC\(", "factor(", name).replace("np.", "").replace("**", "^")
-    name = re.sub(r"\[(?:T\.)?([^\]]*)\]", r"\1", name)
-    return re.sub(r"(?<=\w)True\b", "TRUE", name)
+    return re.sub(r"\[(?:T\.)?([^\]]*)\]", r"\1", name)

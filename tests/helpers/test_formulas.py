@@ -123,6 +123,17 @@ def test_r_gives_the_recorded_values_again(tmp_path: Path) -> None:
         assert new["fitted"] == pytest.approx(old["fitted"], rel=1e-4)
 
 
+def test_a_formula_may_run_over_lines() -> None:
+    long = """
+        log(Reaction)
+          - log(u) ~ Days +
+          factor(k)
+          + offset(log(w))
+    """
+    short = "log(Reaction) - log(u) ~ Days + factor(k) + offset(log(w))"
+    assert fit_lmm(long, sleep(), "Subject").criterion == unhidden(short).criterion
+
+
 # --- what is refused, and with which words --------------------------------------------------------
 
 REFUSED = {

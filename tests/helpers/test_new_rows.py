@@ -318,6 +318,16 @@ def test_a_group_of_another_type_is_that_group_and_a_new_one_stays_new() -> None
         predict(fit, d.set_index("g"), level="group")
 
 
+def test_what_the_caller_does_to_the_data_afterwards_is_no_matter() -> None:
+    d = rows()
+    fit, plain = fit_lmm("y ~ x + t + C(k)", d, "g"), fit_lmm("y ~ x", d, "g")
+    before = d.copy()
+    d["t"], d["k"], d["x"] = "z", d["k"].astype(str) + "!", d["x"].astype(str)
+    d.drop(columns="y", inplace=True)
+    for fitted in (fit, plain):
+        same_rows(fitted, before, np.arange(60))
+
+
 WHOLE_DATA = [
     "I(x - np.mean(x))",
     "I(x - x.mean())",

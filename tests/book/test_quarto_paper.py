@@ -60,20 +60,35 @@ return passes
 """
 # What the template has that the handbook's design must overrule.
 TEMPLATE = """
-#let equation-numbering = "(1.1)"
+#let equation-numbering = n => numbering("(1.1)", counter(heading).get().first(), n)
 #set document(title: "A book")
 #set text(lang: "en")
 #set heading(numbering: (..n) => numbering(if n.pos().len() == 1 { "1." } else { "1.1" }, ..n))
 #set math.equation(numbering: "(1)")
 #show heading.where(level: 1): it => { pagebreak(to: "odd"); it }
 #set figure(numbering: n => numbering("1.1", counter(heading).get().first(), n))
-#set page(header: context [G. #query(heading).last().body])
+#set page(numbering: "1", header: context [G. #query(heading).last().body])
+#page(margin: 0cm, header: none)[]
 #outline(depth: 2, indent: 0em)
 #show: hb-in-orange-book
 
 """
 TEXT = r"""
+# Preface {.unnumbered}
+
+```{=typst}
+#figure(table([a]), caption: [Before], kind: "quarto-float-tbl", supplement: "Table") <tbl-none>
+```
+
 # First
+
+```{=typst}
+#figure(table([a]), caption: [One], kind: "quarto-float-tbl", supplement: "Table") <tbl-one>
+#math.equation(block: true, numbering: equation-numbering, alt: "x", $ x $) <eq-one>
+```
+
+See `#ref(<eq-one>, supplement: [Equation])`{=typst}, `#ref(<tbl-one>)`{=typst},
+`#ref(<tbl-none>)`{=typst} and `#ref(<first>, supplement: [Chapter])`{=typst}.
 
 A formula $\beta_0$, and the code of lme4's model:
 
@@ -168,7 +183,11 @@ def compiled(root: Path, body: str) -> PdfReader:
 
 @pytest.fixture(scope="module")
 def reader(project: Path, as_typst: Callable[[str, Path], str]) -> PdfReader:
-    answers = "#heading(level: 1, numbering: none)[Answer key]\n\n" + "#lorem(900)\n\n" * 2
+    answers = (
+        "= Second\n\n#figure(table([a]), caption: [Two], "
+        'kind: "quarto-float-tbl", supplement: "Table")\n\n'
+        "#heading(level: 1, numbering: none)[Answer key]\n\n" + "#lorem(900)\n\n" * 2
+    )
     return compiled(project, as_typst(TEXT, project) + "\n" + answers)
 
 
@@ -195,7 +214,7 @@ def test_it_is_pdf_ua_in_british_english(reader: PdfReader) -> None:
 def test_formulas_are_read_out_in_words(reader: PdfReader) -> None:
     elements = structure(reader.trailer["/Root"]["/StructTreeRoot"])
     said = [str(e["/Alt"]) for e in elements if e.get("/S") == "/Formula"]
-    assert said == ["beta sub 0", "x sub 1 equals 2", "sigma squared", "sigma sub g"]
+    assert said == ["x", "beta sub 0", "x sub 1 equals 2", "sigma squared", "sigma sub g"]
 
 
 def test_the_answer_key_has_no_letter_in_the_running_head(reader: PdfReader) -> None:
@@ -205,8 +224,27 @@ def test_the_answer_key_has_no_letter_in_the_running_head(reader: PdfReader) -> 
 
 
 def test_chapters_follow_each_other_without_empty_pages(reader: PdfReader) -> None:
-    assert all(len(text) > 50 for text in texts(reader)[1:])
+    # a page that only fills up to an odd one has a running head and a number, about 16 characters
+    assert all(len(text) > 20 for text in texts(reader)[1:])
     assert sum("Contents" in text for text in texts(reader)) == 1
+
+
+def test_numbers_in_the_text_have_neither_brackets_nor_a_full_stop(reader: PdfReader) -> None:
+    whole = " ".join(texts(reader)).replace("\u00a0", " ")
+    assert "See Equation 1.1, Table 1.1, Table 1 and Chapter 1." in whole
+    assert "(1.1)" in whole  # beside the equation itself
+
+
+def test_tables_are_counted_within_their_chapter(reader: PdfReader) -> None:
+    whole = " ".join(texts(reader)).replace("\u00a0", " ")
+    assert all(name in whole for name in ("Table 1: Before", "Table 1.1: One", "Table 2.1: Two"))
+
+
+def test_the_cover_has_picture_and_edition_and_no_page_number(project: Path) -> None:
+    for cover in compiled(project, "= T\n").pages[:1]:
+        assert cover.extract_text().strip() == ""
+        assert cover.get_contents().get_data().count(b" l\n") >= 8  # lines of groups and of all
+    assert '#let hb-edition = ""' in kept(project)["header"]
 
 
 def test_tabs_callouts_and_output_have_the_books_look(

@@ -11,8 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import f as f_distribution
 
 from pylmm_helpers._arguments import counted, numbers
-from pylmm_helpers._columns import as_frame, require_column
+from pylmm_helpers._columns import (
+    as_frame,
+    handle_missing,
+    names_in,
+    numbers_as_text,
+    plain_values,
+    require_column,
+)
 from pylmm_helpers._crossprod import Array
+from pylmm_helpers._design import materialise, parse
+from pylmm_helpers._layout import CONSTANT
 
 #: Singular values below this share of the largest are rounding noise.
 RANK_TOLERANCE = 1e-9
@@ -135,6 +144,14 @@ def _basis(X: Array) -> Array:
     return np.asarray(u[:, s > RANK_TOLERANCE * max(s[0], RANK_TOLERANCE)])
 
 
+def spans_constant(X: Array) -> bool:
+    """Whether a column is constant, or some columns of zeros and ones add up to one."""
+    if np.any((np.ptp(X, axis=0) == 0.0) & (X[0] != 0.0)):
+        return True
+    indicators = np.all((X == 0.0) | (X == 1.0), axis=0)
+    return bool(np.all(X[:, indicators].sum(axis=1) == 1.0))
+
+
 def _within(values: Array, codes: NDArray[np.intp], sizes: Array) -> Array:
     """Deviations from the group means; columns of (n, k)."""
     means = np.column_stack([np.bincount(codes, weights=v) for v in values.T]) / sizes[:, None]
@@ -147,14 +164,19 @@ def one_way_parts(y: Array, X: Array, codes: NDArray[np.intp]) -> AnovaParts:
     n, groups = len(y), len(sizes)
     if groups < 2:
         raise ValueError("there is only one group; variance between groups needs at least two")
-    overall = _basis(X)
     centred = X - X.mean(axis=0)
+    with_constant = spans_constant(X)
+    overall = _basis(X)
+    if with_constant:  # far from 0 a column is nearly the constant: what counts is what varies
+        varying = centred[:, np.ptp(X, axis=0) > CONSTANT * np.abs(X).max(axis=0)]
+        overall = np.column_stack([np.full(n, n**-0.5), _basis(varying)])
     # deviations that are rounding noise beside the column itself carry no information within groups
     deviations = _within(centred, codes, sizes)
     spread = np.maximum(np.linalg.norm(centred, axis=0), 1e-300)
     inside = _basis(deviations[:, np.linalg.norm(deviations, axis=0) > RANK_TOLERANCE * spread])
-    y = y - y.mean()
-    y_within = _within(y[:, None], codes, sizes)[:, 0]
+    away = y - y.mean()
+    y_within = _within(away[:, None], codes, sizes)[:, 0]
+    y = away if with_constant else y
     residual = y - overall @ (overall.T @ y)
     residual_within = y_within - inside @ (inside.T @ y_within)
     ss_within = float(residual_within @ residual_within)
@@ -169,7 +191,7 @@ def one_way_parts(y: Array, X: Array, codes: NDArray[np.intp]) -> AnovaParts:
             "the predictors leave no difference between groups; drop predictors that vary only by "
             "group"
         )
-    if ss_within <= 1e-24 * max(float(y @ y), 1e-300):
+    if ss_within <= 1e-24 * max(float(away @ away), 1e-300):
         raise ValueError(
             "the response does not vary within groups; there is no residual variance to compare "
             "with"
@@ -231,28 +253,21 @@ def labels_of(groups: Any) -> pd.Series:
 
 
 def _from_formula(formula: str, data: pd.DataFrame | None) -> tuple[Array, Array, str]:
+    """Response and predictors as `fit_lmm` reads them."""
     if data is None:
         raise ValueError(f"formula {formula!r} needs data; give the DataFrame with its columns")
-    from formulaic import model_matrix
-    from formulaic.errors import FormulaicError
-
     if "~" not in formula:
         raise ValueError(f"{formula!r} is not a formula; write it as 'response ~ 1'")
-    try:
-        matrices = model_matrix(formula, data, na_action="raise")
-    except (FormulaicError, ValueError, KeyError, NameError) as error:
-        raise ValueError(
-            f"formula {formula!r} can't be evaluated: {error}; check the column names and that no "
-            "value is missing"
-        ) from error
-    left, X = matrices.lhs, np.asarray(matrices.rhs, dtype=float)
-    if left.shape[1] != 1:
+    parsed = parse(formula)
+    used, tools = names_in([*parsed.lhs, *parsed.rhs], data, None)
+    for name in used:
+        require_column(data, name)
+    handle_missing(data, used, None, "raise")
+    numbers_as_text(parsed, data)
+    values = {name: plain_values(data[name], name) for name in used}
+    terms: dict[str, Any] = {str(name): column for name, column in data.items()} | values
+    y, names = materialise(parsed.lhs, terms, tools)
+    if len(names) != 1:
         raise ValueError(f"the response of {formula!r} is not one numeric column")
-    if not np.all(np.isfinite(X)):
-        bad = [
-            str(c)
-            for c, ok in zip(matrices.rhs.columns, np.isfinite(X).all(axis=0), strict=True)
-            if not ok
-        ]
-        raise ValueError(f"column {bad[0]!r} has infinite values; repair those rows first")
-    return np.asarray(left, dtype=float)[:, 0], X, str(left.columns[0])
+    columns, _ = materialise(parsed.rhs, terms, tools)
+    return y[0], np.column_stack(columns) if columns else np.empty((len(y[0]), 0)), names[0]

@@ -214,9 +214,10 @@ def simulate(
     size = np.sqrt(np.diag(fit.cross.RtR)[:p])
     values, vectors = np.linalg.eigh(within / np.outer(size, size))
     good = values > 1e-12
-    half = size[:, None] * vectors[:, good] * np.sqrt(values[good])
+    # the symmetric root: eigenvectors turn with the last digit, and the draws would turn with them
+    half = size[:, None] * (vectors[:, good] * np.sqrt(values[good])) @ vectors[:, good].T
     df = fit.nobs - int(present.sum()) - int(good.sum())
-    z = rng.standard_normal((replicates, half.shape[1]))
+    z = rng.standard_normal((replicates, p)) @ vectors[:, good] @ vectors[:, good].T
     score = sigma * z @ half.T
     total = np.empty((replicates, p + 1, p + 1))
     total[:, :p, :p] = within

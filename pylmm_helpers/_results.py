@@ -193,8 +193,8 @@ class LMMResults:
         return bool(np.diag(self.factor_scaled).min() < SINGULAR)
 
     @cached_property
-    def random_effects(self) -> pd.DataFrame:
-        """Predicted random effects (BLUPs), groups by terms."""
+    def effects_scaled(self) -> Array:
+        """Predicted random effects (G, q) of the scaled columns."""
         _, whitened = criterion(self.theta_scaled[None], self.rows, self.reml)
         q = self.cross.q
         weights = np.append(-self.beta_scaled, 1.0)
@@ -204,10 +204,15 @@ class LMMResults:
                 for w in whitened
             ]
         )
+        return np.asarray(score @ self.factor_scaled @ self.factor_scaled.T)
+
+    @cached_property
+    def random_effects(self) -> pd.DataFrame:
+        """Predicted random effects (BLUPs), groups by terms."""
         scaling = self.cross.scaling
-        to_data = scaling.y_scale * scaling.z_map @ self.factor_scaled @ self.factor_scaled.T
+        values = scaling.y_scale * self.effects_scaled @ scaling.z_map.T
         labels = pd.Index(self.cross.group_labels, name=self.cross.group_name)
-        return pd.DataFrame(score @ to_data.T, index=labels, columns=list(self.cross.z_names))
+        return pd.DataFrame(values, index=labels, columns=list(self.cross.z_names))
 
     @cached_property
     def random_effects_var(self) -> Array:
@@ -219,20 +224,23 @@ class LMMResults:
         return np.asarray(self.scale * to_data @ np.linalg.inv(inner) @ to_data.T)
 
     @cached_property
+    def _fitted(self) -> Array:
+        """Conditional fitted values (n,) less the response's shift."""
+        scaling = self.cross.scaling
+        own = scaling.random(self.Z, self.effects_scaled[self.codes])
+        return scaling.fixed(self.X, self.beta_scaled) + own
+
+    @cached_property
     def fittedvalues(self) -> pd.Series:
         """Conditional fitted values X beta + Z u."""
-        effects = self.random_effects.to_numpy()
-        values = self.X @ self.fe_params.to_numpy()
-        for k, column in enumerate(self._rows_of.z_columns):
-            values = values + column * effects[self.codes, k]
+        values = self._fitted + self.cross.scaling.y_shift
         return pd.Series(values, index=self.frame.index, name="fitted")
 
     @cached_property
     def resid(self) -> pd.Series:
         """Response less conditional fitted values."""
-        return pd.Series(
-            self.y - self.fittedvalues.to_numpy(), index=self.frame.index, name="resid"
-        )
+        values = self.y - self.cross.scaling.y_shift - self._fitted
+        return pd.Series(values, index=self.frame.index, name="resid")
 
     @property
     def _rows_of(self) -> Design:

@@ -12,7 +12,13 @@ from numpy.typing import ArrayLike
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._anova import anova_components, one_way_parts
 from pylmm_helpers._arguments import a_mapping, a_name, a_number, numbers, one_of
-from pylmm_helpers._group_level import check_level, is_random_intercept, mean_outer_z, mean_ratio
+from pylmm_helpers._group_level import (
+    check_level,
+    is_random_intercept,
+    mean_outer_z,
+    mean_ratio,
+    weight_of,
+)
 from pylmm_helpers._icc import RatioProfile, delta_interval, f_interval, profile_interval
 
 __all__ = ["anova_components", "design_effect", "icc", "variance_components", "variance_function"]
@@ -20,13 +26,17 @@ __all__ = ["anova_components", "design_effect", "icc", "variance_components", "v
 ICC_METHODS = ("profile", "delta", "f")
 
 
-def variance_components(fit: Any) -> pd.DataFrame:
+def variance_components(fit: Any, weight: float | None = None) -> pd.DataFrame:
     r"""Variances and standard deviations of the random effects and of the residual.
 
     Parameters
     ----------
     fit : MixedLMResults or LMMResults
         A fitted linear mixed model.
+    weight : float, optional
+        For a fit with weights: the weight of the row whose residual variance, sigma^2 / weight, and
+        total are meant. Without it such a fit has neither total nor shares, and Residual is sigma^2,
+        the residual variance of a row of weight 1, as in lme4.
 
     Returns
     -------
@@ -44,6 +54,11 @@ def variance_components(fit: Any) -> pd.DataFrame:
     then the average of :math:`z'Gz + \sigma^2` over the rows (Johnson 2014,
     doi:10.1111/2041-210X.12225); see `variance_function` for the variance at chosen values.
 
+    Raises
+    ------
+    ValueError
+        For a weight that is not above 0, or one for a fit without weights.
+
     Examples
     --------
     >>> variance_components(fit).loc["Intercept", "variance"]  # doctest: +SKIP
@@ -51,8 +66,10 @@ def variance_components(fit: Any) -> pd.DataFrame:
     res = as_results(fit)
     terms = [str(t) for t in res.cov_re.index]
     G = res.cov_re.to_numpy(dtype=float)
-    sigma2 = float(res.scale)
-    total = sigma2 * (1.0 + mean_ratio(res, mean_outer_z(res)))
+    whole = res.cross.mean_weight is None or weight is not None
+    at = weight_of(res, weight, "the total") if whole else 1.0
+    sigma2 = float(res.scale) / at
+    total = sigma2 * (1.0 + mean_ratio(res, mean_outer_z(res, at))) if whole else np.nan
     name = str(res.groups)
     rows: list[tuple[str, str, float, float, float]] = []
     for i, term in enumerate(terms):
@@ -63,18 +80,23 @@ def variance_components(fit: Any) -> pd.DataFrame:
             correlation = G[i, j] / size if size > 0.0 else np.nan
             rows.append((f"cov({terms[j]}, {terms[i]})", name, G[i, j], np.nan, correlation))
     rows.append(("Residual", "", sigma2, np.sqrt(sigma2), np.nan))
-    rows.append(("Total", "", total, np.sqrt(total), np.nan))
+    if whole:
+        rows.append(("Total", "", total, np.sqrt(total), np.nan))
     columns = ["component", "group", "variance", "sd", "correlation"]
     frame = pd.DataFrame(rows, columns=columns).set_index("component")
     if len(terms) == 1:
         frame = frame.drop(columns="correlation")
-    if is_random_intercept(res):
+    if whole and is_random_intercept(res):
         frame["share"] = frame["variance"] / total
     return frame
 
 
 def variance_function(
-    fit: Any, term: str, values: ArrayLike, other: Mapping[str, float] | None = None
+    fit: Any,
+    term: str,
+    values: ArrayLike,
+    other: Mapping[str, float] | None = None,
+    weight: float | None = None,
 ) -> pd.DataFrame:
     """Variance between groups, and ICC, as a function of a predictor that has a random slope.
 
@@ -88,6 +110,9 @@ def variance_function(
         Values of the term.
     other : mapping, optional
         Values of further random-effect terms (0 unless given; the intercept is 1).
+    weight : float, optional
+        For a fit with weights: the weight of the row whose residual variance, sigma^2 / weight, is
+        meant.
 
     Returns
     -------
@@ -98,7 +123,7 @@ def variance_function(
     Raises
     ------
     ValueError
-        If the term has no random effect in this model.
+        If the term has no random effect in this model, or for a fit with weights and no `weight`.
 
     References
     ----------
@@ -122,8 +147,10 @@ def variance_function(
     for j, name in enumerate(terms):
         z[:, j] = 1.0 if name == "Intercept" else a_number((other or {}).get(name, 0.0), name)
     z[:, terms.index(term)] = x
-    sigma2 = float(res.scale)
-    between = sigma2 * np.sum((z @ res.factor) ** 2, axis=1)
+    sigma2 = float(res.scale) / weight_of(res, weight, "the total variance")
+    # in scaled columns: far from 0, z'Gz would be a difference of large numbers
+    columns = res.cross.scaling.z(z) if "Intercept" in terms else z @ res.cross.scaling.z_map
+    between = float(res.scale) * np.sum((columns @ res.factor_scaled) ** 2, axis=1)
     return pd.DataFrame(
         {
             term: x,
@@ -136,7 +163,9 @@ def variance_function(
     )
 
 
-def icc(fit: Any, method: str = "profile", level: float = 0.95) -> pd.Series:
+def icc(
+    fit: Any, method: str = "profile", level: float = 0.95, weight: float | None = None
+) -> pd.Series:
     r"""Intraclass correlation: the share of the variance that lies between groups, with an
     interval.
 
@@ -161,6 +190,9 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95) -> pd.Series:
           a model without predictors, and around the ANOVA estimate, which may be negative.
     level : float
         Confidence level.
+    weight : float, optional
+        For a fit with weights: the weight of the rows whose correlation is meant. Their residual
+        variance is sigma^2 / weight, so that rows of another weight have another ICC.
 
     Returns
     -------
@@ -171,7 +203,7 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95) -> pd.Series:
     Raises
     ------
     ValueError
-        For an unknown method, ``delta`` at an estimate of 0, or ``f`` for a model with predictors
+        For a fit with weights and no `weight`, an unknown method, ``delta`` at an estimate of 0, or ``f`` for a model with predictors
         or slopes.
 
     References
@@ -183,17 +215,19 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95) -> pd.Series:
     res = as_results(fit)
     level = check_level(level)
     one_of(method, ICC_METHODS, "method")
-    weight = mean_outer_z(res)
-    sigma2 = float(res.scale)
+    at = weight_of(res, weight, "the intraclass correlation")
+    outer = mean_outer_z(res, at)
+    sigma2 = float(res.scale) / at
     if method == "f":
         if (
-            not is_random_intercept(res)
+            res.cross.mean_weight is not None
+            or not is_random_intercept(res)
             or list(res.fe_params.index) != ["Intercept"]
             or res.design is None
         ):
             raise ValueError(
-                "method='f' is for a random intercept without predictors, fitted from rows; use "
-                "'profile'"
+                "method='f' is for a random intercept without predictors or weights, fitted from "
+                "rows; use 'profile'"
             )
         parts = one_way_parts(res.y, np.ones((res.nobs, 1)), res.codes)
         low, high = f_interval(
@@ -201,8 +235,8 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95) -> pd.Series:
         )
         estimate, sigma2_g, sigma2 = parts.icc, parts.sigma2_g, parts.sigma2
     else:
-        sigma2_g = sigma2 * mean_ratio(res, weight)
-        profile = RatioProfile(res, weight)
+        sigma2_g = sigma2 * mean_ratio(res, outer)
+        profile = RatioProfile(res, outer)
         ends = (
             profile_interval(profile, level)
             if method == "profile"
@@ -224,7 +258,9 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95) -> pd.Series:
 
 
 def design_effect(
-    fit_or_icc: Any, sizes: int | Sequence[int] | ArrayLike | None = None
+    fit_or_icc: Any,
+    sizes: int | Sequence[int] | ArrayLike | None = None,
+    weight: float | None = None,
 ) -> pd.Series:
     r"""Design effect and effective sample size of clustered data.
 
@@ -240,6 +276,8 @@ def design_effect(
         A fitted random-intercept model (ICC and sizes are taken from it), or the ICC itself.
     sizes : int or array_like, optional
         Group sizes; one number for a common size. Needed with a plain ICC.
+    weight : float, optional
+        For a fit with weights: the weight that all rows are taken to have.
 
     Returns
     -------
@@ -252,13 +290,16 @@ def design_effect(
     Raises
     ------
     ValueError
-        For an ICC outside [0, 1], sizes that are not whole numbers of at least 1, or a model with
-        random slopes (its design effect depends on the predictors).
+        For an ICC outside [0, 1], sizes that are not whole numbers of at least 1, a model with
+        random slopes (its design effect depends on the predictors), or a fit with weights and no
+        `weight`.
     """
     if isinstance(fit_or_icc, (int, float, np.floating, np.integer)) and not isinstance(
         fit_or_icc, bool
     ):
         rho = float(fit_or_icc)
+        if weight is not None:
+            raise ValueError("weight goes with a fit; an ICC that is a number needs none")
         if sizes is None:
             raise ValueError(
                 "sizes is missing; give the group sizes beside the ICC, such as sizes=20"
@@ -271,7 +312,8 @@ def design_effect(
                 "a number"
             )
         sigma2_g = float(res.cov_re.to_numpy(dtype=float)[0, 0])
-        rho = sigma2_g / (sigma2_g + float(res.scale))
+        sigma2 = float(res.scale) / weight_of(res, weight, "the design effect")
+        rho = sigma2_g / (sigma2_g + sigma2)
         sizes = res.cross.sizes if sizes is None else sizes
     if not 0.0 <= rho <= 1.0:
         raise ValueError(f"the ICC is {rho!r}; it must lie between 0 and 1")

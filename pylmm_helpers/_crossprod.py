@@ -49,7 +49,7 @@ class Scaling:
     z_shift: Array
 
     def x(self, X: Array) -> Array:
-        """Scaled rows of X (n, p): less the shift first, since ``X @ x_map`` rounds where it is large."""
+        """Scaled rows of X (n, p); ``X @ x_map`` would round where the shift is large."""
         return np.asarray((X - self.x_shift) * np.diag(self.x_map))
 
     def z(self, Z: Array) -> Array:

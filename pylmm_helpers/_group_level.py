@@ -112,8 +112,8 @@ def weight_of(res: LMMResults, weight: float | None, what: str) -> float:
     Raises
     ------
     ValueError
-        When the fit has weights and none is named, because `what` would then depend on their unit; or when one
-        is named that is no positive number, or that the fit has no use for.
+        When the fit has weights and none is named, because `what` would then depend on their unit;
+        or when one is named that is no positive number, or that the fit has no use for.
     """
     mean = res.cross.mean_weight
     if mean is None:
@@ -123,8 +123,8 @@ def weight_of(res: LMMResults, weight: float | None, what: str) -> float:
     if weight is None:
         raise ValueError(
             "the fit has weights, so that the residual variance of a row is sigma^2 over its "
-            f"weight, and {what} of a row as well. Say of which row: weight={mean:.4g}, for example, "
-            "is the mean of the weights"
+            f"weight, and {what} depends on it. Say which row is meant: weight={mean:.4g}, for "
+            "example, is the mean of the weights"
         )
     value = a_number(weight, "weight")
     if value <= 0.0:
@@ -140,8 +140,8 @@ def mean_outer_z(res: LMMResults, weight: float = 1.0) -> Array:
         return np.asarray(weight * z.T @ z / len(z))
     if cross.mean_weight is not None and not is_random_intercept(res):
         raise ValueError(
-            "this fit of cross products has weights and random slopes: the average over its rows needs the "
-            "rows themselves; fit the data frame"
+            "this fit of cross products has weights and random slopes: the average over its rows "
+            "needs the rows themselves; fit the data frame"
         )
     return np.asarray(weight / (cross.mean_weight or 1.0) * cross.ZtZ.sum(axis=-1) / cross.nobs)
 

@@ -55,9 +55,10 @@ def cross_products(
     Parameters
     ----------
     source : DataFrame, path or Ibis table
-        A pandas or Polars data frame or an Arrow table; the path of a Parquet file, or of a folder of them (its
-        folders included, names that start with a dot or an underscore left out); or a table of
-        Ibis on any database that it knows, such as DuckDB or Spark, where the work is then done.
+        A pandas or Polars data frame or an Arrow table; the path of a Parquet file, or of a folder
+        of them (its folders included, names that start with a dot or an underscore left out); or a
+        table of Ibis on any database that it knows, such as DuckDB or Spark, where the work is then
+        done.
     formula, groups, re_formula : str
         As in `fit_lmm`. Terms may hold columns, ``C(...)`` with any of formulaic's contrasts,
         interactions, arithmetic in ``I(...)`` or ``{...}``, comparisons, and ``np.log``, ``exp``,

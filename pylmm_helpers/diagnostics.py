@@ -139,9 +139,10 @@ def influence(fit: Any) -> pd.DataFrame:
         Indexed by group. `n`; `cooks_distance`, :math:`(b - b_{(g)})'\Phi^{-1}(b - b_{(g)})/p`;
         `covratio`, :math:`|\Phi_{(g)}| / |\Phi|` (below 1: without the group the fixed effects are
         estimated more precisely); `change_theta`, the length of the change of theta relative to its
-        own, for columns scaled to unit spread; then, as they come out without the group, `var[term]` and `cov[a, b]` of the random
-        effects, `residual_variance`, and `beta[term]`. Where a coefficient rests on one group
-        alone, that group's distance and covratio are infinite and `note` says so.
+        own, for columns scaled to unit spread; then, as they come out without the group,
+        `var[term]` and `cov[a, b]` of the random effects, `residual_variance`, and `beta[term]`.
+        Where a coefficient rests on one group alone, that group's distance and covratio are
+        infinite and `note` says so.
 
     Notes
     -----

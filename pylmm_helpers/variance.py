@@ -35,8 +35,8 @@ def variance_components(fit: Any, weight: float | None = None) -> pd.DataFrame:
         A fitted linear mixed model.
     weight : float, optional
         For a fit with weights: the weight of the row whose residual variance, sigma^2 / weight, and
-        total are meant. Without it such a fit has neither total nor shares, and Residual is sigma^2,
-        the residual variance of a row of weight 1, as in lme4.
+        total are meant. Without it such a fit has neither total nor shares, and Residual is
+        sigma^2, the residual variance of a row of weight 1, as in lme4.
 
     Returns
     -------
@@ -203,8 +203,8 @@ def icc(
     Raises
     ------
     ValueError
-        For a fit with weights and no `weight`, an unknown method, ``delta`` at an estimate of 0, or ``f`` for a model with predictors
-        or slopes.
+        For a fit with weights and no `weight`, an unknown method, ``delta`` at an estimate of 0, or
+        ``f`` for a model with predictors, slopes or weights.
 
     References
     ----------

@@ -85,9 +85,13 @@ class Made:
 
     def fit(self, name: str) -> Any:
         """The fit of a model of `MODELS`, made once."""
+        formula, options = MODELS[name]
+        return self.once(name, lambda: ph.fit_lmm(formula, self.frame, groups="g", **options))
+
+    def once(self, name: str, work: Callable[[], Any]) -> Any:
+        """What several entries need, worked out once."""
         if name not in self.fits:
-            formula, options = MODELS[name]
-            self.fits[name] = ph.fit_lmm(formula, self.frame, groups="g", **options)
+            self.fits[name] = work()
         return self.fits[name]
 
     def pandas(self) -> pd.DataFrame:
@@ -126,8 +130,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @cache
 def original() -> pd.DataFrame:
-    """Data of twelve unequal groups. All numbers are eighths or sixteenths, so that float32 and large offsets
-    hold them exactly."""
+    """Data of twelve unequal groups; all numbers are eighths or sixteenths, which float32 and large
+    offsets hold exactly."""
     rng = np.random.default_rng(20150601)
     sizes = rng.permutation([3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9])
     g = np.repeat(np.arange(GROUPS), sizes)
@@ -167,9 +171,12 @@ def in_units(
     """The data in other units: shift and scale of y and of x, scale of the weights."""
     frame = original()
     frame = frame.assign(
-        y=frame["y"] * y[1] + y[0], e=frame["e"] * y[1] + y[0], x=frame["x"] * x[1] + x[0],
-        u=frame["u"] * x[1] + x[0], w=frame["w"] * w,
-    )  # fmt: skip
+        y=frame["y"] * y[1] + y[0],
+        e=frame["e"] * y[1] + y[0],
+        x=frame["x"] * x[1] + x[0],
+        u=frame["u"] * x[1] + x[0],
+        w=frame["w"] * w,
+    )
     changed = {f"{name} shift" for name, unit in (("y", y), ("x", x)) if unit[0]}
     return made(frame, y_unit=y, x_unit=x, w_unit=w, changed=frozenset(changed))
 
@@ -220,22 +227,24 @@ def recoded(kind: str) -> Made:
 def stored(kind: str) -> Made:
     """The same values in other types, or in a table of another library."""
     frame = original()
-    numbers, texts = ["y", "x", "z", "w", "e", "u"], ["k"]
+    numbers = ["y", "x", "z", "w", "e", "u"]
     types: dict[str, dict[str, Any]] = {
-        "float32": {c: "float32" for c in numbers},
-        "nullable": {**{c: "Float64" for c in numbers}, "k": "string", "g": "Int64"},
+        "float32": dict.fromkeys(numbers, "float32"),
+        "nullable": {**dict.fromkeys(numbers, "Float64"), "k": "string", "g": "Int64"},
         "arrow": {
-            **{c: "double[pyarrow]" for c in numbers}, "k": "string[pyarrow]", "g": "int64[pyarrow]",
+            **dict.fromkeys(numbers, "double[pyarrow]"),
+            "k": "string[pyarrow]",
+            "g": "int64[pyarrow]",
         },
         "category": {"k": "category", "g": "category"},
         "small": {"g": "uint8", "w": "float32"},
         "object": {"k": object, "g": object},
-    }  # fmt: skip
+    }
     if kind in types:
         return made(frame.astype(types[kind]))
     if kind == "whole":  # eighths and sixteenths become whole numbers in another unit
         units = in_units(y=(0, 16.0), x=(0, 8.0), w=4.0)
-        whole = {c: "int64" for c in ("y", "x", "w", "e", "u")}
+        whole = dict.fromkeys(("y", "x", "w", "e", "u"), "int64")
         return replace(units, frame=units.frame.astype(whole), fits={})
     if kind == "polars":
         import polars
@@ -248,15 +257,32 @@ def stored(kind: str) -> Made:
 
 FIXED: dict[str, Callable[[], Made]] = {
     "rows permuted": permuted,
-    **{f"index {k}": lambda k=k: with_index(k) for k in ("duplicated", "text", "dates", "MultiIndex")},
-    **{f"groups as {k}": lambda k=k: relabelled(k)
-       for k in ("numbers", "text", "category", "dates", "fractions")},
+    **{
+        f"index {k}": lambda k=k: with_index(k)
+        for k in ("duplicated", "text", "dates", "MultiIndex")
+    },
+    **{
+        f"groups as {k}": lambda k=k: relabelled(k)
+        for k in ("numbers", "text", "category", "dates", "fractions")
+    },
     **{f"levels {k}": lambda k=k: recoded(k) for k in ("renamed", "reordered", "reference")},
-    **{f"stored as {k}": lambda k=k: stored(k) for k in
-       ("float32", "nullable", "arrow", "category", "small", "object", "whole", "polars", "arrow table")},
+    **{
+        f"stored as {k}": lambda k=k: stored(k)
+        for k in (
+            "float32",
+            "nullable",
+            "arrow",
+            "category",
+            "small",
+            "object",
+            "whole",
+            "polars",
+            "arrow table",
+        )
+    },
     "x far away": lambda: in_units(x=(1.7e9, 1.0)),
     "y far away": lambda: in_units(y=(1e9, 1.0)),
-}  # fmt: skip
+}
 
 #: What a factor (0.000001 to 1000000) and a shift do; the shift is in spreads of the data.
 SCALED: dict[str, Callable[[float, float], Made]] = {
@@ -319,7 +345,7 @@ def compare(
     rules: Sequence[tuple[str, Unit]],
     tolerance: float,
 ) -> list[str]:
-    """What differs between the answer for the original data and the one for changed data."""  # fmt: skip
+    """What differs between the answer for the original data and the one for changed data."""
     found = {named_back(m, key): value for key, value in flat(parts).items()}
     kept = {key: unit_of(key, rules) for key in {**base, **found}}
     kept = {k: u for k, u in kept.items() if not any(c in u.breaks for c in m.changed)}
@@ -339,7 +365,7 @@ def compare(
             if named_back(m, new) != old:
                 wrong.append(f"{key}: {old!r} became {new!r}")
             continue
-        if np.isnan(old) and np.isnan(new) or old == new:
+        if (np.isnan(old) and np.isnan(new)) or old == new:
             continue
         size = sizes.get((key.rsplit("|", 1)[0], unit), 0.0)
         # a number that moves with a shift is known to the digits that the shift leaves

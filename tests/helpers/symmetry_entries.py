@@ -1,4 +1,4 @@
-"""How every public helper is called, and how each number of its answer goes with the units of the data.
+"""How every public helper is called, and how its answer goes with the units of the data.
 
 A helper without an entry here fails a test; see `symmetries` for the words used.
 """
@@ -37,8 +37,8 @@ class Entry:
     rules : list of (pattern, Unit)
         For ``part|column|row``; the first that matches counts.
     tolerance : float
-        Relative to the largest number of a column. The default is what is left of the digits after a search
-        whose last step promised 1e-8 of the criterion; others say why.
+        Relative to the largest number of a column. The default is what is left of the digits after
+        a search whose last step promised 1e-8 of the criterion; others say why.
     instead : mapping
         Symmetries that hold in another way or can't be had, with the reason.
     examples : int
@@ -53,7 +53,8 @@ class Entry:
 
 
 def logs(times: float, reml: bool, p: int, with_x: int) -> Unit:
-    """A criterion (times 1) or log-likelihood (times -1/2) of p fixed effects, `with_x` of them slopes of x."""
+    """A criterion (times 1) or log-likelihood (times -1/2) of p fixed effects, `with_x` of them
+    slopes of x."""
     rows = ROWS - p if reml else ROWS
     return Unit(log_y=times * 2 * rows, log_x=times * 2 * with_x if reml else 0.0)
 
@@ -82,9 +83,14 @@ def coefficients(part: str) -> list[tuple[str, Unit]]:
 
 def parts_of(m: Made, name: str, fit: Any) -> dict[str, Any]:
     terms = [str(t) for t in fit.cov_re.index]
-    rows = {} if fit.design is None else {
-        f"{name} fitted": m.by_row(fit.fittedvalues), f"{name} resid": m.by_row(fit.resid),
-    }  # fmt: skip
+    rows = (
+        {}
+        if fit.design is None
+        else {
+            f"{name} fitted": m.by_row(fit.fittedvalues),
+            f"{name} resid": m.by_row(fit.resid),
+        }
+    )
     return {
         f"{name} table": pd.DataFrame({"estimate": fit.fe_params, "std_error": fit.bse_fe}),
         f"{name} cov_re": pd.Series(
@@ -92,15 +98,27 @@ def parts_of(m: Made, name: str, fit: Any) -> dict[str, Any]:
         ),
         f"{name} theta": pd.Series(fit.theta),
         f"{name} sizes": pd.Series(
-            {"scale": fit.scale, "criterion": fit.criterion, "llf": fit.llf, "aic": fit.aic, "bic": fit.bic}
+            {
+                "scale": fit.scale,
+                "criterion": fit.criterion,
+                "llf": fit.llf,
+                "aic": fit.aic,
+                "bic": fit.bic,
+            }
         ),
         f"{name} counts": pd.Series(
-            {"n": fit.nobs, "groups": fit.ngroups, "df": fit.df_resid, "lost": fit.n_dropped,
-             "converged": fit.converged, "singular": fit.singular}
+            {
+                "n": fit.nobs,
+                "groups": fit.ngroups,
+                "df": fit.df_resid,
+                "lost": fit.n_dropped,
+                "converged": fit.converged,
+                "singular": fit.singular,
+            }
         ),
         f"{name} effects": m.by_group(fit.random_effects),
         **rows,
-    }  # fmt: skip
+    }
 
 
 def fit_rules(name: str, p: int, with_x: int, reml: bool) -> list[tuple[str, Unit]]:
@@ -125,8 +143,13 @@ def fit_rules(name: str, p: int, with_x: int, reml: bool) -> list[tuple[str, Uni
     ]
 
 
-FITS = {"plain": (5, 1, True), "slope": (3, 1, True), "ml": (3, 1, False),
-        "weighted": (3, 1, True), "weighted slope": (3, 1, True)}  # fmt: skip
+FITS = {
+    "plain": (5, 1, True),
+    "slope": (3, 1, True),
+    "ml": (3, 1, False),
+    "weighted": (3, 1, True),
+    "weighted slope": (3, 1, True),
+}
 
 
 def fit_lmm(m: Made) -> dict[str, Any]:
@@ -262,10 +285,11 @@ def contrast(m: Made) -> dict[str, Any]:
         ),
         "joint wald": ph.contrast(m.fit("weighted slope"), ["x", "z"], df="wald"),
         "repeated": ph.contrast(
-            slope, ["x", "z", {"x": m.x_unit[1], "z": 1.0}],
+            slope,
+            ["x", "z", {"x": m.x_unit[1], "z": 1.0}],
             rhs=np.array([1.0 / m.x_unit[1], 0.2, 1.2]) * m.y_unit[1],
         ),
-    }  # fmt: skip
+    }
     names = list(m.fit("plain").fe_params.index)
     if {middle, top} <= set(names):
         parts["levels"] = ph.contrast(m.fit("plain"), {top: 1.0, middle: -1.0})
@@ -291,16 +315,19 @@ def bootstrap(m: Made) -> dict[str, Any]:
     test = ph.parametric_bootstrap(m.fit("slope"), m.fit("intercept"), replicates=40, rng=3)
     fixed = ph.parametric_bootstrap(m.fit("ml"), m.fit("ml small"), replicates=40, rng=3)
     return {
-        "intervals": found.table, "draws": found.draws,
-        "test": test.table, "statistics": test.statistics,
-        "fixed": fixed.table, "fixed statistics": fixed.statistics,
-    }  # fmt: skip
+        "intervals": found.table,
+        "draws": found.draws,
+        "test": test.table,
+        "statistics": test.statistics,
+        "fixed": fixed.table,
+        "fixed statistics": fixed.statistics,
+    }
 
 
 def profile_ci(m: Made) -> dict[str, Any]:
     return {
-        "slope": ph.profile_ci(m.fit("slope")),
-        "weighted": ph.profile_ci(m.fit("weighted"), parameters=["sd(Intercept)", "sigma", "x"]),
+        "slope": ph.profile_ci(m.fit("slope"), parameters=["sd(x)", "cor(Intercept, x)", "x"]),
+        "weighted": ph.profile_ci(m.fit("weighted"), parameters=["sd(Intercept)", "sigma", "z"]),
     }
 
 
@@ -397,15 +424,22 @@ def checked(check: Callable[[Any], Any]) -> Callable[[Made], dict[str, Any]]:
         parts: dict[str, Any] = {}
         for name in ("plain", "slope", "weighted slope", "singular"):
             found = check(m.fit(name))
-            parts |= {f"{name} ok": found.ok, f"{name} finding": found.finding,
-                      f"{name} details": found.details}  # fmt: skip
+            parts |= {
+                f"{name} ok": found.ok,
+                f"{name} finding": found.finding,
+                f"{name} details": found.details,
+            }
         return parts
 
     return answer
 
 
+def powers(m: Made) -> ph.BoxCox:
+    return m.once("powers", lambda: ph.boxcox_lmm(m.fit("intercept"), lambdas=[-1, 0, 1, 2]))
+
+
 def boxcox(m: Made) -> dict[str, Any]:
-    found = ph.boxcox_lmm(m.fit("intercept"), lambdas=[-1, 0, 0.5, 1])
+    found = powers(m)
     return {
         "ends": pd.Series({"estimate": found.estimate, "low": found.ci_low, "high": found.ci_high}),
         "profile": found.profile,
@@ -415,7 +449,7 @@ def boxcox(m: Made) -> dict[str, Any]:
 
 
 def boxcox_methods(m: Made) -> dict[str, Any]:
-    found = ph.boxcox_lmm(m.fit("intercept"), lambdas=[0, 1])
+    found = powers(m)
     y = m.y([30.0, 40.0, 50.0])
     return {
         "there and back": found.inverse(found.transform(y, 0.5), 0.5),
@@ -472,16 +506,16 @@ def figure(draw: Callable[[Made, Any], Any], across: Unit, up: Unit, **options: 
     return Entry(drawn(draw), rules, **options)
 
 
-ORDERED = {
-    name: "other random numbers go to other groups"
-    for name in (
+ORDERED = dict.fromkeys(
+    (
         "groups as numbers",
         "groups as text",
         "groups as category",
         "groups as dates",
         "groups as fractions",
-    )
-}
+    ),
+    "other random numbers go to other groups",
+)
 OTHER_POWERS = {
     "y far away": "powers of values that hardly differ",
     "y shifted": "a shift gives another family of transformations",
@@ -490,20 +524,28 @@ OTHER_POWERS = {
 BISECTED = 1e-5
 
 ENTRIES: dict[str, Entry] = {
-    "fit_lmm": Entry(fit_lmm, [r for name, (p, k, reml) in FITS.items() for r in fit_rules(name, p, k, reml)]),
+    "fit_lmm": Entry(
+        fit_lmm, [r for name, (p, k, reml) in FITS.items() for r in fit_rules(name, p, k, reml)]
+    ),
     "refit": Entry(
         refitted, [*fit_rules("plain", 5, 1, True), *fit_rules("weighted slope", 3, 1, True)]
     ),
     "LMMResults": Entry(frozen_results, [(r".*", WORDS)]),
     "cross_products": Entry(
-        products, [*fit_rules("plain", 5, 1, True), *fit_rules("weighted slope", 3, 1, True)],
-        instead={"index MultiIndex": "database tables have no index"}, examples=2,
+        products,
+        [*fit_rules("plain", 5, 1, True), *fit_rules("weighted slope", 3, 1, True)],
+        instead={"index MultiIndex": "database tables have no index"},
+        examples=2,
     ),
     "variance_components": Entry(variance_components, component_rules()),
     "variance_function": Entry(
         variance_function,
-        [(r".*\|value\|.*", Unit(x=1, at="x")), (r".*\|(between|total|residual)\|.*", Y2),
-         (r".*\|sd_between\|.*", Y), (r".*\|icc\|.*", ONE)],
+        [
+            (r".*\|value\|.*", Unit(x=1, at="x")),
+            (r".*\|(between|total|residual)\|.*", Y2),
+            (r".*\|sd_between\|.*", Y),
+            (r".*\|icc\|.*", ONE),
+        ],
     ),
     "icc": Entry(
         icc, [(r".*\|(estimate|ci_low|ci_high|level)\|", ONE), (r".*\|sigma2(_g)?\|", Y2)], BISECTED
@@ -511,37 +553,61 @@ ENTRIES: dict[str, Entry] = {
     "design_effect": Entry(design_effect, [(r".*", ONE)]),
     "anova_components": Entry(
         anova_components,
-        [(r"no intercept\|note\|.*", Unit(kind="text", breaks=SHIFTED)),
-         (r"no intercept\|(df|n0|f|p_value)\|.*", Unit(breaks=SHIFTED)),
-         (r"no intercept\|sd\|.*", Unit(y=1, breaks=SHIFTED)), (r"no intercept\|.*", Unit(y=2, breaks=SHIFTED)),
-         (r".*\|(df|n0|f|p_value)\|.*", ONE), (r".*\|(sum_sq|mean_sq|variance)\|.*", Y2),
-         (r".*\|sd\|.*", Y), (r".*\|note\|.*", TEXT)],
+        [
+            (r"no intercept\|note\|.*", Unit(kind="text", breaks=SHIFTED)),
+            (r"no intercept\|(df|n0|f|p_value)\|.*", Unit(breaks=SHIFTED)),
+            (r"no intercept\|sd\|.*", Unit(y=1, breaks=SHIFTED)),
+            (r"no intercept\|.*", Unit(y=2, breaks=SHIFTED)),
+            (r".*\|(df|n0|f|p_value)\|.*", ONE),
+            (r".*\|(sum_sq|mean_sq|variance)\|.*", Y2),
+            (r".*\|sd\|.*", Y),
+            (r".*\|note\|.*", TEXT),
+        ],
     ),
     "coef_table": Entry(coef_table, coefficients(".*")),
     "contrast": Entry(
         contrast,
-        [(r"rhs\|(estimate|ci_low|ci_high|std_error)\|.*", SLOPE), (r".*\|(estimate|ci_low|ci_high|std_error)\|.*", Y),
-         (r".*", ONE)],
+        [
+            (r"rhs\|(estimate|ci_low|ci_high|std_error)\|.*", SLOPE),
+            (r".*\|(estimate|ci_low|ci_high|std_error)\|.*", Y),
+            (r".*", ONE),
+        ],
     ),
     "lrt": Entry(lrt, [(r".*\|(reference|method)\|.*", TEXT), (r".*", ONE)]),
     "parametric_bootstrap": Entry(
         bootstrap,
-        [*parameter_rules("intervals"), (r"draws\|(Intercept)\|.*", Unit(y=1, at="y", breaks=FAR)),
-         (r"draws\|sd\(Intercept\)\|.*", Unit(y=1, breaks=FAR)), (r"draws\|cor.*", Unit(breaks=FAR)),
-         (r"draws\|sigma\|.*", RESIDUAL_SD), (r"draws\|(x|sd\(x\))\|.*", SLOPE), (r"draws\|z\|.*", Y),
-         (r"(test|fixed|statistics|fixed statistics)\|.*", ONE)],
-        1e-4, instead=ORDERED, examples=2,
+        [
+            *parameter_rules("intervals"),
+            (r"draws\|(Intercept)\|.*", Unit(y=1, at="y", breaks=FAR)),
+            (r"draws\|sd\(Intercept\)\|.*", Unit(y=1, breaks=FAR)),
+            (r"draws\|cor.*", Unit(breaks=FAR)),
+            (r"draws\|sigma\|.*", RESIDUAL_SD),
+            (r"draws\|(x|sd\(x\))\|.*", SLOPE),
+            (r"draws\|z\|.*", Y),
+            (r"(test|fixed|statistics|fixed statistics)\|.*", ONE),
+        ],
+        1e-4,
+        instead=ORDERED,
+        examples=2,
     ),
     "profile_ci": Entry(
         profile_ci,
-        [(r".*\|lme4_name\|.*", TEXT),
-         (r"weighted\|.*\|sd\(Intercept\)", Y), *parameter_rules("(slope|weighted)")],
-        BISECTED, examples=1,
+        [
+            (r".*\|lme4_name\|.*", TEXT),
+            (r"weighted\|.*\|sd\(Intercept\)", Y),
+            *parameter_rules("(slope|weighted)"),
+        ],
+        BISECTED,
+        examples=1,
     ),
     "information_criteria": Entry(
         information,
-        [(r"table\|(n|n_params|method)\|.*", TEXT), (r"table\|loglik\|.*", logs(-0.5, False, 3, 1)),
-         (r"table\|(aic|bic)\|.*", logs(1.0, False, 3, 1)), (r"table\|delta.*", ONE)],
+        [
+            (r"table\|(n|n_params|method)\|.*", TEXT),
+            (r"table\|loglik\|.*", logs(-0.5, False, 3, 1)),
+            (r"table\|(aic|bic)\|.*", logs(1.0, False, 3, 1)),
+            (r"table\|delta.*", ONE),
+        ],
     ),
     "center_within": Entry(
         center_within, [(r".*\|x_within\|.*", Unit(x=1)), (r".*\|x_mean\|.*", Unit(x=1, at="x"))]
@@ -552,86 +618,138 @@ ENTRIES: dict[str, Entry] = {
     ),
     "blups": Entry(
         blups,
-        [(r".*\|n\|.*", TEXT),
-         (r"weighted slope\|shrinkage\|.*Intercept.*", Unit(breaks=FAR)), (r".*\|shrinkage\|.*", ONE),
-         (r"weighted slope\|.*Intercept.*", Unit(y=1, breaks=FAR)), (r"weighted slope\|.*'x'.*", SLOPE),
-         (r"plain\|.*", Y)],
+        [
+            (r".*\|n\|.*", TEXT),
+            (r"weighted slope\|shrinkage\|.*Intercept.*", Unit(breaks=FAR)),
+            (r".*\|shrinkage\|.*", ONE),
+            (r"weighted slope\|.*Intercept.*", Unit(y=1, breaks=FAR)),
+            (r"weighted slope\|.*'x'.*", SLOPE),
+            (r"plain\|.*", Y),
+        ],
     ),
     "shrinkage_factor": Entry(shrinkage_factor, [(r".*", ONE)]),
     "predict": Entry(
         predict,
-        [(r".*\|known_group\|.*", TEXT), (r".*\|(prediction|ci_low|ci_high)\|.*", Y_AT), (r".*\|std_error\|.*", Y)],
+        [
+            (r".*\|known_group\|.*", TEXT),
+            (r".*\|(prediction|ci_low|ci_high)\|.*", Y_AT),
+            (r".*\|std_error\|.*", Y),
+        ],
     ),
     "residuals": Entry(
         residuals,
-        [(r".*\|(n|group)\|.*", TEXT), (r".*rows\|fitted.*", Y_AT), (r".*rows\|(marginal|conditional)\|.*", Y),
-         (r"plain groups\|(residual|sd)\|.*", Y),
-         (r".*groups\|(residual|sd)\|.*Intercept.*", Unit(y=1, breaks=FAR)),
-         (r".*groups\|(residual|sd)\|.*'x'.*", SLOPE),
-         (r".*slope groups\|standardised\|.*Intercept.*", Unit(breaks=FAR)), (r".*", ONE)],
+        [
+            (r".*\|(n|group)\|.*", TEXT),
+            (r".*rows\|fitted.*", Y_AT),
+            (r".*rows\|(marginal|conditional)\|.*", Y),
+            (r"plain groups\|(residual|sd)\|.*", Y),
+            (r".*groups\|(residual|sd)\|.*Intercept.*", Unit(y=1, breaks=FAR)),
+            (r".*groups\|(residual|sd)\|.*'x'.*", SLOPE),
+            (r".*slope groups\|standardised\|.*Intercept.*", Unit(breaks=FAR)),
+            (r".*", ONE),
+        ],
     ),
     "influence": Entry(
         influence,
-        [(r".*\|(n|note)\|.*", TEXT), (r".*\|(cooks_distance|covratio|change_theta)\|.*", ONE),
-         (r"weighted.*\|residual_variance\|.*", RESIDUAL), (r".*\|residual_variance\|.*", Y2), (r".*\|var\[x\]\|.*", Unit(y=2, x=-2)),
-         (r"plain\|var\[Intercept\]\|.*", Y2), (r".*\|var\[Intercept\]\|.*", Unit(y=2, breaks=FAR)),
-         (r".*\|cov.*", Unit(y=2, x=-1, breaks=FAR)),
-         (r".*\|beta\[Intercept\]\|.*", Unit(y=1, at="y", breaks="x shift, reference")),
-         (r".*\|beta\[x\]\|.*", SLOPE), (r".*\|beta\[z\]\|.*", Y), (r".*\|beta\[k.*", Unit(y=1, breaks="reference"))],
+        [
+            (r".*\|(n|note)\|.*", TEXT),
+            (r".*\|(cooks_distance|covratio|change_theta)\|.*", ONE),
+            (r"weighted.*\|residual_variance\|.*", RESIDUAL),
+            (r".*\|residual_variance\|.*", Y2),
+            (r".*\|var\[x\]\|.*", Unit(y=2, x=-2)),
+            (r"plain\|var\[Intercept\]\|.*", Y2),
+            (r".*\|var\[Intercept\]\|.*", Unit(y=2, breaks=FAR)),
+            (r".*\|cov.*", Unit(y=2, x=-1, breaks=FAR)),
+            (r".*\|beta\[Intercept\]\|.*", Unit(y=1, at="y", breaks="x shift, reference")),
+            (r".*\|beta\[x\]\|.*", SLOPE),
+            (r".*\|beta\[z\]\|.*", Y),
+            (r".*\|beta\[k.*", Unit(y=1, breaks="reference")),
+        ],
         examples=2,
     ),
     "check_singular": Entry(
         checked(ph.check_singular),
-        [(r"singular finding\|.*", Unit(kind="text", breaks=FAR)),  # whether the correlation is 1 or -1
-         (r".* (ok|finding)\|.*", TEXT), (r"singular details.*", Unit(kind="words")), (r".*", ONE)],
+        [
+            (
+                r"singular finding\|.*",
+                Unit(kind="text", breaks=FAR),
+            ),  # whether the correlation is 1 or -1
+            (r".* (ok|finding)\|.*", TEXT),
+            (r"singular details.*", Unit(kind="words")),
+            (r".*", ONE),
+        ],
     ),
     "check_convergence": Entry(
         checked(ph.check_convergence),
-        [(r".* (ok|finding)\|.*", TEXT),
-         (r".*(gradient|shift of).*", Unit(kind="words")),  # zeros but for rounding
-         (r".*curvature", Unit(breaks=FAR)),
-         (r"plain.*criterion.*", logs(1.0, True, 5, 1)), (r"singular.*criterion.*", logs(1.0, True, 2, 1)),
-         (r".*criterion.*", logs(1.0, True, 3, 1))],
+        [
+            (r".* (ok|finding)\|.*", TEXT),
+            (r".*(gradient|shift of).*", Unit(kind="words")),  # zeros but for rounding
+            (r".*curvature", Unit(breaks=FAR)),
+            (r"plain.*criterion.*", logs(1.0, True, 5, 1)),
+            (r"singular.*criterion.*", logs(1.0, True, 2, 1)),
+            (r".*criterion.*", logs(1.0, True, 3, 1)),
+        ],
     ),
     "boxcox_lmm": Entry(
         boxcox,
-        [(r"ends\|.*", Unit(breaks="y shift")), (r"mean\|.*", Unit(y=1, breaks="y shift")),
-         (r"profile\|lambda_\|.*", ONE), (r"profile\|drop\|.*", Unit(breaks="y shift")),
-         (r"profile\|llf\|.*", Unit(log_y=-ROWS, breaks="y shift")), (r"words\|.*", Unit(kind="words", breaks="y shift"))],
-        BISECTED, instead=OTHER_POWERS, examples=2,
+        [
+            (r"ends\|.*", Unit(breaks="y shift")),
+            (r"mean\|.*", Unit(y=1, breaks="y shift")),
+            (r"profile\|lambda_\|.*", ONE),
+            (r"profile\|drop\|.*", Unit(breaks="y shift")),
+            (r"profile\|llf\|.*", Unit(log_y=-ROWS, breaks="y shift")),
+            (r"words\|.*", Unit(kind="words", breaks="y shift")),
+        ],
+        BISECTED,
+        instead=OTHER_POWERS,
+        examples=2,
     ),
     "BoxCox": Entry(
         boxcox_methods,
         [(r"there.*", Y_AT), (r"logs.*", Unit(breaks="y shift"))],
-        instead=OTHER_POWERS, examples=1,
+        instead=OTHER_POWERS,
+        examples=1,
     ),
     "report": Entry(
-        report, [(r".*", Unit(kind="words", breaks="reference"))],
+        report,
+        [(r".*", Unit(kind="words", breaks="reference"))],
         instead={"levels reordered": "the levels stand in their order"},
     ),
-    "table": Entry(table, [(r".*", TEXT)], instead={
-        name: "a table shows the numbers as they are"
-        for name in ("x scaled", "x shifted", "x far away", "stored as whole")
-    }),
+    "table": Entry(
+        table,
+        [(r".*", TEXT)],
+        instead=dict.fromkeys(
+            ("x scaled", "x shifted", "x far away", "stored as whole"),
+            "a table shows the numbers as they are",
+        ),
+    ),
     "plots.qq": figure(lambda m, ax: plots.qq(m.fit("plain"), ax=ax), ONE, ONE),
     "plots.caterpillar": figure(lambda m, ax: plots.caterpillar(m.fit("plain"), ax=ax), Y, ONE),
     "plots.shrinkage": figure(lambda m, ax: plots.shrinkage(m.fit("plain"), ax=ax), Y, ONE),
     "plots.spaghetti": figure(
-        lambda m, ax: plots.spaghetti(m.fit("slope"), "x", shrink=False, ax=ax), Unit(x=1, at="x"), Y_AT
+        lambda m, ax: plots.spaghetti(m.fit("slope"), "x", shrink=False, ax=ax),
+        Unit(x=1, at="x"),
+        Y_AT,
     ),
     "plots.residual_fitted": figure(
         lambda m, ax: plots.residual_fitted(m.fit("plain"), ax=ax), Y_AT, ONE
     ),
     "plots.boxcox": figure(
-        lambda m, ax: plots.boxcox(ph.boxcox_lmm(m.fit("intercept"), lambdas=[-1, 0, 1, 2]), ax=ax),
-        Unit(breaks="y shift"), Unit(log_y=-ROWS, breaks="y shift"), tolerance=BISECTED, examples=1,
+        lambda m, ax: plots.boxcox(powers(m), ax=ax),
+        Unit(breaks="y shift"),
+        Unit(log_y=-ROWS, breaks="y shift"),
+        tolerance=BISECTED,
+        examples=1,
         instead=OTHER_POWERS,
     ),
     "plots.profile_zeta": figure(
-        lambda m, ax: plots.profile_zeta(m.fit("intercept"), "x", ax=ax), SLOPE, ONE,
-        tolerance=BISECTED, examples=1,
+        lambda m, ax: plots.profile_zeta(m.fit("intercept"), "x", ax=ax),
+        SLOPE,
+        ONE,
+        tolerance=BISECTED,
+        examples=1,
     ),
-}  # fmt: skip
+}
 
 #: Public names that are given no data of the caller's, or only what another entry gives them.
 WITHOUT_DATA = {
@@ -643,6 +761,6 @@ WITHOUT_DATA = {
     "tolerance_table": "shows constants",
     "plots.use_style": "sets colours and fonts",
     "plots": "each of its functions has an entry",
-    "lmer": "R's own fit; `crosscheck` compares it with fits whose symmetries are tested here",
-    "crosscheck": "R's own fit beside one whose symmetries are tested here; test_crosscheck changes units",
+    "lmer": "R's own fit, beside which `crosscheck` puts one whose symmetries are tested here",
+    "crosscheck": "R's own fit beside one whose symmetries are tested here",
 }

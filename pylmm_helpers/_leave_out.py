@@ -9,6 +9,7 @@ from pylmm_helpers._crossprod import Array, GroupRows
 from pylmm_helpers._newton import minimise, optimise, settle, way_down
 from pylmm_helpers._profile import Criterion, criterion, theta_to_factor
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._scaled_rows import scaled_rows
 
 #: Smallest eigenvalue of the predictors' correlation matrix below which they are collinear.
 COLLINEAR = 1e-10
@@ -42,14 +43,18 @@ def leave_one_group_out(res: LMMResults) -> pd.DataFrame:
         sigma2 = float(at.r2[0]) / (left.nobs - (left.p if res.reml else 0))
         beta_g = scaling.beta(at.beta()[0])
         phi_g = sigma2 * at.unscaled_cov()[0]
-        factor = scaling.factor(theta_to_factor(theta, rows.q))
+        factor_scaled = theta_to_factor(theta, rows.q)
+        factor = scaling.factor(factor_scaled)
         G = sigma2 * scaling.y_scale**2 * factor @ factor.T
         shift = res.beta_scaled - at.beta()[0]
-        change = (factor - res.factor)[np.tril_indices(rows.q)]
+        change, own = (
+            np.linalg.norm(factor_scaled - res.factor_scaled),
+            np.linalg.norm(res.factor_scaled),
+        )
         record |= {
             "cooks_distance": float(shift @ precision @ shift) / len(shift),
             "covratio": float(np.exp(np.linalg.slogdet(phi_g)[1] - log_det)),
-            "change_theta": float(change[np.abs(change).argmax()]),
+            "change_theta": float(change / own) if own else float(np.inf if change else 0.0),
             "note": "",
         }
         for j, term in enumerate(terms):
@@ -68,16 +73,7 @@ def leave_one_group_out(res: LMMResults) -> pd.DataFrame:
 def within_by_group(res: LMMResults) -> Array:
     """`GroupRows.within` split by group (G, p + 1, p + 1); reads the rows once."""
     design, scaling = res._rows_of, res.cross.scaling
-    columns = []
-    for k, column in enumerate(design.x_columns):
-        # centring first keeps the digits of a predictor with a large mean
-        shift = column.mean() if scaling.constant.any() and not scaling.constant[k] else 0.0
-        columns.append((column - shift) * scaling.x_map[k, k])
-    R = np.column_stack([*columns, (design.target - scaling.y_shift) / scaling.y_scale])
-    Z = np.column_stack(design.z_columns) @ scaling.z_map
-    if design.weights is not None:
-        root = np.sqrt(design.weights)[:, None]
-        R, Z = R * root, Z * root
+    Z, R = scaled_rows(design, scaling)
     order = np.argsort(design.codes, kind="stable")
     ends = np.cumsum(res.cross.sizes)
     result = np.empty((res.ngroups, R.shape[1], R.shape[1]))

@@ -59,9 +59,10 @@ def summarise(fit: LMMResults) -> Summary:
     }
     variances = np.append(np.diag(fit.cov_re), fit.scale)
     deviations = np.sqrt(variances)
+    even = fit.cross.mean_weight is None
     random = pd.DataFrame(
         {
-            "group": [fit.groups] * fit.cross.q + ["residual"],
+            "group": [fit.groups] * fit.cross.q + ["residual" if even else "residual, weight 1"],
             "term": [*fit.cov_re.index, ""],
             "variance": variances,
             "sd": deviations,
@@ -88,6 +89,11 @@ def summarise(fit: LMMResults) -> Summary:
         }
     )
     notes = []
+    if not even:
+        notes.append(
+            "The fit has weights: the residual variance of a row is the one above over its weight "
+            f"(mean weight {_number(fit.cross.mean_weight)})."
+        )
     if fit.singular:
         notes.append("Singular fit: a variance is estimated as zero, or a correlation as one.")
     if not fit.converged:

@@ -603,7 +603,7 @@ ENTRIES: dict[str, Entry] = {
     "profile_ci": Entry(
         profile_ci,
         [
-            (r".*\|lme4_name\|.*", TEXT),
+            (r".*\|(lme4_name|method)\|.*", TEXT),
             (r"weighted\|.*\|sd\(Intercept\)", Y),
             *parameter_rules("(slope|weighted)"),
         ],

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta, norm
 
 from pylmm_helpers._arguments import a_name, counted, shown
 from pylmm_helpers._columns import names_in
@@ -16,9 +15,6 @@ from pylmm_helpers._new_data import is_number, model_columns
 from pylmm_helpers._results import LMMResults
 
 BLUE, VERMILLION, INK, SOFT, BAND = "#0072B2", "#D55E00", "#333333", "#9A9A9A", "#D9E6F2"
-
-#: Sorted samples drawn to calibrate a simultaneous band, and the largest size that needs its own.
-DRAWS, LARGEST = 1000, 2000
 
 
 def axes_or_new(ax: Any) -> Any:
@@ -33,27 +29,6 @@ def axes_or_new(ax: Any) -> Any:
     import matplotlib.pyplot as plt
 
     return plt.subplots()[1]
-
-
-def order_band(n: int, confidence: float, simultaneous: bool) -> tuple[Array, Array, Array]:
-    """Normal quantiles (n,) and limits (n,) for the sorted values of a normal sample of size n.
-
-    The k-th of n sorted uniforms has a beta(k, n + 1 - k) distribution. For a simultaneous band the
-    same tail probability is used at every k, chosen so that a whole sample stays inside with the
-    wanted probability (equal local levels; Aldor-Noiman et al. 2013,
-    doi:10.1080/00031305.2013.847865).
-    """
-    k = np.arange(1, n + 1)
-    tail = (1.0 - confidence) / 2.0
-    if simultaneous:
-        m = min(n, LARGEST)
-        rank = np.arange(1, m + 1)
-        draws = np.sort(np.random.default_rng(20120).random((DRAWS, m)), axis=1)
-        below = beta.cdf(draws, rank, m + 1 - rank)
-        tail = float(np.quantile(np.minimum(below, 1.0 - below).min(axis=1), 1.0 - confidence))
-    low, high = beta.ppf(tail, k, n + 1 - k), beta.ppf(1.0 - tail, k, n + 1 - k)
-    middle, below, above = (np.asarray(norm.ppf(p)) for p in ((k - 0.5) / n, low, high))
-    return middle, below, above
 
 
 def own_effects(res: LMMResults) -> tuple[Array, Array]:

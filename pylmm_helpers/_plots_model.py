@@ -171,6 +171,8 @@ def profile_zeta(
     a_name(parameter, "parameter", "one parameter in the index of profile_ci(fit)")
     level = check_level(level)
     row = profile_ci(res, level=level, parameters=[parameter], method=method).loc[parameter]
+    if row["method"] == "not identified":
+        raise ValueError(f"{parameter} has no profile. {res.identification.finding}")
     quantile = float(norm.ppf(0.5 + level / 2.0))
     low, high, middle = float(row["ci_low"]), float(row["ci_high"]), float(row["estimate"])
     reach = 0.35 * (high - low) if np.isfinite(high - low) else abs(middle)

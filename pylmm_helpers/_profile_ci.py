@@ -21,7 +21,7 @@ from scipy.special import ndtri
 
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._arguments import a_level, one_of, shown
-from pylmm_helpers._parameters import parameter_names, parameters_of
+from pylmm_helpers._parameters import identified_parameters, parameter_names, parameters_of
 from pylmm_helpers._progress import progress_bar
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers._rspelling import r_term
@@ -60,7 +60,8 @@ def profile_ci(
         estimate (of the fit itself), ci_low, ci_high, method ("REML" or "ML") and lme4_name
         (".sig01", ...), indexed by parameter: standard deviations and correlations of the random
         effects, "sigma" (all in units of the response or none), then the fixed effects. A standard
-        deviation whose profile never rises enough ends at 0, a correlation at -1 or 1.
+        deviation whose profile never rises enough ends at 0, a correlation at -1 or 1. What the
+        data can't tell apart has NaN, and "not identified" as its method.
 
     Raises
     ------
@@ -87,12 +88,18 @@ def profile_ci(
     numbers = [position(name, names) for name in wanted]
     cut = float(ndtri(0.5 + level / 2.0))
     own, variances = parameters_of(res), names.index("sigma") + 1
+    known = identified_parameters(res)
+    own[~known] = np.nan
     ends = np.full((len(wanted), 2), np.nan)
-    words = [""] * len(wanted)
+    words = ["not identified"] * len(wanted)
     with progress_bar("profiling the likelihood") as show:
         done = 0
         for which, reml in (("variances", uses_reml(res, method)), ("fixed", False)):
-            mine = [m for m, k in enumerate(numbers) if (k < variances) == (which == "variances")]
+            mine = [
+                m
+                for m, k in enumerate(numbers)
+                if known[k] and (k < variances) == (which == "variances")
+            ]
             if not mine:
                 continue
             profile = Profile(res, reml)
@@ -139,6 +146,8 @@ def profile_zeta(fit: Any, parameter: str, values: Any, method: str | None = Non
     res = as_results(fit)
     names = parameter_names(res)
     k = position(parameter, names)
+    if not identified_parameters(res)[k]:
+        raise ValueError(f"{parameter} has no profile. {res.identification.finding}")
     reml = uses_reml(res, method) and k <= names.index("sigma")
     points = np.asarray(values, dtype=float)
     zeta = Profile(res, reml).zeta(np.full(len(points), k), points, thorough=True)

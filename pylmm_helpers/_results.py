@@ -12,6 +12,7 @@ import pandas as pd
 from pylmm_helpers._crossprod import Array, CrossProducts, GroupRows
 from pylmm_helpers._design import Design
 from pylmm_helpers._fitted_rows import FittedRows
+from pylmm_helpers._identified import Identification, identification
 from pylmm_helpers._profile import (
     Criterion,
     criterion,
@@ -41,7 +42,8 @@ class LMMResults(FittedRows):
     cov_fe : DataFrame (p, p)
         Covariance matrix of the fixed effects.
     cov_re : DataFrame (q, q)
-        Covariance matrix of the random effects (squared units of the response).
+        Covariance matrix of the random effects (squared units of the response); NaN where the data
+        can't tell its elements apart, see `unidentified`.
     scale : float
         Residual variance sigma^2.
     theta : ndarray (q(q+1)/2,)
@@ -49,7 +51,8 @@ class LMMResults(FittedRows):
     criterion : float
         lme4's deviance (ML) or REML criterion; ``llf`` is -1/2 of it.
     aic, bic : float
-        With p + q(q+1)/2 + 1 parameters, and log(n) for BIC, as lme4 counts.
+        With p + q(q+1)/2 + 1 parameters (less those that are not identified), and log(n) for BIC,
+        as lme4 counts.
     random_effects : DataFrame (G, q)
         Predicted random effects (BLUPs).
     random_effects_var : ndarray (G, q, q)
@@ -64,6 +67,9 @@ class LMMResults(FittedRows):
         Gradient and boundary conditions of a minimum hold; some variance is zero or some
         correlation is one (in columns scaled to unit spread, where lme4 takes them as they come);
         REML.
+    identified, unidentified : bool, tuple of str
+        Whether all variances and covariances can be told apart, and the names of those that can't,
+        such as "cov(Intercept, arm)" where arm has one value in each group.
     """
 
     cross: CrossProducts
@@ -131,9 +137,31 @@ class LMMResults(FittedRows):
 
     @cached_property
     def cov_re(self) -> pd.DataFrame:
-        """Covariance matrix of the random effects."""
+        """Covariance matrix of the random effects; NaN where it is not identified."""
         names = list(self.cross.z_names)
-        return pd.DataFrame(self.scale * self.factor @ self.factor.T, index=names, columns=names)
+        values = np.where(self.identification.known, self.covariance, np.nan)
+        return pd.DataFrame(values, index=names, columns=names)
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Covariance (q, q) of the random effects that the search ended with: one of several
+        equally good ones where it is not identified."""
+        return np.asarray(self.scale * self.factor @ self.factor.T)
+
+    @cached_property
+    def identification(self) -> Identification:
+        """What the data can't tell apart."""
+        return identification(self.rows, self.cross, self.reml)
+
+    @property
+    def identified(self) -> bool:
+        """Whether every variance and covariance can be told from the others."""
+        return self.identification.complete
+
+    @property
+    def unidentified(self) -> tuple[str, ...]:
+        """Names of the variances and covariances that can't be estimated."""
+        return self.identification.names
 
     @cached_property
     def criterion(self) -> float:
@@ -155,8 +183,9 @@ class LMMResults(FittedRows):
 
     @property
     def n_params(self) -> int:
-        """Fixed effects, variance parameters and sigma."""
-        return self.cross.p + len(self.theta_scaled) + 1
+        """Fixed effects, variance parameters and sigma, less what is not identified."""
+        lost = len(self.identification.directions)
+        return self.cross.p + len(self.theta_scaled) + 1 - lost
 
     @property
     def aic(self) -> float:

@@ -102,7 +102,12 @@ def _over_sd(values: Any, variance: Any, unit: float) -> Any:
 
 
 def _group_residuals(res: Any) -> pd.DataFrame:
-    effects, prior = res.random_effects, res.cov_re.to_numpy(dtype=float)
+    if not res.identified:
+        raise ValueError(
+            f"{res.identification.finding} So the groups have no BLUPs of their own terms; see "
+            "check_singular(fit)."
+        )
+    effects, prior = res.random_effects, res.covariance
     spread = np.diagonal(prior - group_level(res).prediction_covariance(), axis1=1, axis2=2)
     frames = []
     for j in range(effects.shape[1]):

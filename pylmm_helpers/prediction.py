@@ -111,6 +111,11 @@ def blups(fit: Any, term: str | None = None, level: float = 0.95) -> pd.DataFram
     """
     res = as_results(fit)
     quantile = float(norm.ppf(0.5 + check_level(level) / 2.0))
+    if not res.identified:
+        raise ValueError(
+            f"{res.identification.finding} So the groups have no BLUPs of their own terms; predict "
+            "their values by predict(fit, level='group')."
+        )
     effects = res.random_effects
     terms = [str(c) for c in effects.columns]
     if term is not None:

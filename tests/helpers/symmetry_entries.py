@@ -333,23 +333,22 @@ def bootstrap(m: Made) -> dict[str, Any]:
 
 def profile_ci(m: Made) -> dict[str, Any]:
     return {
-        "slope": ph.profile_ci(m.fit("slope"), parameters=["sd(x)", "cor(Intercept, x)", "x"]),
-        "weighted": ph.profile_ci(m.fit("weighted"), parameters=["sd(Intercept)", "sigma", "z"]),
+        "slope": ph.profile_ci(m.fit("slope")),
+        "weighted": ph.profile_ci(m.fit("weighted"), method="ml"),
     }
 
 
-def parameter_rules(part: str, breaks: str = "") -> list[tuple[str, Unit]]:
+def parameter_rules(part: str, weighted: bool) -> list[tuple[str, Unit]]:
     """Rules of a table with all parameters of a slope model."""
     number = r"(estimate|bias|std_error|ci_low|ci_high)"
     at = r"(estimate|ci_low|ci_high)"
-    more = f", {breaks}" if breaks else ""
     return [
-        (rf"{part}\|{at}\|Intercept", Unit(y=1, at="y", breaks=FAR + more)),
-        (rf"{part}\|{number}\|(Intercept|sd\(Intercept\))", Unit(y=1, breaks=FAR + more)),
-        (rf"{part}\|{number}\|(x|sd\(x\))", Unit(y=1, x=-1, breaks=breaks)),
-        (rf"{part}\|{number}\|z", Unit(y=1, breaks=breaks)),
-        (rf"{part}\|{number}\|sigma", Unit(y=1, w=0.5, breaks=breaks)),
-        (rf"{part}\|{number}\|cor.*", Unit(breaks=FAR + more)),
+        (rf"{part}\|{at}\|Intercept", Unit(y=1, at="y", breaks=FAR)),
+        (rf"{part}\|{number}\|(Intercept|sd\(Intercept\))", Unit(y=1, breaks=FAR)),
+        (rf"{part}\|{number}\|(x|sd\(x\))", SLOPE),
+        (rf"{part}\|{number}\|z", Y),
+        (rf"{part}\|{number}\|sigma", RESIDUAL_SD if weighted else Y),
+        (rf"{part}\|{number}\|cor.*", Unit(breaks=FAR)),
     ]
 
 
@@ -587,7 +586,7 @@ ENTRIES: dict[str, Entry] = {
     "parametric_bootstrap": Entry(
         bootstrap,
         [
-            *parameter_rules("intervals"),
+            *parameter_rules("intervals", True),
             (r"draws\|(Intercept)\|.*", Unit(y=1, at="y", breaks=FAR)),
             (r"draws\|sd\(Intercept\)\|.*", Unit(y=1, breaks=FAR)),
             (r"draws\|cor.*", Unit(breaks=FAR)),
@@ -605,7 +604,8 @@ ENTRIES: dict[str, Entry] = {
         [
             (r".*\|(lme4_name|method)\|.*", TEXT),
             (r"weighted\|.*\|sd\(Intercept\)", Y),
-            *parameter_rules("(slope|weighted)"),
+            *parameter_rules("slope", False),
+            *parameter_rules("weighted", True),
         ],
         BISECTED,
         examples=1,
@@ -769,7 +769,7 @@ WITHOUT_DATA = {
     "Check": "what the checks return",
     "agreement_records": "reads the records of a build",
     "tolerance_table": "shows constants",
-    "plots.qq_band": "is given a number of values, and no data",
+    "plots.qq_band": "is given a number of values only",
     "plots.use_style": "sets colours and fonts",
     "plots": "each of its functions has an entry",
     "lmer": "R's own fit, beside which `crosscheck` puts one whose symmetries are tested here",

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from symmetries import Made, made
+from symmetries import Made, in_units, made
 
 import pylmm_helpers as ph
 
@@ -161,3 +161,12 @@ def test_influence_is_exact_where_the_predictors_explain_almost_all(data: Made) 
         assert row["residual_variance"] == pytest.approx(alone.scale, rel=1e-5)
         # y has lost 5 of its digits beside 1e5 x, and variances the digits of their squares
         assert row["var[Intercept]"] == pytest.approx(alone.cov_re.iloc[0, 0], rel=1e-5)
+
+
+@pytest.mark.parametrize("shift", [2e5, 2e6, 1.7e9])
+def test_a_correlation_that_the_origin_makes_has_no_interval_to_search(shift: float) -> None:
+    fit = in_units(x=(shift, 1.0)).fit("slope")
+    row = ph.profile_ci(fit, parameters=["cor(Intercept, x)"]).iloc[0]
+    # lines that are seen 1e5 spreads from the origin cross it in their slopes' order
+    assert row[["ci_low", "estimate", "ci_high"]].to_list() == pytest.approx([-1.0] * 3, abs=1e-9)
+    assert row["ci_low"] <= row["estimate"] <= row["ci_high"]

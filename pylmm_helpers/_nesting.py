@@ -188,7 +188,7 @@ def same_response(first: Array, second: Array) -> bool:
     """Whether two responses are equal but for rounding, which is judged by their spread too: far
     from zero a small part of a value may be all its variation."""
     rounding = 8.0 * np.finfo(float).eps * float(np.abs(first).max())
-    return float(np.abs(first - second).max()) <= 1e-12 * float(np.ptp(first)) + rounding
+    return bool(np.abs(first - second).max() <= 1e-12 * np.ptp(first) + rounding)
 
 
 def different_groups(first: LMMResults, second: LMMResults) -> bool:

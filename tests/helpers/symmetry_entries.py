@@ -248,7 +248,7 @@ def design_effect(m: Made) -> dict[str, Any]:
     return {
         "plain": ph.design_effect(m.fit("plain")),
         "weighted": ph.design_effect(m.fit("weighted"), weight=2.0 * m.w_unit),
-        "numbers": ph.design_effect(0.2, m.pandas()["g"].value_counts()),
+        "numbers": ph.design_effect(0.2, m.pandas()["g"].astype(str).value_counts()),
     }
 
 

@@ -85,7 +85,7 @@ def of_statsmodels(symmetry: str) -> Made:
 @pytest.mark.parametrize("symmetry", OF_OTHERS)
 @pytest.mark.parametrize("helper", [h for h in ENTRIES if h not in NO_FIT_OF_OTHERS])
 def test_fits_of_statsmodels_do_as_well(helper: str, symmetry: str) -> None:
-    """To 1e-3: how near statsmodels' own search comes to its estimates depends on the rows' order."""
+    """To 1e-3: how near statsmodels' search comes to its estimates depends on the rows' order."""
     entry = ENTRIES[helper]
     if symmetry not in entry.instead:
         original = flat(entry.answer(of_statsmodels("original")))

@@ -1,4 +1,4 @@
-"""What clustering costs a sample."""
+"""The design effect of clustered data, and the effective sample size."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def without_random_effects(big: LMMResults, reduced: Any) -> Comparison:
     x_map = np.eye(big.cross.p)
     if not isinstance(reduced, str):
         y = np.asarray(reduced.model.endog, dtype=float)
-        if len(y) != big.nobs or not np.allclose(y, big.y - big.offset, rtol=1e-12, atol=0.0):
+        if len(y) != big.nobs or not same_response(y, big._rows_of.target):
             raise ValueError(
                 "the models were fitted to different rows or responses; fit both to the same "
                 "complete rows."
@@ -170,12 +170,12 @@ def same_data(first: LMMResults, second: LMMResults) -> None:
             f"the models were fitted to different rows ({first.nobs} and {second.nobs}); drop "
             "incomplete rows first, so that both use the same."
         )
-    if not np.allclose(first.y, second.y, rtol=1e-12, atol=0.0):
+    if not same_response(first.y, second.y):
         raise ValueError(
             f"the responses differ ('{first.endog_name}' and '{second.endog_name}', or other "
             "rows); likelihoods of different responses can't be compared."
         )
-    if not np.allclose(first.offset, second.offset, rtol=1e-12, atol=0.0):
+    if not same_response(first.offset, second.offset):
         raise ValueError("the models have different offsets; fit both with the same offset(...).")
     weights = [row_weights(fit) for fit in (first, second)]
     if not np.allclose(weights[0], weights[1], rtol=1e-9, atol=0.0):
@@ -184,6 +184,13 @@ def same_data(first: LMMResults, second: LMMResults) -> None:
         raise ValueError(
             "one model was fitted by REML and the other by ML; fit both by the same method."
         )
+
+
+def same_response(first: Array, second: Array) -> bool:
+    """Whether two responses are equal but for rounding, which is judged by their spread too: far
+    from zero a small part of a value may be all its variation."""
+    rounding = 8.0 * np.finfo(float).eps * float(np.abs(first).max())
+    return bool(np.abs(first - second).max() <= 1e-12 * np.ptp(first) + rounding)
 
 
 def different_groups(first: LMMResults, second: LMMResults) -> bool:

@@ -7,6 +7,7 @@ goes with the units of the data, and `undone` takes the change out of an answer 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import statsmodels.formula.api as smf
 
 import pylmm_helpers as ph
 
@@ -75,6 +77,7 @@ class Made:
     labels: Mapping[Any, Any] = field(default_factory=lambda: {g: g for g in range(GROUPS)})
     levels: Mapping[str, str] = field(default_factory=lambda: {k: k for k in LEVELS})
     changed: frozenset[str] = frozenset()
+    engine: str = "fit_lmm"
     fits: dict[str, Any] = field(default_factory=dict)
 
     def x(self, values: Any) -> Any:
@@ -86,6 +89,9 @@ class Made:
     def fit(self, name: str) -> Any:
         """The fit of a model of `MODELS`, made once."""
         formula, options = MODELS[name]
+        ours = "weights" in options or "offset(" in formula or name == "singular"
+        if self.engine == "statsmodels" and not ours:
+            return self.once(name, lambda: mixedlm(formula, self.pandas(), **options))
         return self.once(name, lambda: ph.fit_lmm(formula, self.frame, groups="g", **options))
 
     def once(self, name: str, work: Callable[[], Any]) -> Any:
@@ -128,6 +134,15 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "offset": ("y ~ x + z + offset(o)", {"weights": "w"}),
     "offset alone": ("y ~ 1 + offset(o)", {}),
 }
+
+
+def mixedlm(formula: str, data: pd.DataFrame, re_formula: str = "1", reml: bool = True) -> Any:
+    """The same model by statsmodels, with statsmodels' own estimates."""
+    # statsmodels drops the labels of an index that repeats itself
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its doubts about convergence are no part of this
+        model = smf.mixedlm(formula, data, groups=data["g"], re_formula=re_formula)
+        return model.fit(reml=reml, method=["bfgs"], gtol=1e-9)
 
 
 @cache

@@ -251,7 +251,7 @@ def design_effect(m: Made) -> dict[str, Any]:
     return {
         "plain": ph.design_effect(m.fit("plain")),
         "weighted": ph.design_effect(m.fit("weighted"), weight=2.0 * m.w_unit),
-        "numbers": ph.design_effect(0.2, m.fit("plain").cross.sizes),
+        "numbers": ph.design_effect(0.2, m.pandas()["g"].astype(str).value_counts()),
     }
 
 
@@ -334,7 +334,9 @@ def bootstrap(m: Made) -> dict[str, Any]:
 def profile_ci(m: Made) -> dict[str, Any]:
     return {
         "slope": ph.profile_ci(m.fit("slope")),
-        "weighted": ph.profile_ci(m.fit("weighted"), method="ml"),
+        "weighted": ph.profile_ci(
+            m.fit("weighted"), method="ml", parameters=["sd(Intercept)", "sigma"]
+        ),
     }
 
 
@@ -544,7 +546,7 @@ ENTRIES: dict[str, Entry] = {
         products,
         REFITTED,
         instead={"index MultiIndex": "database tables have no index"},
-        examples=2,
+        examples=1,
     ),
     "variance_components": Entry(variance_components, component_rules()),
     "variance_function": Entry(
@@ -760,6 +762,12 @@ ENTRIES: dict[str, Entry] = {
         examples=1,
     ),
 }
+
+#: Helpers that make their own fits, or take none.
+NO_FIT_OF_OTHERS = {
+    "fit_lmm", "refit", "LMMResults", "cross_products", "anova_components", "center_within",
+    "contextual_effect", "shrinkage_factor", "table",
+}  # fmt: skip
 
 #: Public names that are given no data of the caller's, or only what another entry gives them.
 WITHOUT_DATA = {

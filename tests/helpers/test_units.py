@@ -40,7 +40,7 @@ def test_what_depends_on_a_rows_weight_asks_for_it(helper: str, data: Made) -> N
     with pytest.raises(ValueError, match=rf"the fit has weights.*weight={mean:.4g}"):
         call(data, "weighted")
     for bad in (0.0, -1.0, np.nan, "w", [1.0, 2.0], object()):
-        with pytest.raises(ValueError, match=r"weight is|weight must"):
+        with pytest.raises(ValueError, match=r"weight (is|must)"):
             call(data, "weighted", weight=bad)
     with pytest.raises(ValueError, match="no weights; leave weight= out"):
         call(data, "intercept", weight=1.0)
@@ -117,6 +117,16 @@ def test_small_weights_that_differ_are_not_the_same(data: Made) -> None:
     full = ph.fit_lmm("y ~ x + z", frame, "g", "1 + x", weights="small")
     with pytest.raises(ValueError, match="different weights"):
         ph.lrt(full, ph.fit_lmm("y ~ x + z", frame, "g", weights="other"))
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e9])
+def test_responses_that_differ_a_little_are_not_the_same(shift: float, data: Made) -> None:
+    frame = data.pandas().assign(y=lambda d: d["y"] + shift)
+    full = ph.fit_lmm("y ~ x + z", frame, "g", "1 + x")
+    other = frame.assign(y=frame["y"] + 1e-4 * frame["e"])
+    with pytest.raises(ValueError, match="responses differ"):
+        ph.lrt(full, ph.fit_lmm("y ~ x + z", other, "g"))
+    assert ph.lrt(full, ph.fit_lmm("y ~ x + z", frame, "g"))["df"].iloc[0] == 2
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])

@@ -257,7 +257,9 @@ def model_matrix(
         if isinstance(error, DataMismatchWarning):
             found = re.search(r"\{.*\}", reason)
             left_out = found[0] if found else "some"
-            reason, hint = f"rows hold categories that levels= leaves out: {left_out}", ""
+            left_out = re.sub(r"np\.\w+\((.*?)\)", r"\1", left_out)
+            reason = f"rows hold categories that the fit or levels= leaves out: {left_out}"
+            hint = ""
         reason = reason.rstrip(".")
         raise ValueError(f"the terms '{shown}' can't be computed: {reason}.{hint}") from error
     made = sum(len(part.columns) for part in matrix.model_spec.structure)

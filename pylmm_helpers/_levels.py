@@ -183,8 +183,9 @@ class Kind:
                 f"column {self.name!r} of new_data holds an infinite value; correct it."
             )
         if pd.api.types.is_bool_dtype(self.kind):
-            flags = bool(np.isin(values, (0.0, 1.0)).all())
-            return pd.Series(values.astype(bool) if flags else values, index=column.index)
+            others = [value for value in np.unique(values) if value not in (0.0, 1.0)]
+            refuse_levels(self.name, others, [], [False, True])
+            return pd.Series(values.astype(bool), index=column.index)
         if pd.api.types.is_integer_dtype(self.kind):
             if pd.api.types.is_integer_dtype(column.dtype):
                 return column.to_numpy(dtype=np.int64)

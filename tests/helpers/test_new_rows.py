@@ -291,6 +291,16 @@ def test_a_level_never_seen_is_refused_by_name(values: Any, new: Any, formula: s
             predict(fit, frame, level="group")
 
 
+@pytest.mark.parametrize("new", [2, 0.5, -1, "yes", "2"])
+def test_a_column_of_true_and_false_has_two_values(new: Any) -> None:
+    fit = fit_lmm("y ~ flag + x", rows(), "g", "1 + flag")
+    for value, same in ((True, 1), (False, "false"), (1.0, "TRUE"), ("True", np.True_)):
+        a, b = (predict(fit, {"x": [1.0], "flag": [v]})["prediction"][0] for v in (value, same))
+        assert a == b
+    with pytest.raises(ValueError, match="'flag' of new_data"):
+        predict(fit, {"x": [1.0], "flag": [new]})
+
+
 def test_what_could_be_two_levels_is_refused() -> None:
     d = rows().assign(k=lambda d: d["k"].map({0: "1", 1: "01", 2: "1.0"}))
     fit = fit_lmm("y ~ C(k)", d, "g")

@@ -115,7 +115,7 @@ def cross_products(
             names = as_frame(source).iloc[:0]
         check_choices(groups, missing, names)
         parts = [*fixed.lhs, *fixed.rhs, *fixed.offset, *random]
-        used, tools, _ = names_in(parts, names, context)
+        used, tools, *_ = names_in(parts, names, context)
         needed = [*used, groups, *([weights] if weights else [])]
         for name in needed:
             require_column(names, name)

@@ -301,6 +301,13 @@ def test_a_column_of_true_and_false_has_two_values(new: Any) -> None:
         predict(fit, {"x": [1.0], "flag": [new]})
 
 
+def test_a_number_that_is_a_category_too_is_refused_by_name() -> None:
+    fit = fit_lmm("y ~ C(k) + k:x", rows(), "g")
+    same_rows(fit, rows().assign(k=lambda d: d["k"].astype(float)), np.arange(60))
+    with pytest.raises(ValueError, match=r"'k' of new_data holds 7.*not fitted with"):
+        predict(fit, {"k": [7], "x": [1.0]})
+
+
 def test_what_could_be_two_levels_is_refused() -> None:
     d = rows().assign(k=lambda d: d["k"].map({0: "1", 1: "01", 2: "1.0"}))
     fit = fit_lmm("y ~ C(k)", d, "g")

@@ -227,7 +227,9 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=400, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+)
 @given(st.lists(PIECES, min_size=0, max_size=9), st.booleans())
 def test_any_text_gives_an_answer_or_a_value_error(pieces: list[str], random: bool) -> None:
     text = "".join(pieces)

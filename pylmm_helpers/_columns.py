@@ -155,7 +155,11 @@ def plain_values(column: pd.Series, name: str) -> Any:
     like are refused."""
     kind = column.dtype
     if isinstance(kind, pd.CategoricalDtype):
-        return column.cat.remove_unused_categories()
+        column = column.cat.remove_unused_categories()
+        if pd.api.types.is_extension_array_dtype(column.cat.categories.dtype):
+            # contrasts of pandas' own text or numbers are no plain numbers
+            column = column.cat.rename_categories(list(column.cat.categories))
+        return column
     if pd.api.types.is_string_dtype(kind):
         distinct_texts(column, name)
         return plain_text(column)

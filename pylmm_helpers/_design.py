@@ -155,6 +155,7 @@ def build_design(
     check_offset(fixed, known)
     for terms in (fixed.rhs, random):
         check_cells(terms, values, tools)
+    frame = frame.copy(deep=False)  # a column that the caller replaces later is not the fit's
     recipes = dict(zip(PARTS, (x_recipe, z_recipe, known_recipe), strict=True))
     return Design(
         formula, re_formula, y_names[0], tuple(x_names), tuple(z_names), groups,

@@ -196,7 +196,13 @@ def names_in(terms: Iterable[Any], frame: pd.DataFrame, context: Mapping[str, An
     used: set[str] = set()
     coded: set[str] = set()
     tools: dict[str, Any] = {}
+    ways: dict[str, str] = {}
     for factor in (factor for term in terms for factor in term.factors):
+        if ways.setdefault(factor.expr, factor.eval_method.value) != factor.eval_method.value:
+            raise ValueError(
+                f"'{factor.expr}' is a column's name and an expression, both in one formula; "
+                "rename the column."
+            )
         if factor.eval_method.value == "literal":
             continue
         if factor.eval_method.value == "lookup":

@@ -10,16 +10,16 @@ from __future__ import annotations
 import ast
 import keyword
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import formulaic
 from formulaic.parser.algos.sanitize_tokens import sanitize_python_code
 from formulaic.parser.algos.tokenize import tokenize
 from formulaic.parser.types import Factor, Term, Token
 
-from pylmm_helpers._r_words import respell
+from pylmm_helpers._r_words import hide, respell, split
 
 _NAME = r"[A-Za-z_]\w*"
 #: A sum of columns with an intercept, and a column as response where there is one.
@@ -95,22 +95,6 @@ def parse_random(re_formula: Any) -> Any:
     return plain
 
 
-def split(text: str, separators: str, formula: str) -> Iterator[tuple[str, str]]:
-    """Split outside of brackets and quotes: (separator before the piece, piece)."""
-    depth, sign, start = 0, "", 0
-    for found in re.finditer(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`|.", text, re.DOTALL):
-        mark = found[0]
-        depth += (mark in "([{") - (mark in ")]}")
-        if depth < 0:
-            break
-        if depth == 0 and mark in separators:
-            yield sign, text[start : found.start()]
-            sign, start = mark, found.end()
-    if depth:
-        raise ValueError(f"the formula {formula!r} can't be read: its brackets do not balance.")
-    yield sign, text[start:]
-
-
 def take_offsets(text: str, formula: str) -> tuple[str, list[str]]:
     """The right-hand side without its ``offset(...)``, and what stands in them."""
     word = r"(?<![\w.])offset\s*\("
@@ -139,35 +123,31 @@ def depths(text: str) -> Iterator[tuple[str, int]]:
             yield mark, position
 
 
+def expression(code: str, put_back: Callable[[str], str]) -> Factor:
+    """A column, or arithmetic that Python can read."""
+    whole = put_back(code)
+    column = COLUMN.fullmatch(whole)
+    if column:
+        return Factor(column[1] or column[2], eval_method="lookup")
+    return Factor(whole, eval_method="python")
+
+
 def number(text: str, formula: str) -> Factor:
     """A column, or arithmetic on columns, as it stands on the left and in ``offset(...)``."""
     text = text.strip()
     if text.startswith("{") and text.endswith("}"):
         text = text[1:-1].strip()
-    if re.fullmatch(r"`\d+`", text):
-        refuse_number(text.strip("`"), formula)
-    column = COLUMN.fullmatch(text)
-    if column:
-        return Factor(column[1] or column[2], eval_method="lookup")
+    hidden, put_back = hide(text, formula)
+    if COLUMN.fullmatch(hidden):
+        return expression(hidden, put_back)
     try:
-        code = sanitize_python_code(text)
-        if isinstance(tree_of(code), ast.Tuple):
+        code = sanitize_python_code(hidden)
+        if isinstance(ast.parse(code, mode="eval").body, ast.Tuple):
             raise SyntaxError("a comma")
     except Exception as error:
         raise unreadable(formula, f"'{text}' is no arithmetic on columns", text) from error
-    column = COLUMN.fullmatch(code)
-    if column:
-        return Factor(column[1] or column[2], eval_method="lookup")
     check_code(code, formula)
-    return Factor(code, eval_method="python")
-
-
-def refuse_number(name: str, formula: str) -> NoReturn:
-    """Refuse a column whose name is a number."""
-    raise ValueError(
-        f"in {formula!r}, a column named '{name}' can't be told from the number; rename it first, "
-        f"as in data.set_axis([f'x{{name}}' for name in data.columns], axis=1)."
-    )
+    return expression(code, put_back)
 
 
 def right_side(text: str, formula: str) -> Any:
@@ -175,32 +155,41 @@ def right_side(text: str, formula: str) -> Any:
     plain = plain_sum(text)
     if plain is not None and not hasattr(plain, "lhs"):
         return plain
+    hidden, put_back = hide(text, formula)
     try:
-        tokens = list(tokenize(text))
-        parsed = formulaic.Formula(text)
+        tokens = list(tokenize(hidden))
+        parsed = formulaic.Formula(hidden)
     except Exception as error:
-        raise unreadable(formula, plain_words(error), text) from error
+        raise unreadable(formula, put_back(plain_words(error)), text) from error
     if not tokens:
         raise ValueError(f"{formula!r} ends too early; write 1 for an intercept alone.")
-    check_minus(text, formula)
-    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
-        if token.kind is Token.Kind.NAME and token.token.isdigit():
-            refuse_number(token.token, formula)
-        term = token.kind in (Token.Kind.NAME, Token.Kind.PYTHON)
-        if term and after is not None and after.token in ("^", "**"):
-            raise ValueError(
-                f"in {formula!r}, {token.token}{after.token}... crosses a term with itself and "
-                f"leaves it as it is; write I({token.token}**2) for the square."
-            )
     if not isinstance(parsed, formulaic.SimpleFormula):
         raise unreadable(formula, "it has more than one part", text)
-    for factor in (factor for term in parsed for factor in term.factors):
-        if factor.eval_method.value == "python":
-            check_code(factor.expr, formula)
-    return parsed
+    check_minus(hidden, formula, put_back)
+    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+        term = token.kind in (Token.Kind.NAME, Token.Kind.PYTHON)
+        if term and after is not None and after.token in ("^", "**"):
+            name = put_back(token.token)
+            raise ValueError(
+                f"in {formula!r}, {name}{after.token}... crosses a term with itself and leaves it "
+                f"as it is; write I({name}**2) for the square."
+            )
+    return formulaic.SimpleFormula(
+        [Term([final(factor, formula, put_back) for factor in term.factors]) for term in parsed]
+    )
 
 
-def check_minus(text: str, formula: str) -> None:
+def final(factor: Factor, formula: str, put_back: Callable[[str], str]) -> Factor:
+    """A factor as formulaic has read it, with its names put back."""
+    if factor.eval_method.value == "literal":
+        return factor
+    if factor.eval_method.value == "lookup":
+        return Factor(put_back(factor.expr).strip("`"), eval_method="lookup")
+    check_code(factor.expr, formula)
+    return expression(factor.expr, put_back)
+
+
+def check_minus(text: str, formula: str, put_back: Callable[[str], str]) -> None:
     """Refuse to take away a term that is not there: arithmetic was meant."""
     before = ""
     for sign, piece in split(text, "+-", formula):
@@ -210,9 +199,11 @@ def check_minus(text: str, formula: str) -> None:
                 for t in (before.rstrip(" +-"), piece)
             )
             if not taken - {frozenset("1")} <= there:
+                gone = put_back(piece.rstrip())
+                last = put_back(before.split("+")[-1].strip())
                 raise ValueError(
-                    f"in {formula!r}, '-{piece.rstrip()}' takes away a term that is not there; for "
-                    f"arithmetic write I({before.split('+')[-1].strip()} -{piece.rstrip()})."
+                    f"in {formula!r}, '-{gone}' takes away a term that is not there; for "
+                    f"arithmetic write I({last} -{gone})."
                 )
         before += sign + piece
 
@@ -230,14 +221,9 @@ def check_bars(text: str, formula: str, remedy: str) -> None:
         raise ValueError(f"{formula!r} contains '|'. {remedy}")
 
 
-def tree_of(code: str) -> ast.expr:
-    """Python's syntax tree, names in backticks put out of sight."""
-    return ast.parse(re.sub(r"`[^`]*`", "_", code).strip(), mode="eval").body
-
-
 def check_code(code: str, formula: str) -> None:
     """Refuse ``^`` in arithmetic, where Python would combine bits."""
-    if any(isinstance(node, ast.BitXor) for node in ast.walk(tree_of(code))):
+    if any(isinstance(node, ast.BitXor) for node in ast.walk(ast.parse(code.strip(), mode="eval"))):
         raise ValueError(f"in {formula!r}, '{code}' can't be computed: {POWER}.")
 
 
@@ -246,6 +232,8 @@ def unreadable(formula: str, reason: str, text: str) -> ValueError:
     unquoted = re.sub(r"\"[^\"]*\"|'[^']*'|`[^`]*`", "", text)
     blank = re.search(r"([^\W\d]\w*) +([^\W\d]\w*)", unquoted)
     hint = f" A name with a blank needs backticks: `{blank[0]}`." if blank else ""
+    if "invalid syntax" in reason:
+        hint += " An expression of Python's stands in I(...)."
     if "^" in unquoted:
         hint = f" Inside brackets, {POWER}."
     return ValueError(f"the formula {formula!r} can't be read: {reason.rstrip('.')}.{hint}")

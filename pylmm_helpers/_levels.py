@@ -51,7 +51,7 @@ def meaning(value: Any) -> str:
     elif kind_of(value) == "other":
         return str(value).removesuffix(" 00:00:00")  # a day, as CSV writes it
     try:
-        return f"{float(value):.{DIGITS}g}"
+        return f"{float(value) + 0.0:.{DIGITS}g}"  # -0 is 0
     except (TypeError, ValueError):
         return str(value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,16 @@ class LmerFit:
         how = "fitted now by" if self.source == "live" else "recorded earlier with"
         return f"lme4 values {how} {made}."
 
+    def _sizes(self) -> str:
+        method = "REML criterion" if self.reml else "deviance"
+        groups = ", ".join(f"{k} {name}" for name, k in self.group_counts.items())
+        return f"{self.n} rows, {groups}; {method} {self.criterion:.4f}."
+
+    def __repr__(self) -> str:
+        notes = [fill(text.replace("`", ""), 79) for text in (*self.said(), self.provenance())]
+        tables = [repr(self.coef_table()), repr(self.variance_components)]
+        return "\n\n".join([fill(f"{self.formula}: {self._sizes()}", 79), *tables, *notes])
+
     def _repr_markdown_(self) -> str:
         header = ["term", *self.coef_table().columns]
         fixed = [[f"`{t}`", *(f"{v:.6g}" for v in r)] for t, r in self.coef_table().iterrows()]
@@ -179,10 +190,8 @@ class LmerFit:
                 strict=True,
             )
         ]
-        method = "REML criterion" if self.reml else "deviance"
-        groups = ", ".join(f"{k} {name}" for name, k in self.group_counts.items())
         lines = [
-            f"`{self.formula}`: {self.n} rows, {groups}; {method} {self.criterion:.4f}.",
+            f"`{self.formula}`: {self._sizes()}",
             pipe_table(header, fixed),
             pipe_table(["random effect", "variance", "SD"], random),
             *self.said(),

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from . import _rformula, _rframe
-from ._rspelling import r_factors, r_term
+from ._rspelling import NAMES, in_r, r_factors, r_term
+from ._rwords import words
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,18 @@ def same_term(name: str) -> str:
     """Spelling-independent key of a term: lme4's name of it, the order of an interaction aside."""
     plain = re.sub(r"^I\((.*)\)$", r"\1", r_term(name))
     return ":".join(sorted(r_factors(plain)))
+
+
+def _same_response(one: str, other: str) -> bool:
+    """Whether two responses are the same; arithmetic is compared without its spaces and I()."""
+    if same_term(one) == same_term(other):
+        return True
+    try:
+        keys = [in_r(words(name), NAMES) for name in (one, other)]
+    except ValueError:
+        return False
+    bare = [re.sub(r"^I\((.*)\)$", r"\1", key) for key in keys]
+    return bare[0] == bare[1] and not bare[0].isidentifier()
 
 
 def aligned(values: pd.Series, reference: pd.Series, who: str) -> pd.Series:
@@ -68,7 +81,7 @@ def describe_fit(fit: Any, parsed: _rformula.MixedFormula, data: pd.DataFrame | 
             f"crosscheck takes a fitted MixedLM (statsmodels) or LMMResults, not "
             f"{type(fit).__name__}."
         )
-    if same_term(response) != same_term(parsed.response):
+    if not _same_response(response, parsed.response):
         raise ValueError(
             f"the fit has the response {response!r}, the formula {parsed.text!r} another."
         )

@@ -71,8 +71,9 @@ def profile_ci(
     Notes
     -----
     The likelihood takes no account of the fixed effects that were estimated beside the variances;
-    with few groups its intervals are too low and cover too rarely, those of REML do not. A
-    simulation with 15 groups and two group-level predictors: 85% for ML, 94% for REML.
+    with few groups its intervals are too low and cover too rarely, those of REML do not. In 1,000
+    simulated data sets of 15 groups of 25 rows in three treatments, with an ICC of 0.2, the 95%
+    interval of the groups' standard deviation held it in 88% by ML and in 94% by REML.
 
     lme4 1.1-31 gives other ends in two cases. For fixed effects of a weighted fit its profile is
     not that of the model: fits with the effect held as an offset confirm the ends found here. And

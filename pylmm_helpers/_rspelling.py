@@ -22,6 +22,7 @@ from pylmm_helpers._rwords import (
 )
 
 _SIGNS = {"**": "^", "//": "%/%", "%": "%%"}
+_COMPARISONS = {"<", ">", "<=", ">=", "==", "!="}
 _TIGHT = {"^", ":", "/"}
 _PYTHON_WORDS = {"lambda", "if", "else", "for", "in", "and", "or", "not", "is"}
 #: Functions that mean the same in R, by every name they have here.
@@ -240,6 +241,9 @@ def _r_factor(name: str) -> str:
         # formulaic counts raw powers from 0
         if called == "poly" and level.isdigit() and any(w.text == "raw" for w in line):
             level = str(int(level) + 1)
+        # a comparison is true or false, which R makes a category of
+        if called == "I" and any(w.text in _COMPARISONS for w in line if w.kind == "sign"):
+            level = "TRUE"
         single = len(line) == 1 or called or is_sign(line, 0, "{")
         text = in_r(line, NAMES)
     except ValueError:

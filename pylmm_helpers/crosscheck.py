@@ -71,7 +71,8 @@ def lmer(
         Compute Kenward-Roger (REML only). Default: up to `KENWARD_ROGER_ROWS` rows. Never with
         weights, which pbkrtest leaves out of account.
     weights : str or array (n,), optional
-        Prior weights w: the residual variance of a row is sigma^2 / w.
+        Prior weights w: the residual variance of a row is sigma^2 / w. R gets them divided by
+        their mean; `scale` and `theta` are those of the weights as they were given.
 
     Returns
     -------
@@ -181,10 +182,15 @@ def _fit_live(asked: _Asked, controls: tuple[str, ...]) -> dict[str, Any]:
 def _fit_once(asked: _Asked, control: str) -> dict[str, Any]:
     """Fit through pymer4 and read the R object; R's words go to `messages`."""
     names = _rframe.safe_names([str(c) for c in asked.r_data.columns])
-    model = asked.engine(asked.r_text, data=asked.r_data.rename(columns=names))
+    weights = names.get(_rframe.WEIGHTS)
+    r_data, unit = asked.r_data.rename(columns=names), 1.0
+    if weights is not None:
+        # weights of mean 1 make the same model, and theta a size that lme4's optimisers start from
+        unit = float(r_data[weights].mean())
+        r_data[weights] /= unit
+    model = asked.engine(asked.r_text, data=r_data)
     # pymer4 would discard what R says, and go on discarding it after the fit
     model._set_R_stdout = lambda verbose: None
-    weights = names.get(_rframe.WEIGHTS)
     with _rbridge.quiet_console() as written, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore", FutureWarning)  # pymer4 0.8.2 uses DataFrame.applymap
         with contextlib.redirect_stdout(io.StringIO()), _rstart.plain_options():
@@ -197,6 +203,8 @@ def _fit_once(asked: _Asked, control: str) -> dict[str, Any]:
                 result = _rbridge.extract(
                     fitted, asked.parsed, asked.frame, names, asked.kenward_roger
                 )
+                result["scale"] *= unit
+                result["theta"] = [value / unit**0.5 for value in result["theta"]]
             except Exception as error:  # R's error, or pymer4 stumbling over R's answer
                 said = "; ".join([str(error).strip(), *_rbridge.console_messages(written)])
                 raise ValueError(

@@ -150,10 +150,11 @@ def influence(fit: Any) -> pd.DataFrame:
 
     Notes
     -----
-    Each refit is exact and starts from the full fit. Rows are read once, to form each group's cross
-    products; leaving a group out then means leaving out its products. Cook's distance divides by p,
-    as Christensen, Pearson & Johnson (1992) do; lme4's ``cooks.distance`` of grouped deletions
-    divides by p n / (n - p), where n counts the groups.
+    Each refit is exact. Rows are read once, to form each group's cross products; leaving a group
+    out then means leaving out its products. With one or two random terms, the refits near the full
+    fit are done together. What is not identified (see `LMMResults.unidentified`) is NaN. Cook's
+    distance divides by p, as Christensen, Pearson & Johnson (1992) do; lme4's ``cooks.distance`` of
+    grouped deletions divides by p n / (n - p), where n counts the groups.
 
     References
     ----------

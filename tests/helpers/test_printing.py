@@ -23,12 +23,14 @@ from pylmm_helpers import (
     check_singular,
     coef_table,
     contrast,
+    crosscheck,
     describe,
     design_effect,
     fit_lmm,
     icc,
     influence,
     information_criteria,
+    lmer,
     load,
     lrt,
     parametric_bootstrap,
@@ -185,6 +187,23 @@ def test_what_is_printed_is_the_number_to_three_digits_of_its_columns_smallest(
             assert abs(read - value) <= max(0.0051 * abs(value), 0.0051 * 1e-6 * max(others))
         else:
             assert np.isnan(read) == np.isnan(value) and (np.isnan(read) or read == value)
+
+
+def test_what_lme4_gave_and_an_agreement_fit_a_terminal(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("PYLMM_NO_R", "1")
+    monkeypatch.chdir(tmp_path)
+    sleep, formula = load("sleepstudy"), "Reaction ~ Days + (Days | Subject)"
+    text = repr(lmer(formula, sleep))
+    assert {"df_kenward_roger", "variance", "residual", "criterion"} <= set(text.split())
+    fit = fit_lmm("Reaction ~ Days", sleep, groups="Subject", re_formula="1 + Days")
+    found = crosscheck(fit, formula, "classic-sleepstudy-slope")
+    shown = repr(found)
+    for column in ("engine", "lme4", "difference", "tolerance", "verdict"):
+        assert column in shown
+    assert shown.count("agrees") == len(found.table)
+    assert shown.endswith(".") and "recorded earlier with R" in shown
+    for part in (text, shown, repr(found.table), repr(found.standard_errors)):
+        lines(part)
 
 
 def test_long_tables_show_their_ends_and_their_size() -> None:

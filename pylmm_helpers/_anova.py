@@ -11,16 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import f as f_distribution
 
 from pylmm_helpers._arguments import counted, numbers
-from pylmm_helpers._columns import (
-    as_frame,
-    handle_missing,
-    names_in,
-    numbers_as_text,
-    plain_values,
-    require_column,
-)
+from pylmm_helpers._columns import as_frame, require_column
 from pylmm_helpers._crossprod import Array
-from pylmm_helpers._design import materialise, parse
+from pylmm_helpers._design import response_and_columns
 from pylmm_helpers._layout import CONSTANT
 
 #: Singular values below this share of the largest are rounding noise.
@@ -256,18 +249,6 @@ def _from_formula(formula: str, data: pd.DataFrame | None) -> tuple[Array, Array
     """Response and predictors as `fit_lmm` reads them."""
     if data is None:
         raise ValueError(f"formula {formula!r} needs data; give the DataFrame with its columns")
-    if "~" not in formula:
+    if isinstance(formula, str) and "~" not in formula:
         raise ValueError(f"{formula!r} is not a formula; write it as 'response ~ 1'")
-    parsed = parse(formula)
-    used, tools = names_in([*parsed.lhs, *parsed.rhs], data, None)
-    for name in used:
-        require_column(data, name)
-    handle_missing(data, used, None, "raise")
-    numbers_as_text(parsed, data)
-    values = {name: plain_values(data[name], name) for name in used}
-    terms: dict[str, Any] = {str(name): column for name, column in data.items()} | values
-    y, names = materialise(parsed.lhs, terms, tools)
-    if len(names) != 1:
-        raise ValueError(f"the response of {formula!r} is not one numeric column")
-    columns, _ = materialise(parsed.rhs, terms, tools)
-    return y[0], np.column_stack(columns) if columns else np.empty((len(y[0]), 0)), names[0]
+    return response_and_columns(formula, data)

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers._arguments import a_name, counted, shown
-from pylmm_helpers._columns import names_in
 from pylmm_helpers._crossprod import Array
-from pylmm_helpers._design import parse, parse_random
-from pylmm_helpers._new_data import is_number, model_columns
+from pylmm_helpers._design import PARTS
+from pylmm_helpers._evaluate import is_number
+from pylmm_helpers._new_data import model_columns
 from pylmm_helpers._results import LMMResults
 
 BLUE, VERMILLION, INK, SOFT, BAND = "#0072B2", "#D55E00", "#333333", "#9A9A9A", "#D9E6F2"
@@ -36,7 +36,8 @@ def own_effects(res: LMMResults) -> tuple[Array, Array]:
     weights = res._rows_of.weights
     root = np.ones(res.nobs) if weights is None else np.sqrt(weights)
     scaling = res.cross.scaling
-    rest = (res.y - scaling.y_shift - scaling.fixed(res.X, res.beta_scaled)) * root
+    left = res.y - res.offset - scaling.y_shift - scaling.fixed(res.X, res.beta_scaled)
+    rest = left * root
     Z = scaling.z(res.Z) * root[:, None]
     own = np.zeros((res.ngroups, res.cross.q))
     whole = np.zeros(res.ngroups, dtype=bool)
@@ -49,12 +50,12 @@ def own_effects(res: LMMResults) -> tuple[Array, Array]:
     return own @ scaling.z_map.T, whole
 
 
-def typical_columns(res: LMMResults, x: str, values: Array) -> tuple[Array, Array]:
-    """X (k, p) and Z (k, q) along x, all other predictors at their median or most common value."""
+def typical_columns(res: LMMResults, x: str, values: Array) -> tuple[Array, Array, Array]:
+    """X (k, p), Z (k, q) and offset (k,) along x, all other predictors at their median or most
+    common value."""
     values_of(res, x)
     design = res._rows_of
-    terms = [*parse(design.formula).rhs, *parse_random(design.re_formula)]
-    used = [n for n in names_in(terms, res.frame, design.tools)[0] if n in res.frame and n != x]
+    used = [name for name in design.kinds if name != x]
     rows = pd.DataFrame({x: values})
     for name in used:
         column = res.frame[name]
@@ -62,7 +63,8 @@ def typical_columns(res: LMMResults, x: str, values: Array) -> tuple[Array, Arra
         few = pd.api.types.is_integer_dtype(column) and column.nunique() < 10
         typical = float(column.median()) if number and not few else column.mode().iloc[0]
         rows[name] = pd.Series([typical] * len(rows), dtype=None if number else column.dtype)
-    return model_columns(res, rows, "fixed"), model_columns(res, rows, "random")
+    X, Z, known = (model_columns(design, rows, part) for part in PARTS)
+    return X, Z, known.sum(axis=1)
 
 
 def values_of(res: LMMResults, x: str) -> Array:

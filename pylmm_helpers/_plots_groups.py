@@ -181,9 +181,9 @@ def spaghetti(fit: Any, x: str, shrink: bool = True, ax: Any = None) -> Any:
     least, width = float(low.min()), float(high.max() - low.min())
     along = np.linspace(0.0, width, 61)  # from 0, so that points far from 0 are not rounded
     span = least + along
-    X, Z = typical_columns(res, x, span)
+    X, Z, known = typical_columns(res, x, span)
     scaling = res.cross.scaling
-    population = scaling.fixed(X, res.beta_scaled) + scaling.y_shift
+    population = scaling.fixed(X, res.beta_scaled) + scaling.y_shift + known
     ax = axes_or_new(ax)
     faint = float(np.clip(12.0 / res.ngroups, 0.25, 0.7))
     for g in range(res.ngroups):

@@ -58,7 +58,8 @@ class LMMResults:
         Their covariance given the data, variance parameters and fixed effects taken as known
         (lme4's condVar).
     fittedvalues, resid : Series (n,)
-        Conditional fitted values X beta + Z u, and what they leave of the response.
+        Conditional fitted values X beta + Z u (and the offset), and what they leave of the
+        response.
     nobs, ngroups, df_resid, n_dropped : int
         Rows used, groups, n - p, rows dropped as incomplete.
     converged, singular, reml : bool
@@ -261,14 +262,14 @@ class LMMResults:
 
     @cached_property
     def fittedvalues(self) -> pd.Series:
-        """Conditional fitted values X beta + Z u."""
-        values = self._fitted + self.cross.scaling.y_shift
+        """Conditional fitted values X beta + Z u, and the offset."""
+        values = self._fitted + self.cross.scaling.y_shift + self.offset
         return pd.Series(values, index=self.frame.index, name="fitted")
 
     @cached_property
     def resid(self) -> pd.Series:
         """Response less conditional fitted values."""
-        values = self.y - self.cross.scaling.y_shift - self._fitted
+        values = self.y - self.offset - self.cross.scaling.y_shift - self._fitted
         return pd.Series(values, index=self.frame.index, name="resid")
 
     @property
@@ -294,6 +295,13 @@ class LMMResults:
     def y(self) -> Array:
         """Response (n,)."""
         return self._rows_of.y
+
+    @property
+    def offset(self) -> Array:
+        """What adds to the fitted values with a known slope of one (n,); zero without
+        ``offset(...)``."""
+        known = self._rows_of.offset
+        return np.broadcast_to(0.0, self.nobs) if known is None else known
 
     @property
     def codes(self) -> np.ndarray:

@@ -76,7 +76,7 @@ def scaled_rows(design: Design, scaling: Scaling) -> tuple[Array, Array]:
     """Scaled Z (n, q) and ``[X y]`` (n, p + 1), times the root of the weights: the rows whose
     cross products a fit uses."""
     X = scaling.x(np.column_stack(design.x_columns))
-    y = (design.y - scaling.y_shift) / scaling.y_scale - X @ scaling.offset
+    y = (design.target - scaling.y_shift) / scaling.y_scale - X @ scaling.offset
     Z, R = scaling.z(np.column_stack(design.z_columns)), np.column_stack([X, y])
     if design.weights is None:
         return Z, R
@@ -88,7 +88,7 @@ def what_is_left(design: Design, scaling: Scaling, beta: Array) -> tuple[Array, 
     """Scaled residuals (n,) of a fit, their unit in the data's, and the fit as an offset (p,)."""
     total = beta + scaling.offset
     X = scaling.x(np.column_stack(design.x_columns))
-    left = (design.y - scaling.y_shift) / scaling.y_scale - X @ total
+    left = (design.target - scaling.y_shift) / scaling.y_scale - X @ total
     spread = float(np.sqrt(np.mean(left**2)))
     return left / spread, scaling.y_scale * spread, total / spread
 

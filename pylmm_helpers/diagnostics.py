@@ -77,11 +77,12 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     var_conditional = sigma2 - root**2 * blocks.group_variance(res.X, res.Z, res.codes)
     scaling = res.cross.scaling
     fixed = scaling.fixed(res.X, res.beta_scaled)
-    marginal, conditional = res.y - scaling.y_shift - fixed, res.resid.to_numpy()
+    marginal = res.y - res.offset - scaling.y_shift - fixed
+    conditional = res.resid.to_numpy()
     return pd.DataFrame(
         {
             "group": np.asarray(res.group_labels)[res.codes],
-            "fitted_marginal": fixed + scaling.y_shift,
+            "fitted_marginal": fixed + scaling.y_shift + res.offset,
             "marginal": marginal,
             "fitted": res.fittedvalues.to_numpy(),
             "conditional": conditional,

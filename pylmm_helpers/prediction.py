@@ -11,8 +11,9 @@ from scipy.stats import norm, t
 
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._arguments import a_name, numbers, one_of
+from pylmm_helpers._design import PARTS
 from pylmm_helpers._group_level import check_level, group_level, weight_of
-from pylmm_helpers._new_data import as_new_frame, group_numbers, model_columns
+from pylmm_helpers._new_data import as_new_frame, check_own_rows, group_numbers, model_columns
 
 __all__ = ["blups", "predict", "shrinkage_factor"]
 
@@ -162,14 +163,16 @@ def predict(
     weight: float | None = None,
 ) -> pd.DataFrame:
     r"""Predictions for the average group or for particular groups, also groups that were not in the
-    data.
+    data. The fit's formula is code that is run: never take one from strangers.
 
     Parameters
     ----------
     fit : MixedLMResults or LMMResults
         A fitted linear mixed model.
-    new_data : DataFrame or dict, optional
+    new_data : DataFrame (pandas or Polars) or dict, optional
         Predictors, and for ``level="group"`` the grouping column. The rows of the fit, if left out.
+        Categories and group labels are matched by value: "1", 1 and 1.0 are one level. Text columns
+        that the fit had as numbers are refused.
     level : {"population", "group"}
         ``population``: fixed effects only, the average over groups. ``group``: BLUPs added; a group
         that the fit has not seen gets the population's prediction and the uncertainty of a group
@@ -215,7 +218,8 @@ def predict(
     ------
     ValueError
         For an unknown level or interval, a missing column, missing values, a category that the fit
-        has not seen, or prediction intervals of new rows of a fit with weights without `weight`.
+        has not seen, a value that could be two of its levels, or prediction intervals of new rows
+        of a fit with weights without `weight`.
 
     References
     ----------
@@ -231,10 +235,15 @@ def predict(
             f"df is {df!r}; give degrees of freedom above 0, or None for the normal distribution"
         )
     frame = res.frame if new_data is None else as_new_frame(new_data)
-    X = res.X if new_data is None else model_columns(res, frame, "fixed")
-    Z = res.Z if new_data is None else model_columns(res, frame, "random")
+    if new_data is None:
+        X, Z, known = res.X, res.Z, res.offset
+    else:
+        if res._rows_of.recipes is None:
+            check_own_rows(res._rows_of)
+        X, Z, offsets = (model_columns(res._rows_of, frame, part) for part in PARTS)
+        known = offsets.sum(axis=1)
     scaling = res.cross.scaling
-    values = scaling.fixed(X, res.beta_scaled) + scaling.y_shift
+    values = scaling.fixed(X, res.beta_scaled) + scaling.y_shift + known
     numbers = np.full(len(frame), -1)
     if level == "group":
         numbers = res.codes if new_data is None else group_numbers(res, frame)

@@ -190,6 +190,11 @@ def _prepared(res: LMMResults) -> tuple[Array, float]:
             "the model has no intercept, so its fit depends on the unit of the response; add the "
             "intercept"
         )
+    if res._rows_of.offset is not None:
+        raise ValueError(
+            "the model has an offset(...), which is known in the response's own unit only; leave "
+            "it out, or transform the response less the offset"
+        )
     if res.endog_name not in res.frame.columns:
         raise ValueError(
             f"the response {res.endog_name!r} is computed in the formula; fit the model with the "

@@ -230,7 +230,7 @@ def icc(
                 "method='f' is for a random intercept without predictors or weights, fitted from "
                 "rows; use 'profile'"
             )
-        parts = one_way_parts(res.y, np.ones((res.nobs, 1)), res.codes)
+        parts = one_way_parts(res.y - res.offset, np.ones((res.nobs, 1)), res.codes)
         low, high = f_interval(
             parts.f_statistic, parts.df_between, parts.df_within, parts.n0, level
         )

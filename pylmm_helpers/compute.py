@@ -22,7 +22,7 @@ import pandas as pd
 from formulaic.utils.context import capture_context
 
 from pylmm_helpers._cells import check_cells, crossed
-from pylmm_helpers._columns import group_codes, require_column
+from pylmm_helpers._columns import as_frame, group_codes, require_column
 from pylmm_helpers._compute_math import number
 from pylmm_helpers._compute_moments import adds_up, complete_rows, first_pass
 from pylmm_helpers._compute_products import Products, ScaledTable, scaled_table
@@ -113,9 +113,11 @@ def cross_products(
     with open_source(source, memory_limit, progress) as opened:
         table = opened.table
         names = pd.DataFrame(columns=list(table.columns))
+        if isinstance(source, pd.DataFrame):
+            names = as_frame(source).iloc[:0]
         check_choices(groups, missing, names)
         parts = [*fixed.lhs, *fixed.rhs, *fixed.offset, *random]
-        used, tools, _ = names_in(parts, names, context)
+        used, tools, *_ = names_in(parts, names, context)
         needed = [*used, groups, *([weights] if weights else [])]
         for name in needed:
             require_column(names, name)

@@ -37,6 +37,9 @@ from pylmm_helpers._newton import optimise
 from pylmm_helpers._reduce import no_residual, reduce_products
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers._scaling import cross_products, reduce_rows
+from pylmm_helpers.several.fit import check_bars_alone, fit_bars
+from pylmm_helpers.several.formula import has_bars
+from pylmm_helpers.several.results import SeveralResults
 
 __all__ = ["LMMResults", "fit_lmm", "refit"]
 
@@ -53,19 +56,21 @@ def fit_lmm(
     reml: bool = True,
     weights: Any = None,
     missing: str = "raise",
-) -> LMMResults:
-    """Fit a linear mixed model with one grouping factor.
+) -> LMMResults | SeveralResults:
+    """Fit a linear mixed model with one grouping factor or several.
 
     Parameters
     ----------
     formula : str or CrossProducts
         Response and fixed effects, such as ``"milk_kg ~ parity"`` or ``"np.log(cost) ~
-        C(severity)"``. Or what `cross_products` made of data too large for memory; then only
-        `reml` is left to choose.
+        C(severity)"``. For several random terms lme4's spelling: ``"y ~ x + (1 + x | herd) +
+        (1 | herd:cow)"``; ``(1 | a/b)`` stands for ``(1 | a) + (1 | a:b)``, and ``(x || g)`` for
+        effects without covariance. Or what `cross_products` made of data too large for memory;
+        then only `reml` is left to choose.
     data : DataFrame
         One row per observation; pandas, or Polars with pandas at hand.
-    groups : str
-        Column that names each row's group.
+    groups : str, optional
+        Column that names each row's group, when the formula has no random terms in it.
     re_formula : str
         Terms whose coefficients vary between groups: ``"1"`` for a random intercept, ``"1 + x"``
         for a random intercept and slope with their covariance.
@@ -80,6 +85,8 @@ def fit_lmm(
     Returns
     -------
     LMMResults
+        Or, for several random terms, `SeveralResults`, whose attributes of a single factor are
+        dicts by factor.
 
     Raises
     ------
@@ -119,6 +126,9 @@ def fit_lmm(
     if data is None:
         raise ValueError("data is missing: give the data frame that holds the formula's columns.")
     context = capture_context(1)
+    if has_bars(formula):
+        check_bars_alone(groups, re_formula)
+        return fit_bars(formula, data, reml, weights, missing, context)
     if groups is None:
         raise ValueError(
             "groups is missing: give the name of the column that holds each row's group."

@@ -139,7 +139,9 @@ def first_derivatives(at: Point) -> Slopes:
     a, p = scores(at), at.f.sums.p
     trace = slopes(at.f)
     if at.reml:
-        trace = [t - np.einsum("ipg,jpg->ij", b[:, :p], b[:, :p]) for t, b in zip(trace, a, strict=True)]
+        trace = [
+            t - np.einsum("ipg,jpg->ij", b[:, :p], b[:, :p]) for t, b in zip(trace, a, strict=True)
+        ]
     quadratic = [b[:, p] @ b[:, p].T for b in a]
     return Slopes(trace, quadratic, a)
 

@@ -20,8 +20,8 @@ from scipy.sparse.csgraph import connected_components
 
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers.several.criterion import Point, Slopes, directions, solved, sum_products
-from pylmm_helpers.several.solve import block_diagonal, link
 from pylmm_helpers.several.small import transposed
+from pylmm_helpers.several.solve import block_diagonal, link
 from pylmm_helpers.several.sums import Sums
 
 #: Most random effects in one connected component, and most entries of all components' matrices.
@@ -30,7 +30,7 @@ LARGEST_COMPONENT, MOST_ENTRIES = 6_000, 400_000_000
 BATCH_ENTRIES = 4_000_000
 
 
-class TooLarge(ValueError):
+class TooLargeError(ValueError):
     """The levels that hang together are too many for exact second-order quantities."""
 
 
@@ -62,7 +62,9 @@ class XForms:
 def all_products(sums: Sums) -> sparse.csr_array:
     """``Z'Z`` of all factors as one sparse matrix."""
     count = len(sums.factors)
-    parts: list[list[sparse.sparray | None]] = [[None] * (sums.m + bool(sums.N)) for _ in range(count)]
+    parts: list[list[sparse.sparray | None]] = [
+        [None] * (sums.m + bool(sums.N)) for _ in range(count)
+    ]
     parts = parts[: sums.m + bool(sums.N)]
     for k in range(sums.m):
         for j in range(k, sums.m):
@@ -92,7 +94,7 @@ def batches(sums: Sums, products: sparse.csr_array) -> Iterator[Batch]:
     counts = np.array([np.bincount(of, minlength=count) for of in of_level])
     size = np.array([f.q for f in sums.factors]) @ counts
     if size.max() > LARGEST_COMPONENT or float(np.sum(size.astype(float) ** 2)) > MOST_ENTRIES:
-        raise TooLarge(
+        raise TooLargeError(
             f"{int(size.max())} random effects hang together, more than can be worked out exactly "
             f"(at most {LARGEST_COMPONENT})"
         )
@@ -168,7 +170,7 @@ def second_traces(at: Point) -> Array:
 
     Raises
     ------
-    TooLarge
+    TooLargeError
         When too many levels hang together.
     """
     sums = at.f.sums

@@ -32,6 +32,8 @@ SCORING_STEPS = 3
 SCORE_ABOVE = 1e-2
 #: A step that lowers the criterion by less than this is the last.
 DECREMENT = 1e-10
+#: Criteria that differ by less are the same.
+ROUNDING = 1e-8
 #: Up to this many random effects the exact second derivatives cost no more than a step.
 SMALL = 300
 
@@ -119,8 +121,10 @@ def minimise(start: Array, sums: Sums, reml: bool) -> Optimum:
             best.theta[None], gradient[None], hessian[None], np.array([radius])
         )
         if promise[0] <= DECREMENT:
+            # the step is too small for the criterion's own rounding to judge it
             last = evaluate(best.theta + move[0], sums, reml)
-            return Optimum(last if not_above(last, best) else best, True, steps)
+            sound = last.value <= best.value + ROUNDING
+            return Optimum(last if sound else best, sound, steps)
         trials = []
         if scored < SCORING_STEPS and promise[0] > SCORE_ABOVE:
             scored += 1
@@ -170,8 +174,9 @@ def starts(sums: Sums) -> list[Array]:
 def optimise(sums: Sums, reml: bool) -> Optimum:
     """The global minimum."""
     found = [minimise(start, sums, reml) for start in starts(sums)]
-    best = min(found, key=lambda o: o.at.value)
-    best = settle(best)
+    least = min(o.at.value for o in found)
+    equal = [o for o in found if o.at.value <= least + ROUNDING]
+    best = settle(next((o for o in equal if o.converged), equal[0]))
     for _ in range(10):
         better = way_down(best.at)
         if better is None:

@@ -155,9 +155,7 @@ def forward(f: Factorised, raw: Columns) -> tuple[Columns, Array]:
     for k in range(sums.m):
         MT = times(f.M[k], chain[k])
         for j in range(k + 1, sums.m):
-            chain[j] = chain[j] - gathered(
-                times(transposed(f.B[k, j]), MT), *upward(sums, k, j)
-            )
+            chain[j] = chain[j] - gathered(times(transposed(f.B[k, j]), MT), *upward(sums, k, j))
         if sums.N:
             dense = dense - f.C[k].T @ level_rows(MT)
     half = np.zeros_like(dense)
@@ -223,9 +221,7 @@ def sandwich(sums: Sums, coefficients: Columns) -> Columns:
         for j in range(k + 1, m):
             B = sums.ZZ[k, j]
             found[k] = found[k] + times(B, W.chain[j][..., sums.parents[k, j]])
-            found[j] = found[j] + gathered(
-                times(transposed(B), W.chain[k]), *upward(sums, k, j)
-            )
+            found[j] = found[j] + gathered(times(transposed(B), W.chain[k]), *upward(sums, k, j))
     dense = np.zeros((0, t))
     if sums.N:
         dense = sums.DD @ W.dense

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +140,7 @@ class Sums:
     def slices(self) -> list[slice]:
         """Where each factor's parameters stand in theta."""
         ends = np.cumsum([0, *(len(f.free[0]) for f in self.factors)])
-        return [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [slice(int(a), int(b)) for a, b in pairwise(ends)]
 
 
 def parent_levels(child: Factor, parent: Factor) -> NDArray[np.intp] | None:

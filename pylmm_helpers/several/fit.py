@@ -1,0 +1,175 @@
+"""The path of a fit with several random terms: scale the columns, form their products, search,
+report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pylmm_helpers._crossprod import Array, Scaling
+from pylmm_helpers._design import Design, build_design
+from pylmm_helpers._layout import Layout, assemble, constant_of, lay_out
+from pylmm_helpers._scaled_rows import what_is_left
+from pylmm_helpers._scaling import RowMoments, add_up
+from pylmm_helpers.several.criterion import evaluate, first_derivatives, theta_of
+from pylmm_helpers.several.design import SeveralDesign, build
+from pylmm_helpers.several.formula import take_apart
+from pylmm_helpers.several.information import TooLargeError, expected_form, second_traces
+from pylmm_helpers.several.results import SeveralResults
+from pylmm_helpers.several.search import optimise
+from pylmm_helpers.several.sums import Sums, build_sums
+
+#: Share of the response left by the fixed effects, below which its products have lost half their
+#: digits.
+ALMOST_NOTHING = 1e-7
+#: A relative standard deviation this large means that nothing is left for the residual.
+NO_RESIDUAL = 1e6
+#: Share of the information on variances that the fixed effects may leave and still count as none.
+NO_INFORMATION = 1e-9
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """The products of a model with the way back to the units of the data.
+
+    Attributes
+    ----------
+    sums : Sums
+    scalings : tuple of Scaling
+        One for each random term, in the order of the formula; the fixed part is the same in all.
+    """
+
+    sums: Sums
+    scalings: tuple[Scaling, ...]
+
+
+def check_bars_alone(groups: Any, re_formula: Any) -> None:
+    """Refuse a second way of naming random terms beside those in the formula."""
+    if groups is not None or re_formula != "1":
+        given = "groups=" if groups is not None else "re_formula="
+        raise ValueError(
+            f"the formula has its random terms in it, so {given} can't be given too; put all "
+            "terms into the formula, as in 'y ~ x + (1 + x | herd)', or none."
+        )
+
+
+def fit_bars(
+    formula: str,
+    data: Any,
+    reml: bool,
+    weights: Any,
+    missing: str,
+    context: Mapping[str, Any] | None,
+) -> Any:
+    """Fit a model whose random terms stand in its formula; see `pylmm_helpers.lmm.fit_lmm`.
+
+    A single term with a single grouping column is the model of one factor.
+    """
+    fixed, bars = take_apart(formula)
+    if len(bars) == 1 and len(bars[0].columns) == 1:
+        from pylmm_helpers import lmm
+
+        design = build_design(
+            fixed, data, bars[0].columns[0], bars[0].terms, weights, missing, context
+        )
+        return lmm.fit_design(design, reml)
+    return fit_design(build(formula, data, weights, missing, context), reml)
+
+
+def fit_design(design: SeveralDesign, reml: bool) -> SeveralResults:
+    """The fit of a model whose columns are laid out and checked."""
+    scaled = scale(design)
+    check_identified(scaled.sums, design, reml)
+    found = optimise(scaled.sums, reml)
+    at, p = found.at, scaled.sums.p
+    if np.isfinite(at.value) and at.r2 < ALMOST_NOTHING * float(np.sum(at.root[-1] ** 2)):
+        # the digits of the residual are lost beside those of y: fit what the fixed effects leave
+        beta = np.linalg.solve(at.root[:p, :p].T, at.root[p, :p])
+        scaled = scale(design, (scaled.scalings[0], beta))
+        found = optimise(scaled.sums, reml)
+        at = found.at
+    if not np.isfinite(at.value) or np.abs(at.theta).max() > NO_RESIDUAL:
+        raise ValueError(
+            f"response '{design.first.y_name}' has no residual variation: the levels of "
+            f"{', '.join(repr(name) for name in design.factors)} reproduce it exactly. If it is "
+            "measured once per level, leave that factor out and analyse one row per level."
+        )
+    return SeveralResults(design, scaled.sums, scaled.scalings, at, found.converged, reml)
+
+
+def scale(design: SeveralDesign, fitted: tuple[Scaling, Array] | None = None) -> Scaled:
+    """Centre and scale all columns, check them and form their products."""
+    first = design.first
+    y_moments = RowMoments(first.y)
+    x_moments = [RowMoments(column) for column in first.x_columns]
+    ones_x = constant_of(x_moments, lambda k: add_up(first.x_columns, k))
+    root = None if first.weights is None else np.sqrt(first.weights)
+    Z, scalings, R = [], [], np.zeros((0, 0))
+    for part in design.parts:
+        z_moments = [RowMoments(column) for column in part.z_columns]
+        ones_z = constant_of(z_moments, lambda k, part=part: add_up(part.z_columns, k))
+        layout = lay_out(part, x_moments, z_moments, y_moments, ones_x, ones_z)
+        rows, fit_scale = scaled_columns(part, layout, root, fitted)
+        total = rows @ rows.T
+        cross = assemble(
+            part, layout, total, np.zeros((len(part.z_names), len(total), 0)),
+            np.zeros(0, dtype=np.int64), part.group_labels,
+            fitted=fit_scale, sum_log_weights=0.0, y_largest=0.0, n_dropped=0,
+        )  # fmt: skip
+        Z.append(rows[layout.z_index])
+        R = rows[[*layout.x_index, len(rows) - 1]]
+        scalings.append(cross.scaling)
+    if R.shape[1] <= len(R) - 1:
+        raise ValueError(
+            f"{R.shape[1]} rows can't carry the {len(R) - 1} fixed effects of {first.formula!r}; "
+            "use fewer predictors."
+        )
+    columns = [np.vstack([Z[k] for k in own]) for own in design.by_factor.values()]
+    return Scaled(build_sums(list(design.factors.values()), columns, R), tuple(scalings))
+
+
+def scaled_columns(
+    part: Design, layout: Layout, root: Array | None, fitted: tuple[Scaling, Array] | None
+) -> tuple[Array, tuple[float, Array] | None]:
+    """The layout's columns and the response as rows (m + 1, n), scaled and weighted, and how the
+    response was scaled where an earlier fit is taken from it."""
+    sources = {"x": part.x_columns, "z": part.z_columns}
+    rows = np.empty((len(layout.columns) + 1, len(part.y)))
+    for k, (source, position) in enumerate(layout.columns):
+        np.subtract(sources[source][position], layout.shifts[k], out=rows[k])
+        rows[k] /= layout.scales[k]
+    fit_scale = None
+    if fitted is None:
+        rows[-1] = (part.y - layout.y_shift) / layout.y_scale
+    else:
+        rows[-1], y_scale, offset = what_is_left(part, *fitted)
+        fit_scale = (y_scale, offset)
+    if root is not None:
+        rows *= root
+    return rows, fit_scale
+
+
+def check_identified(sums: Sums, design: SeveralDesign, reml: bool) -> None:
+    """Refuse REML where the fixed effects leave nothing to estimate some variance from."""
+    if not reml or sums.p < min(factor.levels for factor in sums.factors):
+        return
+    at = evaluate(theta_of([np.eye(f.q) for f in sums.factors], sums), sums, reml)
+    try:
+        left, everything = expected_form(at, first_derivatives(at)), second_traces(at)
+    except TooLargeError:
+        return
+    size = np.sqrt(np.diag(everything))
+    values, vectors = np.linalg.eigh(left / np.outer(size, size))
+    if values[0] < NO_INFORMATION:
+        worst = int(np.abs(vectors[:, 0]).argmax())
+        name = next(
+            f.name for f, own in zip(sums.factors, sums.slices, strict=True) if worst < own.stop
+        )
+        raise ValueError(
+            f"the fixed effects of {design.first.formula!r} already tell the levels of '{name}' "
+            "apart, so REML can't estimate a variance between them; drop predictors that are "
+            "constant within its levels, or its random term."
+        )

@@ -16,7 +16,17 @@ from pylmm_helpers._scaling import cross_products, reduce_rows
 from pylmm_helpers.several.results import SeveralResults
 
 #: Helpers that take a fit with several random terms.
-TAKES_SEVERAL = ("coef_table", "contrast")
+TAKES_SEVERAL = (
+    "coef_table",
+    "contrast",
+    "variance_components",
+    "icc",
+    "blups",
+    "predict",
+    "lrt",
+    "information_criteria",
+    "refit",
+)
 
 
 def any_results(fit: Any) -> Any:

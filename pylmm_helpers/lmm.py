@@ -37,7 +37,7 @@ from pylmm_helpers._newton import optimise
 from pylmm_helpers._reduce import no_residual, reduce_products
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers._scaling import cross_products, reduce_rows
-from pylmm_helpers.several.fit import check_bars_alone, fit_bars
+from pylmm_helpers.several.fit import check_bars_alone, fit_bars, refit_bars
 from pylmm_helpers.several.formula import has_bars
 from pylmm_helpers.several.results import SeveralResults
 
@@ -137,14 +137,14 @@ def fit_lmm(
     return fit_design(design, reml)
 
 
-def refit(fit: LMMResults, y: ArrayLike) -> LMMResults:
+def refit(fit: LMMResults | SeveralResults, y: ArrayLike) -> LMMResults | SeveralResults:
     """Fit the model of an earlier fit to another response.
 
     For simulations: formula and columns are not read again, so a small model takes half the time.
 
     Parameters
     ----------
-    fit : LMMResults
+    fit : LMMResults or SeveralResults
         A fit made by `fit_lmm`.
     y : array_like (n,)
         The new response, one value for each row that `fit` used, in its order and on the scale of
@@ -166,7 +166,7 @@ def refit(fit: LMMResults, y: ArrayLike) -> LMMResults:
     ----------
     The counterpart of lme4's `refit`.
     """
-    if not isinstance(fit, LMMResults):
+    if not isinstance(fit, LMMResults | SeveralResults):
         raise ValueError(
             f"refit takes a fit made by fit_lmm, not {type(fit).__name__}; fit the model with "
             "fit_lmm first."
@@ -189,6 +189,8 @@ def refit(fit: LMMResults, y: ArrayLike) -> LMMResults:
             "can't drop rows, so fit the model anew with fit_lmm."
         )
     check_size(values, name)
+    if isinstance(fit, SeveralResults):
+        return refit_bars(fit, values)
     return fit_design(replace(design, y=values), fit.reml)
 
 

@@ -61,11 +61,11 @@ class SeveralDesign:
 
     @cached_property
     def by_factor(self) -> dict[str, tuple[int, ...]]:
-        """Positions of each factor's terms; the factors with most levels first, as in lme4."""
+        """Positions of each factor's terms in the formula; factors with most levels first."""
         found: dict[str, list[int]] = {}
         for position in self.order:
             found.setdefault(self.parts[position].group_name, []).append(position)
-        return {name: tuple(positions) for name, positions in found.items()}
+        return {name: tuple(sorted(positions)) for name, positions in found.items()}
 
     @cached_property
     def order(self) -> list[int]:

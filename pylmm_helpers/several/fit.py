@@ -15,7 +15,7 @@ from pylmm_helpers._layout import Layout, assemble, constant_of, lay_out
 from pylmm_helpers._scaled_rows import what_is_left
 from pylmm_helpers._scaling import RowMoments, add_up
 from pylmm_helpers.several.criterion import evaluate, first_derivatives, theta_of
-from pylmm_helpers.several.design import SeveralDesign, build
+from pylmm_helpers.several.design import SeveralDesign, build, with_response
 from pylmm_helpers.several.formula import take_apart
 from pylmm_helpers.several.information import TooLargeError, expected_form, second_traces
 from pylmm_helpers.several.results import SeveralResults
@@ -77,6 +77,11 @@ def fit_bars(
         )
         return lmm.fit_design(design, reml)
     return fit_design(build(formula, data, weights, missing, context), reml)
+
+
+def refit_bars(fit: SeveralResults, y: Array) -> SeveralResults:
+    """The model of an earlier fit for another response (n,)."""
+    return fit_design(with_response(fit.design, y), fit.reml)
 
 
 def fit_design(design: SeveralDesign, reml: bool) -> SeveralResults:

@@ -140,7 +140,7 @@ def variance_function(
     )
 
 
-def icc(fit: Any, method: str = "profile", level: float = 0.95) -> pd.Series | pd.DataFrame:
+def icc(fit: Any, method: str = "profile", level: float = 0.95) -> Any:
     r"""Intraclass correlation: the share of the variance that lies between groups, with an
     interval.
 

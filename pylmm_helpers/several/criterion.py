@@ -12,6 +12,7 @@ doi:10.2307/2533274).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -106,7 +107,7 @@ def evaluate(theta: Array, sums: Sums, reml: bool) -> Point:
         return Point(theta, np.inf, np.nan, nothing, reml, f, raw, sums.DR)
     left, half = forward(f, raw)
     try:
-        root = np.linalg.cholesky(sums.RR - explained(f, left, half))
+        root = np.asarray(np.linalg.cholesky(sums.RR - explained(f, left, half)), dtype=float)
     except np.linalg.LinAlgError:
         return Point(theta, np.inf, np.nan, nothing, reml, f, left, half)
     r2 = float(root[p, p] ** 2)
@@ -170,7 +171,7 @@ def solved(at: Point, W: list[Array], t: int) -> tuple[list[Array], Array]:
 
 def sum_products(W: list[Array], U: list[Array]) -> Array:
     """``sum_k W_k'U_k`` (t, u) for blocks (q_k, t, L_k) and (q_k, u, L_k)."""
-    total = 0.0
+    total: Any = 0.0
     for w, u in zip(W, U, strict=True):
         flat = w.transpose(1, 0, 2).reshape(w.shape[1], -1)
         total = total + flat @ u.transpose(1, 0, 2).reshape(u.shape[1], -1).T

@@ -90,7 +90,7 @@ def satterthwaite(fit: SeveralResults, L: Array, info: VarianceInformation | Non
     info = info or variance_information(fit)
     at, p = fit.at, fit.sums.p
     covariance = 2.0 * positive_inverse(second_derivatives(at, info.first))
-    C = in_basis(fit, L)
+    C = in_basis(fit, L)  # type: ignore[arg-type]  # it asks of a fit what both kinds have
     variance = np.sum(C**2, axis=1)
     slopes = []
     for row, own in zip(C, variance, strict=True):

@@ -152,11 +152,9 @@ def combined(
         codes = packed(codes * len(more) + other)
     first = np.zeros(int(codes.max()) + 1, dtype=np.intp)
     first[codes] = np.arange(len(codes))
-    index = pd.MultiIndex(
-        levels=[coded[name][1] for name in bar.columns],
-        codes=[own[first] for own in each],
-        names=list(bar.columns),
-    )
+    levels: list[Any] = [coded[name][1] for name in bar.columns]
+    numbers: list[Any] = [own[first] for own in each]
+    index = pd.MultiIndex(levels=levels, codes=numbers, names=list(bar.columns))
     return codes, index
 
 

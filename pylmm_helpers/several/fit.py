@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,9 @@ class Scaled:
 def check_bars_alone(groups: Any, re_formula: Any) -> None:
     """Refuse a second way of naming random terms beside those in the formula."""
     if groups is not None or re_formula != "1":
-        given = "groups=" if groups is not None else "re_formula="
         raise ValueError(
-            f"the formula has its random terms in it, so {given} can't be given too; put all "
-            "terms into the formula, as in 'y ~ x + (1 + x | herd)', or none."
+            "the formula has its random terms in it, so groups= and re_formula= can't be given "
+            "too; put all terms into the formula, as in 'y ~ x + (1 + x | herd)', or none."
         )
 
 
@@ -92,7 +92,7 @@ def fit_design(design: SeveralDesign, reml: bool) -> SeveralResults:
     at, p = found.at, scaled.sums.p
     if np.isfinite(at.value) and at.r2 < ALMOST_NOTHING * float(np.sum(at.root[-1] ** 2)):
         # the digits of the residual are lost beside those of y: fit what the fixed effects leave
-        beta = np.linalg.solve(at.root[:p, :p].T, at.root[p, :p])
+        beta = np.asarray(np.linalg.solve(at.root[:p, :p].T, at.root[p, :p]), dtype=float)
         scaled = scale(design, (scaled.scalings[0], beta))
         found = optimise(scaled.sums, reml)
         at = found.at
@@ -110,12 +110,12 @@ def scale(design: SeveralDesign, fitted: tuple[Scaling, Array] | None = None) ->
     first = design.first
     y_moments = RowMoments(first.y)
     x_moments = [RowMoments(column) for column in first.x_columns]
-    ones_x = constant_of(x_moments, lambda k: add_up(first.x_columns, k))
+    ones_x = constant_of(x_moments, partial(add_up, first.x_columns))
     root = None if first.weights is None else np.sqrt(first.weights)
     Z, scalings, R = [], [], np.zeros((0, 0))
     for part in design.parts:
         z_moments = [RowMoments(column) for column in part.z_columns]
-        ones_z = constant_of(z_moments, lambda k, part=part: add_up(part.z_columns, k))
+        ones_z = constant_of(z_moments, partial(add_up, part.z_columns))
         layout = lay_out(part, x_moments, z_moments, y_moments, ones_x, ones_z)
         rows, fit_scale = scaled_columns(part, layout, root, fitted)
         total = rows @ rows.T

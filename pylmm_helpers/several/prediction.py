@@ -154,7 +154,7 @@ def level_numbers(fit: SeveralResults, frame: pd.DataFrame, factor: str) -> NDAr
     """Number (k,) of each row's level of a factor in the fit; -1 for levels that it has not
     seen."""
     labels = fit.labels_by_group[factor]
-    columns = list(labels.names) if isinstance(labels, pd.MultiIndex) else [factor]
+    columns = [str(n) for n in labels.names] if isinstance(labels, pd.MultiIndex) else [factor]
     for name in columns:
         if name not in frame.columns:
             raise ValueError(

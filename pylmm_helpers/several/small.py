@@ -27,7 +27,7 @@ def gathered(values: Array, parent: NDArray[np.intp], levels: int) -> Array:
     return found.reshape(*values.shape[:-1], levels)
 
 
-def covariance_given(A: Array, factor: Array) -> tuple[Array, Array]:
+def covariance_given(A: Array, factor: Array) -> tuple[Array, float]:
     """``Lambda (I + Lambda'A Lambda)^-1 Lambda'`` (q, q, L) for A (q, q, L), and the sum of the
     logarithms of the determinants of what is inverted."""
     q = len(factor)

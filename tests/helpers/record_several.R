@@ -71,7 +71,7 @@ case <- function(id, data, formula, reml = TRUE, prior = NULL, kr = reml && is.n
     criterion = -2 * as.numeric(logLik(m)), aic = AIC(m), bic = BIC(m),
     theta = unname(getME(m, "theta")), sigma = sigma(m), beta = unname(fixef(m)), names = names(fixef(m)),
     vcov = as.matrix(vcov(m)), singular = isSingular(m),
-    ranef = lapply(re, function(r) list(labels = rownames(r), values = as.matrix(r))),
+    ranef = lapply(re, function(r) list(labels = rownames(r), terms = names(r), values = as.matrix(r))),
     condvar = lapply(re, function(r) { v <- attr(r, "postVar"); if (is.list(v)) NULL else v }),
     fitted = unname(fitted(m)))
   out$satterthwaite <- unname(suppressWarnings(

@@ -126,6 +126,8 @@ def build(
         codes, labels = levels[key]
         z_columns, z_names = materialise(terms, columns, tools)
         z_columns = [shared.get(n, c) for n, c in zip(z_names, z_columns, strict=True)]
+        if not z_names:
+            raise ValueError(f"the random term {bar} has no effect; leave it out.")
         check_names(text, y_names, x_names, z_names)
         check_levels(bar, len(labels), len(z_names), len(codes))
         part = Design(
@@ -190,9 +192,11 @@ def check_levels(bar: Bar, levels: int, q: int, n: int) -> None:
 
 def check_partitions(design: SeveralDesign) -> None:
     """Refuse two factors that group the rows in the same way."""
+    place = {name: own[0] for name, own in design.by_factor.items()}
     for a, b in combinations(design.factors.values(), 2):
         if a.levels == b.levels and parent_levels(a, b) is not None:
-            inner, outer = (a, b) if len(a.name) >= len(b.name) else (b, a)
+            # the combination goes, or the later of the two
+            outer, inner = sorted((a, b), key=lambda f: (f.name.count(":"), place[f.name]))
             raise ValueError(
                 f"the factors '{outer.name}' and '{inner.name}' group the rows in the same way, so "
                 f"their variances can't be told apart; leave the term of '{inner.name}' out."

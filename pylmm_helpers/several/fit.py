@@ -3,8 +3,9 @@ report."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from pylmm_helpers.several.criterion import evaluate, first_derivatives, theta_o
 from pylmm_helpers.several.design import SeveralDesign, build, with_response
 from pylmm_helpers.several.formula import take_apart
 from pylmm_helpers.several.information import TooLargeError, expected_form, second_traces
+from pylmm_helpers.several.labels import labels_used_twice
 from pylmm_helpers.several.results import SeveralResults
 from pylmm_helpers.several.search import optimise
 from pylmm_helpers.several.sums import Sums, build_sums
@@ -76,7 +78,15 @@ def fit_bars(
             fixed, data, bars[0].columns[0], bars[0].terms, weights, missing, context
         )
         return lmm.fit_design(design, reml)
-    return fit_design(build(formula, data, weights, missing, context), reml)
+    fit = fit_design(build(formula, data, weights, missing, context), reml)
+
+    def nested(design: SeveralDesign) -> float:
+        return optimise(scale(design).sums, reml).at.value
+
+    remarks = labels_used_twice(fit.design, fit.at.value, nested)
+    for remark in remarks:
+        warnings.warn(remark, UserWarning, stacklevel=3)
+    return replace(fit, remarks=tuple(remarks))
 
 
 def refit_bars(fit: SeveralResults, y: Array) -> SeveralResults:
@@ -94,15 +104,25 @@ def fit_design(design: SeveralDesign, reml: bool) -> SeveralResults:
         # the digits of the residual are lost beside those of y: fit what the fixed effects leave
         beta = np.asarray(np.linalg.solve(at.root[:p, :p].T, at.root[p, :p]), dtype=float)
         scaled = scale(design, (scaled.scalings[0], beta))
+        # what is left of y may be nothing but the rounding of its values
+        unit = 8.0 * np.finfo(float).eps * float(np.abs(design.first.y).max())
+        if scaled.scalings[0].y_scale <= unit:
+            raise no_residual(design)
         found = optimise(scaled.sums, reml)
         at = found.at
     if not np.isfinite(at.value) or np.abs(at.theta).max() > NO_RESIDUAL:
-        raise ValueError(
-            f"response '{design.first.y_name}' has no residual variation: the levels of "
-            f"{', '.join(repr(name) for name in design.factors)} reproduce it exactly. If it is "
-            "measured once per level, leave that factor out and analyse one row per level."
-        )
+        raise no_residual(design)
     return SeveralResults(design, scaled.sums, scaled.scalings, at, found.converged, reml)
+
+
+def no_residual(design: SeveralDesign) -> ValueError:
+    """The refusal of a response that the model reproduces exactly."""
+    return ValueError(
+        f"response '{design.first.y_name}' has no residual variation: the predictors and the "
+        f"levels of {', '.join(repr(name) for name in design.factors)} reproduce it exactly. If it "
+        "is measured once per level, leave that factor out and analyse one row per level; if it "
+        "was computed from the predictors, drop those."
+    )
 
 
 def scale(design: SeveralDesign, fitted: tuple[Scaling, Array] | None = None) -> Scaled:

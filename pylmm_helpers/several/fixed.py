@@ -36,6 +36,7 @@ class FixedResults:
     at: Point
     converged: bool
     reml: bool
+    remarks: tuple[str, ...] = ()
 
     @cached_property
     def cross(self) -> FixedPart:

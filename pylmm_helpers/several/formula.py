@@ -9,6 +9,7 @@ from typing import Any
 from pylmm_helpers._design import parse_random
 
 _NAME = re.compile(r"(?:(?:as\.)?factor|C)\(\s*([^()]+?)\s*\)|`([^`]+)`|([^\W\d][\w.]*)")
+_QUOTED = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"")
 _OPEN, _CLOSE = "([{", ")]}"
 
 
@@ -31,7 +32,7 @@ class Bar:
 
 def has_bars(formula: Any) -> bool:
     """Whether a formula has random terms in it."""
-    return isinstance(formula, str) and "|" in re.sub(r"`[^`]*`", "", formula)
+    return isinstance(formula, str) and "|" in _QUOTED.sub("", formula)
 
 
 def take_apart(formula: str) -> tuple[str, list[Bar]]:
@@ -50,7 +51,7 @@ def take_apart(formula: str) -> tuple[str, list[Bar]]:
     left, right = formula.split("~")
     fixed, bars = "", []
     for sign, piece in pieces(right, "+-", formula):
-        bar = split_bar(piece, formula) if "|" in re.sub(r"`[^`]*`", "", piece) else None
+        bar = split_bar(piece, formula) if "|" in _QUOTED.sub("", piece) else None
         if bar is None:
             fixed += f" {sign or '+'} {piece}"
         elif sign == "-":

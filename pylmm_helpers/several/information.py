@@ -9,7 +9,7 @@ which are worked out one after the other as dense matrices, those of about the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,8 @@ from pylmm_helpers.several.sums import Sums
 
 #: Most random effects in one connected component, and most entries of all components' matrices.
 LARGEST_COMPONENT, MOST_ENTRIES = 6_000, 400_000_000
+#: Up to this many random effects the components' products are kept for later calls.
+KEPT = 1_000
 #: Entries of the matrices worked on at a time.
 BATCH_ENTRIES = 4_000_000
 
@@ -127,6 +129,18 @@ def batches(sums: Sums, products: sparse.csr_array) -> Iterator[Batch]:
         yield Batch(np.hstack(index), slices)
 
 
+def components(sums: Sums) -> Iterable[tuple[Batch, Array]]:
+    """Batches of connected components and their ``Z'Z``; kept where they are small."""
+    if "components" in sums.memory:
+        return sums.memory["components"]
+    products = all_products(sums)
+    found = ((batch, dense_batch(products, batch)) for batch in batches(sums, products))
+    if sum(factor.size for factor in sums.factors) > KEPT:
+        return found
+    sums.memory["components"] = list(found)
+    return sums.memory["components"]
+
+
 def dense_batch(products: sparse.csr_array, batch: Batch) -> Array:
     """``Z'Z`` (c, s, s) of the components, zeros where padded."""
     total = products.shape[0]
@@ -174,10 +188,9 @@ def second_traces(at: Point) -> Array:
         When too many levels hang together.
     """
     sums = at.f.sums
-    products = all_products(sums)
     found = np.zeros((len(at.theta), len(at.theta)))
-    for batch in batches(sums, products):
-        W = whitened_products(dense_batch(products, batch), at.f.lambdas, batch)
+    for batch, A in components(sums):
+        W = whitened_products(A, at.f.lambdas, batch)
         for k, (a, own) in enumerate(zip(sums.factors, batch.slices, strict=True)):
             for j, (b, other) in enumerate(zip(sums.factors, batch.slices, strict=True)):
                 if j < k:

@@ -31,8 +31,11 @@ def covariance_given(A: Array, factor: Array) -> tuple[Array, float]:
     """``Lambda (I + Lambda'A Lambda)^-1 Lambda'`` (q, q, L) for A (q, q, L), and the sum of the
     logarithms of the determinants of what is inverted."""
     q = len(factor)
-    inner = np.einsum("ia,ijg,jb->abg", factor, A, factor, optimize=True)
+    half = (factor.T @ A.reshape(q, -1)).reshape(A.shape).swapaxes(0, 1)
+    inner = (factor.T @ half.reshape(q, -1)).reshape(A.shape)
     inner[np.arange(q), np.arange(q)] += 1.0
     right = np.broadcast_to(factor[:, :, None], inner.shape)
-    pivots, half = eliminate(inner, right)
-    return np.einsum("iag,jag->ijg", half, half), float(np.log(pivots).sum())
+    with np.errstate(invalid="ignore", divide="ignore"):  # a theta beyond reason gives NaN
+        pivots, half = eliminate(inner, right)
+        log_det = float(np.log(pivots).sum())
+    return np.einsum("iag,jag->ijg", half, half), log_det

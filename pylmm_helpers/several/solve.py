@@ -102,6 +102,7 @@ def factorise(sums: Sums, lambdas: list[Array]) -> Factorised:
         root, fault = lapack.dpotrf(K, lower=1, clean=1, overwrite_a=1)
         proper = fault == 0
         log_det += 2.0 * float(np.log(np.diag(root)).sum()) if proper else np.inf
+    proper = proper and bool(np.isfinite(log_det))
     A = [ZZ[k, k] for k in range(m)]
     B = {(k, j): ZZ[k, j] for k in range(m) for j in range(k + 1, m)}
     return Factorised(sums, lambdas, A, Ms, B, C, D, root, log_det, proper)

@@ -62,4 +62,4 @@ def notes(fit: SeveralResults) -> list[str]:
     if fit.n_dropped:
         was = "was" if fit.n_dropped == 1 else "were"
         found.append(f"{counted(fit.n_dropped, 'incomplete row')} {was} dropped.")
-    return found
+    return [*found, *fit.remarks]

@@ -10,9 +10,10 @@ levels. The factors outside the chain make up the dense part.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +100,10 @@ class Sums:
     RR : ndarray (r, r)
     n : int
         Rows.
+    pairs : Pairs or None
+        The first factor's part in the dense matrix as a linear map.
+    memory : dict
+        What others have worked out from the sums alone and want to keep.
     """
 
     factors: tuple[Factor, ...]
@@ -111,6 +116,7 @@ class Sums:
     RR: Array
     n: int
     pairs: Pairs | None
+    memory: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def m(self) -> int:

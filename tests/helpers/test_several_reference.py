@@ -28,9 +28,7 @@ def read(name: str) -> pd.DataFrame:
 @cache
 def fitted(name: str) -> SeveralResults:
     case = CASES[name]
-    fit = fit_lmm(
-        case["formula"], read(case["data"]), reml=case["reml"], weights=case["weights"]
-    )
+    fit = fit_lmm(case["formula"], read(case["data"]), reml=case["reml"], weights=case["weights"])
     assert isinstance(fit, SeveralResults)
     return fit
 

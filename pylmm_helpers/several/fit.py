@@ -22,7 +22,7 @@ from pylmm_helpers.several.formula import take_apart
 from pylmm_helpers.several.information import TooLargeError, expected_form, second_traces
 from pylmm_helpers.several.labels import labels_used_twice
 from pylmm_helpers.several.results import SeveralResults
-from pylmm_helpers.several.search import optimise
+from pylmm_helpers.several.search import minimise, optimise, starts
 from pylmm_helpers.several.sums import Sums, build_sums
 
 #: Share of the response left by the fixed effects, below which its products have lost half their
@@ -81,7 +81,8 @@ def fit_bars(
     fit = fit_design(build(formula, data, weights, missing, context), reml)
 
     def nested(design: SeveralDesign) -> float:
-        return optimise(scale(design).sums, reml).at.value
+        sums = scale(design).sums
+        return minimise(starts(sums)[0], sums, reml).at.value
 
     remarks = labels_used_twice(fit.design, fit.at.value, nested)
     for remark in remarks:

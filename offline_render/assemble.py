@@ -6,13 +6,14 @@ import ast
 import base64
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import BuildError
 from .execute import INLINE_MIME
 from .project import Chapter
-from .source import INLINE, Cell, Part, Prose
+from .source import INLINE, Cell, Part, Prose, lines_of
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#$@~^|])")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -44,7 +45,7 @@ def skeleton(parts: list[Part]) -> Assembled:
     text = []
     for part in parts:
         if isinstance(part, Prose):
-            text.append(INLINE.sub("0", part.text))
+            text.append(_filled(part.text, lambda: "0"))
         elif part.label.startswith(("fig-", "tbl-")) and part.option("include", True):
             text.append(_float(part.label, "", str(part.options.get(f"{part.label[:3]}-cap", ""))))
     return Assembled("\n\n".join(text), {})
@@ -58,13 +59,14 @@ def prose_with_values(part: Prose, outputs: list[Any]) -> str:
     if isinstance(answers, str):
         answers = json.loads(answers)
     values = iter(_inline_value(answers[str(k)]["data"]) for k in range(len(part.inline)))
-    in_fence = False
-    lines = []
-    for line in part.text.split("\n"):
-        if line.lstrip().startswith(("```", "~~~")):
-            in_fence = not in_fence
-        lines.append(line if in_fence else INLINE.sub(lambda _: next(values), line))
-    return "\n".join(lines)
+    return _filled(part.text, lambda: next(values))
+
+
+def _filled(text: str, value: Callable[[], str]) -> str:
+    """The text with a value for each inline expression outside code blocks."""
+    return "\n".join(
+        line if in_code else INLINE.sub(lambda _: value(), line) for line, in_code in lines_of(text)
+    )
 
 
 def _inline_value(data: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .errors import BuildError
 from .options import check_options
-from .source import Cell, Part, Prose, split
+from .source import Cell, Part, Prose, lines_of, split
 
 CLASSES = {
     "callout-note", "callout-tip", "callout-warning", "callout-important", "callout-caution",
@@ -66,20 +66,11 @@ def _section_ids(parts: list[Part]) -> dict[str, int]:
     for part in parts:
         if isinstance(part, Cell):
             continue
-        for offset, line in enumerate(_outside_fences(part.text)):
-            if (heading := HEADING.match(line)) and "{#" not in line:
+        for offset, (line, in_code) in enumerate(lines_of(part.text)):
+            heading = None if in_code else HEADING.match(line)
+            if heading and "{#" not in line:
                 found.setdefault(_automatic_id(heading["words"]), part.line + offset)
     return found
-
-
-def _outside_fences(text: str) -> list[str]:
-    in_fence = False
-    out = []
-    for line in text.split("\n"):
-        if line.lstrip().startswith(("```", "~~~")):
-            in_fence = not in_fence
-        out.append("" if in_fence else line)
-    return out
 
 
 def _automatic_id(words: str) -> str:
@@ -106,16 +97,14 @@ def _check_cell(path: Path, cell: Cell) -> None:
 
 
 def _check_prose(path: Path, prose: Prose) -> None:
-    in_fence = in_math = False
+    was_code = in_math = False
     tabset = 0  # colons of the open tab set
-    for offset, line in enumerate(prose.text.split("\n")):
+    for offset, (line, in_code) in enumerate(lines_of(prose.text)):
         number = prose.line + offset
-        if line.lstrip().startswith(("```", "~~~")):
-            if not in_fence and "{" in line and not re.search(r"\{\.[\w-]+\}", line):
-                raise BuildError("only {python} cells and plain code blocks", path, number)
-            in_fence = not in_fence
-            continue
-        if in_fence:
+        opens, was_code = in_code and not was_code, in_code
+        if opens and "{" in line and not re.search(r"\{\.[\w-]+\}", line):
+            raise BuildError("only {python} cells and plain code blocks", path, number)
+        if in_code:
             continue
         if line.count("$$") % 2:
             in_math = not in_math

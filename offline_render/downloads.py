@@ -21,7 +21,8 @@ from .assemble import prose_with_values
 from .crossref import Document, Target
 from .pandoc import Pandoc
 from .project import Chapter, Project
-from .source import Cell, Part
+from .scripts import as_script
+from .source import Cell, Part, lines_of
 
 DATA_ARCHIVE = "handbook-data.zip"
 OPEN = re.compile(r"^(?P<colons>:{3,})\s*(?:\{(?P<attrs>[^}]*)\}|(?P<name>[A-Za-z][\w-]*))\s*$")
@@ -75,8 +76,8 @@ def write_downloads(
         )
         place = out / chapter.href
         place.parent.mkdir(parents=True, exist_ok=True)
-        for suffix, form in ((".ipynb", "ipynb"), (".py", "py:percent")):
-            text = jupytext.writes(book, fmt=form)
+        notebook = jupytext.writes(book, fmt="ipynb")
+        for suffix, text in ((".ipynb", notebook), (".py", as_script(book))):
             place.with_suffix(suffix).write_text(text, encoding="utf-8")
             written.append(place.with_suffix(suffix))
     archive = out / DATA_ARCHIVE
@@ -132,21 +133,20 @@ def _caption(cell: Cell, targets: dict[str, Target], words: dict[str, tuple[str,
 
 def plain_markdown(text: str, targets: dict[str, Target], words: dict[str, tuple[str, str]]) -> str:
     """Markdown that any notebook shows: no fenced blocks, labels, references or citations."""
-    in_code = False
-    out = []
-    for line in _without_blocks(text.split("\n")):
-        if line.lstrip().startswith(("```", "~~~")):
-            in_code = not in_code
-        out.append(line if in_code else _plain_line(line, targets, words))
+    out = [
+        line if in_code else _plain_line(line, targets, words)
+        for line, in_code in _without_blocks(text)
+    ]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(out)).strip()
 
 
-def _without_blocks(lines: list[str]) -> Iterator[str]:
-    """The lines inside fenced blocks, the questions left out, titles of callouts in bold."""
+def _without_blocks(text: str) -> Iterator[tuple[str, bool]]:
+    """The lines inside fenced blocks, and which are code: no questions, titles in bold."""
     left_out = depth = 0
     announced = False
-    for line in lines:
-        opened, closed = OPEN.match(line), CLOSE.match(line)
+    for line, in_code in lines_of(text):
+        opened = None if in_code else OPEN.match(line)
+        closed = None if in_code else CLOSE.match(line)
         if opened:
             depth += 1
             attrs = opened["attrs"] or "." + opened["name"]
@@ -154,11 +154,11 @@ def _without_blocks(lines: list[str]) -> Iterator[str]:
             if not left_out and names & LEFT_OUT:
                 left_out = depth
                 if not announced:
-                    yield QUESTIONS
+                    yield QUESTIONS, False
                 announced = True
             elif not left_out and (title := TITLE.search(attrs)):
-                yield f"**{title[1]}.**"
-                yield ""
+                yield f"**{title[1]}.**", False
+                yield "", False
             continue
         if closed:
             if left_out == depth:
@@ -166,7 +166,7 @@ def _without_blocks(lines: list[str]) -> Iterator[str]:
             depth -= 1
             continue
         if not left_out:
-            yield line
+            yield line, in_code
 
 
 def _plain_line(line: str, targets: dict[str, Target], words: dict[str, tuple[str, str]]) -> str:

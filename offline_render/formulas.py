@@ -59,6 +59,7 @@ def _tidy(text: str) -> str:
     text = re.sub(
         r'<annotation encoding="application/x-tex">.*?</annotation>', "", text, flags=re.S
     )
+    text = text.replace("&nbsp;", "\u00a0")  # as Quarto writes it; XML knows no such name
     math = ElementTree.fromstring(text.replace('xmlns="http://www.w3.org/1998/Math/MathML"', "", 1))
     for parent in list(math.iter()):
         if parent.tag in ("mtd", "mrow", "semantics", "math", "msqrt"):

@@ -20,18 +20,16 @@ from .cells import is_record_only, run_cells
 from .crossref import Document, Target
 from .downloads import offered, write_downloads
 from .execute import Runner, inputs_digest
-from .fonts import write_web_fonts
 from .kept import write_whole
 from .lock import only_one
 from .order import check_order
 from .pandoc import Pandoc
 from .progress import Reporter
 from .project import Chapter, Project, load_project
+from .quarto_pages import finish
 from .source import Cell, Part, split
 
-ASSETS = Path(__file__).parent / "assets"
 NOTEBOOKS = "quarto"
-FONTS = "site_libs/handbook-fonts"
 
 
 def before_render(root: Path, wanted: Iterable[str] | None) -> list[Path]:
@@ -100,7 +98,7 @@ def executed(parts: list[Part], outputs: dict[int, list[Any]]) -> nbformat.Noteb
 
 
 def after_render(root: Path, rendered: Iterable[str], out: Path) -> list[Path]:
-    """Fonts, notebooks and scripts for the pages that Quarto wrote, and the data beside the first.
+    """Finish the pages that Quarto wrote; write their notebooks and scripts, and the data.
 
     Parameters
     ----------
@@ -119,8 +117,12 @@ def after_render(root: Path, rendered: Iterable[str], out: Path) -> list[Path]:
     project = load_project(root)
     pages = set(rendered)
     with only_one(project):
-        lend_fonts(project, [page for page in pages if page.endswith(".html")], out)
+        if not any(chapter.href in pages for chapter in project.chapters):
+            return []
         sources = {c.source: split(c.path) for c in project.chapters}
+        engine = Pandoc(project.work / "pandoc")
+        documents, targets = numbered(project, sources, engine)
+        finish(project, pages, targets, out)
         runner, digest = Runner(project), inputs_digest(project)
         outputs: dict[str, dict[int, list[Any]]] = {}
         for chapter in project.chapters:
@@ -134,30 +136,8 @@ def after_render(root: Path, rendered: Iterable[str], out: Path) -> list[Path]:
                 outputs[chapter.source] = kept
         if not outputs:
             return []
-        engine = Pandoc(project.work / "pandoc")
-        documents, targets = numbered(project, sources, engine)
         chosen = [d for d in documents if d.chapter.source in outputs]
         return write_downloads(project, sources, outputs, chosen, targets, engine, out)
-
-
-def lend_fonts(project: Project, pages: list[str], out: Path) -> None:
-    """Give Quarto's pages the faces of the embedded renderer's, which its theme then names."""
-    if not pages:
-        return
-    folder = out / FONTS
-    folder.mkdir(parents=True, exist_ok=True)
-    write_web_fonts(project.work / "fonts", folder)
-    style = (ASSETS / "style.css").read_text(encoding="utf-8")
-    faces = [line for line in style.splitlines() if line.startswith("@font-face")]
-    (folder / "fonts.css").write_text("\n".join(faces) + "\n", encoding="utf-8")
-    for page in pages:
-        path = out / page
-        if not path.is_file():
-            continue
-        text = path.read_text(encoding="utf-8")
-        link = f'<link rel="stylesheet" href="{"../" * page.count("/")}{FONTS}/fonts.css">'
-        if link not in text:
-            path.write_text(text.replace("</head>", f"{link}\n</head>", 1), encoding="utf-8")
 
 
 def numbered(

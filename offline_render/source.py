@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import yaml
 
 from .errors import BuildError
 
-FENCE = re.compile(r"^(?P<indent>\s*)(?P<ticks>`{3,}|~{3,})\s*(?P<info>.*?)\s*$")
+# a line with more backticks after its first ones holds code within a sentence
+FENCE = re.compile(r"^\s*(?P<ticks>`{3,}|~{3,})\s*(?P<info>[^`]*?)\s*$")
 INLINE = re.compile(r"`\{python\}\s+([^`]+?)\s*`")
 OPTION = re.compile(r"^#\|\s?(.*)$")
 
@@ -85,11 +87,28 @@ def split(path: Path) -> list[Part]:
     return parts
 
 
+def lines_of(text: str) -> Iterator[tuple[str, bool]]:
+    """Each line of a Markdown text, and whether it belongs to a code block, its fences included."""
+    ticks = ""
+    for line in text.split("\n"):
+        if ticks:
+            yield line, True
+            ticks = "" if _closes(line, ticks) else ticks
+        else:
+            opened = FENCE.match(line)
+            ticks = opened["ticks"] if opened else ""
+            yield line, bool(ticks)
+
+
+def _closes(line: str, ticks: str) -> bool:
+    stripped = line.strip()
+    return set(stripped) == {ticks[0]} and len(stripped) >= len(ticks)
+
+
 def _closing(lines: list[str], start: int, match: re.Match[str], path: Path) -> int:
     ticks = match["ticks"]
     for j in range(start + 1, len(lines)):
-        stripped = lines[j].strip()
-        if set(stripped) == {ticks[0]} and len(stripped) >= len(ticks):
+        if _closes(lines[j], ticks):
             return j
     raise BuildError(f"code fence {ticks} is never closed", path, start + 1)
 

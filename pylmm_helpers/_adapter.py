@@ -188,4 +188,8 @@ def name_of_groups(model: Any, frame: pd.DataFrame, re_names: list[str]) -> str:
         column = np.asarray(frame[name])
         if column.dtype.kind in "OUSifub" and np.array_equal(column, values):
             return str(name)
+    # with missing="drop" the column is gone, but the random intercept has its name
+    for name, effect in zip(re_names, np.asarray(model.exog_re, dtype=float).T, strict=True):
+        if np.all(effect == 1.0) and hasattr(model, "formula") and name not in frame:
+            return name
     return "Group"

@@ -11,6 +11,7 @@ import ast
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from ._reference import project_folder, write_json
+from ._shown import printed, shown_whole, whole
 from .tables import MISSING, _layout
 
 MIMETYPE = "application/vnd.pylmm-helpers.agreement+json"
@@ -62,7 +64,12 @@ class Agreement:
         """True when nothing is outside its tolerance but what was announced to be."""
         return bool(self.record["verdict"] != "differs")
 
-    def _repr_markdown_(self) -> str:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", whole(self.table))
+        object.__setattr__(self, "standard_errors", whole(self.standard_errors))
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        """What is shown of the table: header and rows as text."""
         engines = [c for c in ("engine", "statsmodels") if self.table[c].notna().any()]
         header = ["quantity", *engines, "lme4", "difference", "tolerance", "verdict"]
         rows = []
@@ -70,19 +77,25 @@ class Agreement:
             pairs = [[row[f"{k}_{e}"] for e in engines] for k in ("diff", "tol")]
             cells = [_number(row[e]) for e in (*engines, "lme4")]
             cells += ["; ".join(_small(v) for v in pair) for pair in pairs]
-            rows.append(
-                [
-                    str(name),
-                    *cells,
-                    row["verdict"] if row["verdict"] == "agrees" else f"**{row['verdict']}**",
-                ]
-            )
-        pairs_note = ("Pairs are the engine's and statsmodels' difference from lme4.",)
-        notes = "\n\n".join((*(pairs_note if len(engines) == 2 else ()), *self.notes))
-        return f"{pipe_table(header, rows)}\n\n{notes}\n"
+            rows.append([str(name), *cells, str(row["verdict"])])
+        return header, rows
+
+    def _below(self) -> tuple[str, ...]:
+        """The notes, the one on pairs first where there are pairs."""
+        pairs = self.table[["engine", "statsmodels"]].notna().any().all()
+        pairs_note = "Pairs are the engine's and statsmodels' difference from lme4."
+        return (*((pairs_note,) if pairs else ()), *self.notes)
+
+    def _repr_markdown_(self) -> str:
+        header, rows = self._cells()
+        for row in rows:
+            row[-1] = row[-1] if row[-1] == "agrees" else f"**{row[-1]}**"
+        return "\n\n".join([pipe_table(header, rows), "\n\n".join(self._below())]) + "\n"
 
     def __repr__(self) -> str:
-        return str(self.table.to_string())
+        header, rows = self._cells()
+        frame = pd.DataFrame(rows, columns=header).set_index("quantity")
+        return "\n\n".join([printed(frame), *(textwrap.fill(n, 79) for n in self._below())])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {
@@ -195,6 +208,7 @@ def chapter_labels(path: Path) -> list[str]:
     return labels
 
 
+@shown_whole
 def agreement_records(project: Path | str | None = None) -> pd.DataFrame:
     """Agreement of every model in the book, one row for each `crosscheck` label.
 

@@ -13,6 +13,8 @@ from scipy.stats import f as f_distribution
 from pylmm_helpers._arguments import counted, numbers
 from pylmm_helpers._columns import as_frame, require_column
 from pylmm_helpers._crossprod import Array
+from pylmm_helpers._design import response_and_columns
+from pylmm_helpers._shown import shown_whole
 
 #: Singular values below this share of the largest are rounding noise.
 RANK_TOLERANCE = 1e-9
@@ -59,6 +61,7 @@ class AnovaParts:
         return self.sigma2_g / (self.sigma2_g + self.sigma2)
 
 
+@shown_whole
 def anova_components(
     formula: str | ArrayLike,
     data: pd.DataFrame | None = None,
@@ -233,26 +236,6 @@ def labels_of(groups: Any) -> pd.Series:
 def _from_formula(formula: str, data: pd.DataFrame | None) -> tuple[Array, Array, str]:
     if data is None:
         raise ValueError(f"formula {formula!r} needs data; give the DataFrame with its columns")
-    from formulaic import model_matrix
-    from formulaic.errors import FormulaicError
-
-    if "~" not in formula:
+    if isinstance(formula, str) and "~" not in formula:
         raise ValueError(f"{formula!r} is not a formula; write it as 'response ~ 1'")
-    try:
-        matrices = model_matrix(formula, data, na_action="raise")
-    except (FormulaicError, ValueError, KeyError, NameError) as error:
-        raise ValueError(
-            f"formula {formula!r} can't be evaluated: {error}; check the column names and that no "
-            "value is missing"
-        ) from error
-    left, X = matrices.lhs, np.asarray(matrices.rhs, dtype=float)
-    if left.shape[1] != 1:
-        raise ValueError(f"the response of {formula!r} is not one numeric column")
-    if not np.all(np.isfinite(X)):
-        bad = [
-            str(c)
-            for c, ok in zip(matrices.rhs.columns, np.isfinite(X).all(axis=0), strict=True)
-            if not ok
-        ]
-        raise ValueError(f"column {bad[0]!r} has infinite values; repair those rows first")
-    return np.asarray(left, dtype=float)[:, 0], X, str(left.columns[0])
+    return response_and_columns(formula, data)

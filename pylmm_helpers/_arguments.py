@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,11 @@ def shown(value: Any) -> str:
     """What was given, in a few words."""
     plain = value is None or isinstance(value, (str, bool, int, float))
     return repr(value) if plain else f"a {type(value).__name__}"
+
+
+def plain(text: str) -> str:
+    """A message without the escape codes that colour a terminal."""
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
 
 
 def counted(number: int, singular: str) -> str:

@@ -20,9 +20,10 @@ from pylmm_helpers._crossprod import Array, GroupRows
 from pylmm_helpers._lrt import lrt
 from pylmm_helpers._nesting import Comparison, compare
 from pylmm_helpers._newton import Optimum, minimise
-from pylmm_helpers._parameters import parameter_names, parameters
+from pylmm_helpers._parameters import identified_parameters, parameter_names, parameters
 from pylmm_helpers._profile import criterion, factor_to_theta, triangular
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._shown import whole
 from pylmm_helpers._summary import as_pipe_table
 
 #: Numbers held at a time; more replicates are done in turns.
@@ -37,13 +38,19 @@ class BootstrapTest:
     ----------
     table : DataFrame (one row)
         statistic, p_value, mc_error (its simulation standard error), p_value_lrt (the asymptotic
-        one), replicates.
+        one; NaN where it isn't known), replicates.
     statistics : ndarray (replicates,)
         The statistic under the reduced model.
     """
 
     table: pd.DataFrame
     statistics: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", whole(self.table))
+
+    def __repr__(self) -> str:
+        return repr(self.table)
 
     def _repr_markdown_(self) -> str:
         return as_pipe_table(self.table.reset_index())
@@ -56,13 +63,20 @@ class BootstrapIntervals:
     Attributes
     ----------
     table : DataFrame
-        estimate, bias, std_error, ci_low and ci_high (percentiles) for each parameter.
+        estimate, bias, std_error, ci_low and ci_high (percentiles) for each parameter; NaN for what
+        the data can't tell apart.
     draws : DataFrame (replicates rows)
         The estimates, one column per parameter.
     """
 
     table: pd.DataFrame
     draws: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", whole(self.table))
+
+    def __repr__(self) -> str:
+        return repr(self.table)
 
     def _repr_markdown_(self) -> str:
         return as_pipe_table(self.table.reset_index())
@@ -133,9 +147,8 @@ def bootstrap_test(
     null = np.concatenate(parts)
     statistic = models.statistic
     p_value = (1.0 + np.sum(null >= statistic - 1e-9)) / (1.0 + replicates)
-    asymptotic = (
-        float(lrt(fit, reduced)["p_value"].iloc[0]) if models.random_dropped <= 2 else float("nan")
-    )
+    known = models.random_dropped <= (2 if full.identified else 1)
+    asymptotic = float(lrt(fit, reduced)["p_value"].iloc[0]) if known else float("nan")
     table = pd.DataFrame(
         {
             "statistic": [statistic],
@@ -275,10 +288,13 @@ def bootstrap_intervals(
             )
         )
     names = parameter_names(fit)
+    unknown = ~identified_parameters(fit)
     draws = pd.DataFrame(np.concatenate(parts), columns=names)
+    draws.loc[:, unknown] = np.nan
     own = parameters(
         fit, fit.theta_scaled[None], fit.beta_scaled[None], np.array([fit.sigma2_scaled])
     )[0]
+    own[unknown] = np.nan
     tail = 0.5 * (1.0 - level)
     table = pd.DataFrame(
         {

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers._arguments import counted
+from pylmm_helpers._identified import listed
 from pylmm_helpers._newton import optimise
 from pylmm_helpers._profile import (
     criterion,
@@ -17,6 +18,7 @@ from pylmm_helpers._profile import (
     theta_derivatives,
 )
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._shown import whole
 
 #: A criterion this much above the minimum changes no reported digit (half of it in log-likelihood).
 GAP = 1e-4
@@ -45,6 +47,9 @@ class Check:
     next_steps: tuple[str, ...]
     details: pd.DataFrame
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "details", whole(self.details))
+
     def __bool__(self) -> bool:
         return self.ok
 
@@ -69,6 +74,8 @@ def singularity_check(res: LMMResults) -> Check:
         {"relative_sd": size, "share": share, **{t: directions[j] for j, t in enumerate(terms)}},
         index=pd.Index(range(1, q + 1), name="direction"),
     )
+    if not res.identified:
+        return Check(False, res.identification.finding, remedies(res), details)
     if not res.singular:
         return Check(True, "The random-effects covariance has full rank.", (), details)
     if q == 1:
@@ -93,17 +100,17 @@ def singularity_check(res: LMMResults) -> Check:
         finding = f"All variances between the groups of `{res.groups}` are estimated as 0."
         drop = "Fit the random intercept alone, then check again."
     elif zero:
-        finding = f"The variance of {_listed(zero)} between groups is estimated as 0."
+        finding = f"The variance of {listed(zero)} between groups is estimated as 0."
         slopes = [t for t in zero if t != "Intercept"]
         drop = (
-            f"Leave {_listed(slopes)} out of `re_formula` and compare with `lrt()`."
+            f"Leave {listed(slopes)} out of `re_formula` and compare with `lrt()`."
             if slopes
             else "Centre the predictors of the slopes, so that the intercept is a place with data."
         )
     elif q == 2:
         sign = "+1" if res.cov_re.to_numpy()[0, 1] > 0 else "\N{MINUS SIGN}1"
         finding = (
-            f"The correlation of {_listed(terms)} is estimated as {sign}: "
+            f"The correlation of {listed(terms)} is estimated as {sign}: "
             "the data can't tell the two random effects apart."
         )
         drop = f"Leave `{terms[1]}` out of `re_formula` and compare the two fits with `lrt()`."
@@ -126,8 +133,21 @@ def singularity_check(res: LMMResults) -> Check:
     return Check(False, finding, steps, details)
 
 
-def _listed(terms: list[str]) -> str:
-    return " and ".join(f"`{t}`" for t in terms)
+def remedies(res: LMMResults) -> tuple[str, ...]:
+    """What to do about variances that can't be told apart."""
+    found = res.identification
+    drop = listed([*found.constant]) if found.constant else "one of the terms"
+    other = (
+        "To let the variance differ between kinds of group, fit each kind alone."
+        if found.constant
+        else "Or collect more rows, or more different values, in each group."
+    )
+    return (
+        f"Leave {drop} out of `re_formula`, and compare with `lrt()`, which counts only what is "
+        "identified.",
+        other,
+        "Fixed effects and their tests stand: all equally good fits agree on them.",
+    )
 
 
 def convergence_check(res: LMMResults) -> Check:
@@ -149,7 +169,7 @@ def convergence_check(res: LMMResults) -> Check:
         "lowest criterion found": res.criterion - gap,
         "largest shift of a fixed effect (SE)": beta_gap,
     }
-    if not res.singular:
+    if not res.singular and res.identified:
         d = derivatives(at, whitened, rows, reml)
         gradient, hessian = theta_derivatives(
             res.theta_scaled[None], delta_gradient(d, nu), delta_hessian(d, nu)
@@ -158,6 +178,9 @@ def convergence_check(res: LMMResults) -> Check:
         values["smallest curvature"] = float(np.linalg.eigvalsh(hessian[0])[0])
     details = pd.DataFrame({"value": values})
     close = gap <= GAP and beta_gap <= BETA_GAP
+    if close and not res.identified:
+        finding = f"The minimum is not a single point. {res.identification.finding}"
+        return Check(False, finding, remedies(res), details)
     if close and (res.converged or gap <= 1e-6):
         extra = (
             ""

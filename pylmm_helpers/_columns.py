@@ -3,17 +3,12 @@ it."""
 
 from __future__ import annotations
 
-import ast
-import builtins
 import difflib
-import re
 from collections.abc import Iterable, Mapping
-from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
-from formulaic.transforms import TRANSFORMS
 from numpy.typing import NDArray
 
 from pylmm_helpers._arguments import counted
@@ -21,6 +16,8 @@ from pylmm_helpers._crossprod import Array
 
 #: Squares of larger (or smaller) numbers overflow (or vanish) in double precision.
 LARGEST, SMALLEST = 1e140, 1e-140
+#: With more different texts than this, a few among numbers are gaps or typing errors.
+MANY = 20
 
 
 def as_frame(data: Any) -> pd.DataFrame:
@@ -36,43 +33,12 @@ def as_frame(data: Any) -> pd.DataFrame:
             f"data must be a pandas (or Polars) DataFrame, not {type(data).__name__}; wrap it in "
             "pd.DataFrame(...)."
         )
+    if isinstance(frame.columns, pd.MultiIndex):
+        raise ValueError(
+            "the columns of the data have names of several levels; join them first: data.columns = "
+            "['_'.join(map(str, names)) for names in data.columns]."
+        )
     return frame
-
-
-def names_in(
-    terms: Iterable[Any], frame: pd.DataFrame, context: Mapping[str, Any] | None
-) -> tuple[list[str], dict[str, Any]]:
-    """Columns that the terms use, and the caller's own functions and constants among their
-    names."""
-    known = {*TRANSFORMS, *dir(builtins)}
-    used: set[str] = set()
-    tools: dict[str, Any] = {}
-    for term in terms:
-        for factor in term.factors:
-            if factor.eval_method.value == "literal":
-                continue
-            quoted = set(re.findall(r"`([^`]*)`", factor.expr))
-            if factor.eval_method.value == "lookup" and not quoted:
-                used.add(factor.expr)
-                continue
-            code = ast.walk(ast.parse(re.sub(r"`[^`]*`", "0", factor.expr)))
-            for name in {node.id for node in code if isinstance(node, ast.Name)}:
-                if name == "np" and name not in frame:
-                    continue  # formulaic knows it, and a module can't be pickled with the fit
-                if name not in frame and is_tool(name, context):
-                    tools[name] = context[name]  # type: ignore[index]
-                elif name in frame or name not in known:
-                    used.add(name)
-            used |= quoted
-    return sorted(used), tools
-
-
-def is_tool(name: str, context: Mapping[str, Any] | None) -> bool:
-    """Whether a name of the caller's program is a function, module or constant, not data."""
-    if context is None or name not in context:
-        return False
-    value = context[name]
-    return callable(value) or isinstance(value, ModuleType) or bool(np.isscalar(value))
 
 
 def require_column(frame: pd.DataFrame, name: str) -> None:
@@ -81,6 +47,15 @@ def require_column(frame: pd.DataFrame, name: str) -> None:
     if found > 1:
         raise ValueError(
             f"column '{name}' stands {found} times in the data; rename or drop the copies."
+        )
+    if found == 0 and name in map(str, frame.columns):
+        raise ValueError(
+            f"the data have a column {name}, but its name is no text; write data.columns = "
+            "data.columns.astype(str) first."
+        )
+    if found == 0 and name in frame.index.names:
+        raise ValueError(
+            f"'{name}' is in the index of the data, not a column; give data.reset_index()."
         )
     if found == 0:
         close = difflib.get_close_matches(name, [str(c) for c in frame.columns], n=3)
@@ -97,6 +72,7 @@ def read_weights(weights: Any, frame: pd.DataFrame) -> Array | None:
     if isinstance(weights, str):
         require_column(frame, weights)
         label, weights = f"weights column '{weights}'", frame[weights]
+    weights = in_order(weights, frame.index, label)
     try:
         values = np.asarray(weights, dtype=float)
     except (TypeError, ValueError) as error:
@@ -108,6 +84,21 @@ def read_weights(weights: Any, frame: pd.DataFrame) -> Array | None:
     bad = ~(np.isnan(values) | ((values > 0) & np.isfinite(values)))
     check_weights(int(bad.sum()), label)
     return values
+
+
+def in_order(values: Any, index: pd.Index, label: str) -> Any:
+    """A Series in the order of the rows' index; refuses one that belongs to other rows."""
+    if not isinstance(values, pd.Series) or values.index.equals(index):
+        return values
+    if len(values) == len(index) and index.is_unique and values.index.is_unique:
+        positions = values.index.get_indexer(index)
+        if (positions >= 0).all():
+            return values.iloc[positions]
+    raise ValueError(
+        f"{label} is a Series of {len(values)} values whose index is not that of the {len(index)} "
+        "rows, so it is not clear which value belongs to which row; give it the data's index, or "
+        "its values alone (.to_numpy()) if they stand in the order of the rows."
+    )
 
 
 def check_weights(bad: int, label: str) -> None:
@@ -164,7 +155,11 @@ def plain_values(column: pd.Series, name: str) -> Any:
     like are refused."""
     kind = column.dtype
     if isinstance(kind, pd.CategoricalDtype):
-        return column.cat.remove_unused_categories()
+        column = column.cat.remove_unused_categories()
+        if pd.api.types.is_extension_array_dtype(column.cat.categories.dtype):
+            # contrasts of pandas' own text or numbers are no plain numbers
+            column = column.cat.rename_categories(list(column.cat.categories))
+        return column
     if pd.api.types.is_string_dtype(kind):
         distinct_texts(column, name)
         return plain_text(column)
@@ -234,23 +229,32 @@ def check_range(low: float, high: float, infinite: int, name: str) -> None:
         )
 
 
-def numbers_as_text(fixed: Any, frame: pd.DataFrame) -> None:
+def numbers_as_text(names: Iterable[str], frame: pd.DataFrame) -> None:
     """Refuse a text column of numbers used as it is: a category for each number is never what was
     meant."""
-    for term in [*fixed.lhs, *fixed.rhs]:
-        for factor in term.factors:
-            if factor.expr not in frame or not pd.api.types.is_string_dtype(
-                frame[factor.expr].dtype
-            ):
-                continue
-            if isinstance(frame[factor.expr].dtype, pd.CategoricalDtype):
-                continue
-            distinct = distinct_texts(frame[factor.expr], factor.expr)
-            if pd.to_numeric(distinct, errors="coerce").notna().all():
-                raise ValueError(
-                    f"column '{factor.expr}' holds numbers stored as text or objects; convert it "
-                    f"with pd.to_numeric, or write C({factor.expr}) if each value is a category."
-                )
+    for name in names:
+        kind = frame[name].dtype
+        if not pd.api.types.is_string_dtype(kind) or isinstance(kind, pd.CategoricalDtype):
+            continue
+        distinct = distinct_texts(frame[name], name)
+        good = pd.to_numeric(distinct, errors="coerce").notna()
+        comma = distinct.astype(str).str.fullmatch(r"\s*[+-]?(\d[\d.' ]*)?,\d+\s*")
+        stray = distinct[~(good | comma)]
+        if len(stray) and (len(distinct) <= MANY or len(stray) > len(distinct) / 10):
+            continue
+        if comma.any():
+            raise ValueError(
+                f"column '{name}' holds numbers written with a comma "
+                f"('{distinct[comma].iloc[0]}'); "
+                "read the file with decimal=',' (thousands=',' where the comma divides thousands), "
+                f"or convert it: pd.to_numeric(data['{name}'].str.replace(',', '.')). Write "
+                f"C({name}) if each value is a category."
+            )
+        odd = f" beside {', '.join(map(repr, stray[:3]))}" if len(stray) else ""
+        raise ValueError(
+            f"column '{name}' holds numbers stored as text or objects{odd}; convert it with "
+            f"pd.to_numeric, or write C({name}) if each value is a category."
+        )
 
 
 def group_codes(column: pd.Series, name: str) -> tuple[NDArray[np.intp], pd.Index]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import _rformula
+from . import _rformula, _rframe
 from ._agreement import Agreement
 from ._lmerfit import LmerFit
 from ._ownfit import OwnFit, aligned
@@ -106,7 +106,8 @@ def _random_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
         kind = "variance" if i == j else "covariance"
         text = f"variance of `{names[i]}`" if i == j else f"covariance, `{names[j]}`, `{names[i]}`"
         rows.append((text, kind, sd[i] * sd[j], *pick(covs, i, j), float(np.asarray(cov)[i, j])))
-    if names == ["Intercept"]:
+    # with weights the residual variance is that of a row of weight 1: no row need have it
+    if names == ["Intercept"] and _rframe.WEIGHTS not in own.data:
         iccs = [
             None if r is None or c is None else c[0, 0] / (c[0, 0] + r.scale)
             for r, c in zip(results, covs, strict=True)

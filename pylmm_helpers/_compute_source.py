@@ -5,7 +5,6 @@ Ibis, DuckDB and PyArrow are imported here only, when a source is opened.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from pylmm_helpers._compute_files import check_case, differences, parquet_files, read_schemas
+from pylmm_helpers._progress import interactive, progress_bar
 
 NEEDED = (
     "cross_products needs DuckDB and Ibis, which are not installed; run: "
@@ -76,7 +76,7 @@ class Source:
         thread = threading.Thread(target=work, daemon=True)
         try:
             thread.start()
-            with progress_bar(words, self.progress) as show:
+            with progress_bar(words, self.progress, PATIENCE_SECONDS) as show:
                 while not done.wait(POLL_SECONDS):
                     show(self.database.query_progress())
         except BaseException:
@@ -97,37 +97,6 @@ class Source:
             "SELECT current_setting('memory_limit'), current_setting('threads')"
         ).fetchall()
         return mebibytes(limit) * 2**20, int(threads)
-
-
-@contextmanager
-def progress_bar(words: str, wanted: bool) -> Iterator[Any]:
-    """A function to be told the percentage; the bar comes when the wait gets long and goes when it
-    is over."""
-    if not wanted:
-        yield lambda percentage: None
-        return
-    import time
-
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    columns = [TextColumn(words), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()]
-    console = Console(stderr=True)
-    bar = Progress(*columns, console=console, transient=console.is_terminal)
-    task, began, started = bar.add_task(words, total=100.0), time.monotonic(), False
-
-    def show(percentage: float) -> None:
-        nonlocal started
-        if not started and time.monotonic() - began > PATIENCE_SECONDS:
-            bar.start()
-            started = True
-        bar.update(task, completed=max(percentage, 0.0))
-
-    try:
-        yield show
-    finally:
-        if started:
-            bar.stop()
 
 
 def in_plain_words(error: BaseException) -> BaseException:
@@ -288,14 +257,3 @@ def unreadable_column(frame: pd.DataFrame, pa: Any) -> str:
         except (pa.ArrowException, OverflowError) as error:
             return f"column '{name}' can't be read ({error}); turn it into numbers or text."
     return "the data frame can't be read; write it to a Parquet file and give its path."
-
-
-def interactive() -> bool:
-    """Whether somebody is looking: a terminal or a notebook."""
-    shell = sys.modules.get("IPython")
-    if shell is not None:
-        running = shell.get_ipython()
-        if running is not None and type(running).__name__ == "ZMQInteractiveShell":
-            # documents run in a batch can't be asked for input, and a bar would stay on the page
-            return bool(getattr(running.kernel, "_allow_stdin", False))
-    return sys.stderr is not None and sys.stderr.isatty()

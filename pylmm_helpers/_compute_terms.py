@@ -13,15 +13,17 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
-from operator import mul
+from operator import mul, sub
 from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
 
+from pylmm_helpers._cells import check_levels
 from pylmm_helpers._columns import no_scalars, numbers_as_text, refuse_type
 from pylmm_helpers._compute_math import BINARY, COMPARE, FUNCTIONS, UntranslatableError, number
-from pylmm_helpers._design import check_names, model_matrix
+from pylmm_helpers._design import check_names, check_offset
+from pylmm_helpers._evaluate import model_matrix, names_in
 
 REMEDY = (
     "add it to the table as a column first (in SQL, Ibis or the data frame) and use that column's "
@@ -117,10 +119,14 @@ def translate(
     tiny: pd.DataFrame, tools: Mapping[str, Any],
 ) -> Terms:  # fmt: skip
     """Names and expressions of all columns of the model."""
-    numbers_as_text(fixed, tiny)
-    y, x, z = (side_columns(terms, table, tiny, tools) for terms in (fixed.lhs, fixed.rhs, random))
+    every = (fixed.lhs, fixed.rhs, random, fixed.offset)
+    used, _, coded = names_in([term for terms in every for term in terms], tiny, tools)
+    numbers_as_text([name for name in used if name not in coded], tiny)
+    y, x, z, known = (side_columns(terms, table, tiny, tools) for terms in every)
     check_names(formula, list(y), list(x), list(z))
+    check_offset(fixed, known)
     (y_name, y_column), = y.items()  # fmt: skip
+    y_column = reduce(sub, known.values(), y_column)
     return Terms(
         formula, re_formula, groups, y_name, tuple(x), tuple(z), y_column,
         tuple(x.values()), tuple(z.values()),
@@ -134,6 +140,7 @@ def side_columns(
     if not len(terms):
         return {}
     spec = model_matrix(terms, tiny, tools).model_spec
+    check_levels(spec)
     contrasts = {str(factor): state for factor, state in spec.factor_contrasts.items()}
     found: dict[str, Any] = {}
     for structure in spec.structure:

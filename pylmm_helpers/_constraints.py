@@ -1,165 +1,204 @@
-"""A standard deviation or correlation of random effects held at a value.
+"""Models in which a standard deviation or correlation of random effects, or sigma, has a given
+value.
 
 The random terms are turned so that the held one comes first (for a correlation, its two terms come
 first and second). In that basis the held value fixes one entry of the triangular factor, and the
-others are free: what remains is a minimisation without constraint.
+others are free: what remains is a minimisation without constraint. Many are done at once: values
+of several parameters, each from several starts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pylmm_helpers._crossprod import Array, GroupRows
+from pylmm_helpers._newton import DECREMENT, MAX_STEPS, newton_step, relative_length
 from pylmm_helpers._profile import (
     criterion,
     derivatives,
     factor_to_theta,
     theta_derivatives,
+    theta_to_factor,
     triangle,
     triangular,
 )
-from pylmm_helpers._results import LMMResults
 
-#: Factor entries (in sizes of the optimum) and powers of e for sigma beyond which no profile leads.
-FARTHEST, FARTHEST_SIGMA = 1e4, 20.0
+Index = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Held:
-    """A family of models in which one variance parameter has a given value.
+class Family:
+    """The models whose k-th variance parameter has some value; all in scaled columns.
+
+    Free are d = q(q+1)/2 numbers: theta if sigma is held; theta without its first entry and log
+    sigma if a standard deviation is; for a correlation the roots of the lengths of both terms, the
+    rest of theta, and log sigma.
 
     Attributes
     ----------
-    rows : GroupRows
-        Pseudo-rows with the random terms in the turned basis.
-    point : ndarray (d + 1,)
-        Theta of the overall optimum in that basis, and log sigma.
-    first : float
-        Standard deviation: its value over sigma is the first entry of theta, ``first / sigma``.
+    basis : ndarray (q, q)
+        The turned random terms, as rows.
+    kind : str
+        "sigma", "sd" or "cor".
+    unit : float
+        Value in the units of the data of one in scaled columns.
     mix : tuple of float
         Correlation: coefficients alpha, beta of the second term in the first two basis vectors.
-    cor, log_sigma : float
-        The value at which the correlation or log sigma is held.
     """
 
-    rows: GroupRows
-    point: Array
-    first: float | None = None
-    mix: tuple[float, float] | None = None
-    cor: float = 0.0
-    log_sigma: float | None = None
-
-    def expand(self, free: Array) -> tuple[Array, Array]:
-        """Theta and log sigma (d + 1,) of free parameters, and their Jacobian (d + 1, k)."""
-        size = len(self.point)
-        x = np.zeros(size)
-        if self.log_sigma is not None:
-            x[:-1], x[-1] = free, self.log_sigma
-            return x, np.eye(size)[:, :-1]
-        if self.first is not None:
-            jacobian = np.eye(size)[:, 1:]
-            x[1:] = free
-            x[0] = self.first * np.exp(min(-x[-1], 100.0))  # a wild step is sent back later
-            jacobian[0, -1] = -x[0]
-            return x, jacobian
-        jacobian = self.spread()
-        return jacobian @ free, jacobian
-
-    def spread(self) -> Array:
-        """Matrix (d + 1, d) from the lengths of both terms and the other entries to theta."""
-        assert self.mix is not None
-        size, second = len(self.point), self.second
-        alpha, beta = self.mix
-        matrix = np.eye(size)[:, np.arange(size) != second]
-        matrix[1, 0], matrix[1, 1] = -alpha / beta, self.cor / beta
-        matrix[second, 1] = np.sqrt(1.0 - self.cor**2) / beta
-        return matrix
+    basis: Array
+    kind: str
+    unit: float = 1.0
+    mix: tuple[float, float] = (0.0, 1.0)
 
     @property
     def second(self) -> int:
         """Position in theta of the second diagonal entry."""
-        column, row = triangle(self.rows.q)
+        column, row = triangle(len(self.basis))
         return int(np.flatnonzero((column == 1) & (row == 1))[0])
 
-    def start(self) -> Array:
-        """Free parameters (k,) nearest to the overall optimum."""
-        if self.log_sigma is not None:
-            return self.point[:-1].copy()
-        if self.first is not None:
-            return self.point[1:].copy()
-        assert self.mix is not None
+    def expand(self, values: Array, free: Array) -> tuple[Array, Array, Array]:
+        """Theta and log sigma x (m, d + 1) of free parameters (m, d), the Jacobian (m, d + 1, d),
+        and the second derivative (m, d + 1, d) of x by each free parameter."""
+        m, d = free.shape
+        x, jacobian, bend = np.zeros((m, d + 1)), np.zeros((m, d + 1, d)), np.zeros((m, d + 1, d))
+        if self.kind == "sigma":
+            x[:, :-1], x[:, -1] = free, np.log(values)
+            jacobian[:, np.arange(d), np.arange(d)] = 1.0
+            return x, jacobian, bend
+        if self.kind == "sd":
+            x[:, 1:] = free
+            x[:, 0] = values * np.exp(np.clip(-free[:, -1], -300.0, 300.0))
+            jacobian[:, np.arange(1, d + 1), np.arange(d)] = 1.0
+            jacobian[:, 0, -1], bend[:, 0, -1] = -x[:, 0], x[:, 0]
+            return x, jacobian, bend
         alpha, beta = self.mix
-        a, b, c = self.point[0], self.point[1], self.point[self.second]
-        start = np.delete(self.point, self.second)
+        jacobian[:, np.delete(np.arange(d + 1), self.second), np.arange(d)] = 1.0
+        jacobian[:, 1, 0], jacobian[:, 1, 1] = -alpha / beta, values / beta
+        jacobian[:, self.second, 1] = np.sqrt(np.maximum(1.0 - values**2, 0.0)) / beta
+        lengths = free.copy()
+        lengths[:, :2] **= 2
+        x = np.einsum("mij,mj->mi", jacobian, lengths)
+        bend[:, :, :2] = 2.0 * jacobian[:, :, :2]
+        jacobian[:, :, :2] *= 2.0 * free[:, None, :2]
+        return x, jacobian, bend
+
+    def start(self, factor: Array, log_sigma: float) -> Array:
+        """Free parameters (d,) nearest to a model with the given factor (q, q) and log sigma."""
+        theta = factor_to_theta(triangular(self.basis @ factor))
+        if self.kind == "sigma":
+            return theta
+        if self.kind == "sd":
+            return np.append(theta[1:], log_sigma)
+        alpha, beta = self.mix
+        a, b, c = theta[0], theta[1], theta[self.second]
+        start = np.delete(np.append(theta, log_sigma), self.second)
         start[1] = np.hypot(alpha * a + beta * b, beta * c)
+        start[:2] = np.sqrt(np.maximum(start[:2], 0.0))
         return start
 
-    @property
-    def lengths(self) -> int:
-        """How many of the free parameters, the first ones, are lengths and so not negative."""
-        return 2 if self.mix is not None else 0
 
-    def to_unbounded(self, free: Array) -> Array:
-        """Free parameters with the roots of lengths in their places, which may be any number."""
-        found = free.copy()
-        found[: self.lengths] = np.sqrt(np.maximum(free[: self.lengths], 0.0))
-        return found
-
-    def from_unbounded(self, roots: Array) -> Array:
-        """The way back from `to_unbounded`."""
-        found = roots.copy()
-        found[: self.lengths] **= 2
-        return found
-
-    def unbounded(self, roots: Array) -> tuple[float, Array]:
-        """`value_and_slope` as a function of the roots of lengths."""
-        value, slope = self.value_and_slope(self.from_unbounded(roots))
-        slope[: self.lengths] *= 2.0 * roots[: self.lengths]
-        return value, slope
-
-    def value_and_slope(self, free: Array) -> tuple[float, Array]:
-        """Deviance and its gradient (k,) at free parameters (k,)."""
-        x, jacobian = self.expand(free)
-        limit = FARTHEST * np.maximum(1.0, np.abs(self.point))
-        limit[-1] = FARTHEST_SIGMA
-        far = (x - np.append(np.zeros(len(x) - 1), self.point[-1])) / limit
-        if not np.abs(far).max() < 1.0:  # send a wild step back before numbers overflow
-            return 1e12 * float(far @ far), 2e12 * (far / limit) @ jacobian
-        theta, log_sigma, n = x[None, :-1], float(x[-1]), self.rows.nobs
-        at, whitened = criterion(theta, self.rows, False)
-        d = derivatives(at, whitened, self.rows, False)
-        r2 = float(at.r2[0])
-        ratio = r2 * np.exp(-2.0 * log_sigma)
-        # the criterion has the best sigma in it; put this one in its place
-        value = float(at.value[0]) + n * (2.0 * log_sigma - np.log(r2 / n) - 1.0) + ratio
-        slope, _ = theta_derivatives(theta, d.trace - ratio * d.quadratic, np.zeros_like(d.trace2))
-        return value, np.append(slope[0], 2.0 * (n - ratio)) @ jacobian
-
-
-def turned(rows: GroupRows, factor: Array, log_sigma: float, first: Array) -> Held:
-    """The basis whose first vectors span the rows of `first` (k, q), with the optimum in it."""
-    basis = np.linalg.qr(np.vstack([first, np.eye(len(factor))]).T)[0].T
-    basis[: len(first)] *= np.sign(np.sum(basis[: len(first)] * first, axis=1))[:, None]
-    Z = np.einsum("irg,ki->krg", rows.Z, basis)
-    theta = factor_to_theta(triangular(basis @ factor))
-    return Held(replace(rows, Z=Z), np.append(theta, log_sigma))
-
-
-def held_sd(res: LMMResults, rows: GroupRows, factor: Array, log_sigma: float, i: int) -> Held:
-    """Random term i turned to the front; `replace` its `first` to hold its standard deviation."""
-    return turned(rows, factor, log_sigma, res.cross.scaling.z_map[[i]])
-
-
-def held_correlation(
-    res: LMMResults, rows: GroupRows, factor: Array, log_sigma: float, i: int, j: int
-) -> Held:
-    """Random terms i and j turned to the front; `replace` its `cor` to hold their correlation."""
-    pair = res.cross.scaling.z_map[[i, j]]
+def family(z_map: Array, y_scale: float, k: int) -> Family:
+    """The family of the k-th variance parameter, in the order of `parameter_names`."""
+    q = len(z_map)
+    column, row = triangle(q)
+    if k == len(row):
+        return Family(np.eye(q), "sigma", y_scale)
+    i, j = int(column[k]), int(row[k])
+    if i == j:
+        size = float(np.linalg.norm(z_map[i]))
+        return Family(turned(z_map[[i]] / size), "sd", y_scale * size)
+    pair = z_map[[i, j]]
     pair = pair / np.sqrt(np.sum(pair**2, axis=1, keepdims=True))
     alpha = float(pair[0] @ pair[1])
     across = pair[1] - alpha * pair[0]
     beta = float(np.sqrt(across @ across))
-    found = turned(rows, factor, log_sigma, np.vstack([pair[0], across / beta]))
-    return replace(found, mix=(alpha, beta))
+    return Family(turned(np.vstack([pair[0], across / beta])), "cor", 1.0, (alpha, beta))
+
+
+def turned(first: Array) -> Array:
+    """An orthonormal basis (q, q) whose first rows are those of `first` (k, q)."""
+    q = first.shape[1]
+    basis = np.linalg.qr(np.vstack([first, np.eye(q)]).T)[0].T
+    basis[: len(first)] *= np.sign(np.sum(basis[: len(first)] * first, axis=1))[:, None]
+    return np.asarray(basis)
+
+
+@dataclass(frozen=True)
+class HeldModels:
+    """Members of families at values (m,): the criterion at their free parameters (m, d)."""
+
+    rows: GroupRows
+    reml: bool
+    families: list[Family]
+    member: Index
+    values: Array
+
+    def at(self, index: Index, free: Array) -> tuple[Array, Array, Array]:
+        """Criterion (b,), gradient (b, d) and Hessian (b, d, d) of the chosen members."""
+        nu = self.rows.nobs - (self.rows.p if self.reml else 0)
+        q, (b, d) = self.rows.q, free.shape
+        x, jacobian, bend = np.empty((b, d + 1)), np.empty((b, d + 1, d)), np.empty((b, d + 1, d))
+        which = self.member[index]
+        for k in np.unique(which):
+            mine = which == k
+            x[mine], jacobian[mine], bend[mine] = self.families[k].expand(
+                self.values[index[mine]], free[mine]
+            )
+        basis = np.array([f.basis for f in self.families])[which]
+        theta, log_sigma = x[:, :-1], np.clip(x[:, -1], -300.0, 300.0)
+        # a wild step overflows; it is sent back because its value is not finite
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            factor = triangular(basis.swapaxes(1, 2) @ theta_to_factor(theta, q))
+            at, whitened = criterion(factor_to_theta(factor), self.rows, self.reml)
+            der = derivatives(at, whitened, self.rows, self.reml)
+            ratio = at.r2 * np.exp(-2.0 * log_sigma)
+            # the criterion has the best sigma in it; put this one in its place
+            value = at.value + nu * (2.0 * log_sigma - np.log(at.r2 / nu) - 1.0) + ratio
+            slope = der.trace - ratio[:, None, None] * der.quadratic
+            curve = 2.0 * ratio[:, None, None, None, None] * der.quadratic2 - der.trace2
+            quadratic = 2.0 * ratio[:, None, None] * der.quadratic
+            turn = "bxi,bij,byj->bxy"
+            slope = np.einsum(turn, basis, slope, basis)
+            quadratic = np.einsum(turn, basis, quadratic, basis)
+            curve = np.einsum("bxi,byj,bijkl,bzk,bwl->bxyzw", basis, basis, curve, basis, basis,
+                              optimize=True)  # fmt: skip
+            gradient, hessian = np.empty((b, d + 1)), np.empty((b, d + 1, d + 1))
+            gradient[:, :-1], hessian[:, :-1, :-1] = theta_derivatives(theta, slope, curve)
+            mixed, _ = theta_derivatives(theta, quadratic, np.zeros_like(curve))
+            gradient[:, -1] = 2.0 * (nu - ratio)
+            hessian[:, :-1, -1] = hessian[:, -1, :-1] = mixed
+            hessian[:, -1, -1] = 4.0 * ratio
+            inner = jacobian.swapaxes(1, 2) @ hessian @ jacobian
+            inner[:, np.arange(d), np.arange(d)] += np.einsum("ma,mai->mi", gradient, bend)
+            outer = np.einsum("mai,ma->mi", jacobian, gradient)
+        sound = np.isfinite(value) & np.isfinite(outer).all(axis=1)
+        sound &= np.isfinite(inner).all(axis=(1, 2))
+        return np.where(sound, value, np.inf), outer, inner
+
+    def minimise(self, start: Array) -> tuple[Array, Array]:
+        """Free parameters (m, d) at the minimum that each start leads to, and the criterion (m,)
+        there, by Newton's method with a trust radius."""
+        point, trial = start.copy(), start.copy()
+        value, radius = np.full(len(start), np.inf), np.full(len(start), 10.0)
+        gradient, hessian = np.zeros_like(start), np.zeros(start.shape + start.shape[-1:])
+        active = np.arange(len(start))
+        for _ in range(MAX_STEPS):
+            new, slope, curve = self.at(active, trial[active])
+            better = new < value[active] + 1e-13 * np.abs(new) + 1e-12
+            taken = relative_length(trial[active] - point[active], point[active])
+            moved = active[better]
+            point[moved], value[moved] = trial[moved], new[better]
+            gradient[moved], hessian[moved] = slope[better], curve[better]
+            radius[active] = np.where(better, np.minimum(2.0 * radius[active], 1e100), 0.25 * taken)
+            move, promise = newton_step(
+                point[active], gradient[active], hessian[active], radius[active]
+            )
+            trial[active] = point[active] + move
+            active = active[~((promise <= DECREMENT) | (radius[active] < 1e-13))]
+            if not len(active):
+                break
+        return point, value

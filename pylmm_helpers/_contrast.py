@@ -11,6 +11,7 @@ import pandas as pd
 from pylmm_helpers._arguments import a_number, numbers
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._ddf import in_basis
+from pylmm_helpers._formula import plain_words
 from pylmm_helpers._results import LMMResults
 
 
@@ -73,8 +74,8 @@ def read_rows(spec: Any, names: list[str]) -> tuple[list[Array], list[float], li
             found = LinearConstraints.from_spec(spec, variable_names=names)
         except Exception as error:  # formulaic has no common base class for these
             raise ValueError(
-                f"the contrast {spec!r} can't be read: {error}. Terms are {names}; put names with "
-                "special characters in backticks, or use a mapping."
+                f"the contrast {spec!r} can't be read: {plain_words(error).rstrip('.')}. Terms are "
+                f"{names}; put names with special characters in backticks, or use a mapping."
             ) from error
         matrix = np.atleast_2d(np.asarray(found.constraint_matrix, dtype=float))
         labels = [spec] if len(matrix) == 1 else [f"{spec} ({k + 1})" for k in range(len(matrix))]

@@ -5,39 +5,34 @@ Each refusal is a ValueError that names the column and says what to do about it.
 
 from __future__ import annotations
 
-import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import formulaic
 import numpy as np
 import pandas as pd
-from formulaic.errors import FormulaicError
-from formulaic.parser.types import Factor, Term
 from numpy.typing import NDArray
 
+from pylmm_helpers._cells import check_cells, check_levels
 from pylmm_helpers._columns import (
     as_frame,
     check_size,
     group_codes,
     handle_missing,
-    names_in,
     numbers_as_text,
     plain_values,
     read_weights,
     require_column,
 )
 from pylmm_helpers._crossprod import Array
+from pylmm_helpers._evaluate import model_matrix, names_in
+from pylmm_helpers._formula import Parsed, parse, parse_random
+from pylmm_helpers._levels import Kind, kind_in_fit
 
-_NAME = r"[A-Za-z_]\w*"
-#: A sum of columns with an intercept, and a column as response where there is one.
-PLAIN_SUM = re.compile(
-    rf"(?:\s*{_NAME}\s*~)?\s*(?:1|{_NAME})(?:\s*\+\s*(?:1|{_NAME}))*\s*", re.ASCII
-)
-RESERVED = frozenset(keyword.kwlist)
+#: The three parts of a model that are computed for new rows too.
+PARTS = ("fixed", "random", "offset")
 
 
 @dataclass(frozen=True)
@@ -58,6 +53,11 @@ class Design:
         Functions and constants of the caller's program that the formulas use.
     dropped : int
         Rows left out because a value was missing.
+    offset : ndarray (n,) or None
+        What adds to the linear predictor with a known slope of one.
+    recipes : mapping or None
+        For each part, what formulaic (ModelSpec) needs to compute its columns from other rows, None
+        where they are columns of the data; None if the fit is another program's.
     """
 
     formula: str
@@ -75,23 +75,39 @@ class Design:
     frame: pd.DataFrame
     dropped: int = 0
     tools: Mapping[str, Any] | None = None
+    offset: Array | None = None
+    recipes: Mapping[str, Any] | None = None
 
     @cached_property
-    def x_spec(self) -> Any:
-        """Recipe (formulaic.ModelSpec) for the columns of X from new data:
-        `get_model_matrix(new)`."""
-        return self._spec(parse(self.formula).rhs)
+    def terms(self) -> dict[str, Any]:
+        """formulaic's terms of each part."""
+        parsed = parse(self.formula)
+        random = parse_random(self.re_formula)
+        return dict(zip(PARTS, (parsed.rhs, random, parsed.offset), strict=True))
 
     @cached_property
-    def z_spec(self) -> Any:
-        """Recipe (formulaic.ModelSpec) for the columns of Z from new data."""
-        return self._spec(parse_random(self.re_formula))
+    def kinds(self) -> dict[str, Kind]:
+        """What each column that the parts use held in the fit."""
+        every = [term for part in self.terms.values() for term in part]
+        names = names_in(every, self.frame, self.tools)
+        return {
+            name: kind_in_fit(self.frame[name], name, name in names.coded)
+            for name in names.used
+            if name in self.frame
+        }
 
-    def _spec(self, terms: Any) -> Any:
-        """Recipe for the columns of some terms, from the values that the fit itself has used."""
-        names = [name for name in names_in(terms, self.frame, self.tools)[0] if name in self.frame]
-        plain = {name: plain_values(self.frame[name], name) for name in names}
-        return model_matrix(terms, self.frame[names].assign(**plain), self.tools).model_spec
+    def recipe(self, part: str) -> Any:
+        """What computes the columns of a part from other rows; None for columns as they stand."""
+        if self.recipes is not None:
+            return self.recipes[part]
+        terms = self.terms[part]
+        values = {name: kind.values for name, kind in self.kinds.items()}
+        return materialise(terms, values, self.tools, len(self.y))[2]
+
+    @cached_property
+    def target(self) -> Array:
+        """The response (n,) less what is known of it."""
+        return self.y if self.offset is None else self.y - self.offset
 
     @cached_property
     def X(self) -> Array:
@@ -117,33 +133,62 @@ def build_design(
     arguments."""
     frame = as_frame(data)
     fixed, random = parse(formula), parse_random(re_formula)
-    check_choices(groups, missing, frame.columns)
+    check_choices(groups, missing, frame)
     check_any(len(frame))
-    used, tools = names_in([*fixed.lhs, *fixed.rhs, *random], frame, context)
+    every = [*fixed.lhs, *fixed.rhs, *fixed.offset, *random]
+    used, tools, coded = names_in(every, frame, context)
     for name in [*used, groups]:
         require_column(frame, name)
     weight_values = read_weights(weights, frame)
     frame, weight_values, dropped = handle_missing(frame, [*used, groups], weight_values, missing)
-    numbers_as_text(fixed, frame)
+    numbers_as_text([name for name in used if name not in coded], frame)
     values = {name: plain_values(frame[name], name) for name in used}
     codes, labels = group_codes(frame[groups], groups)
-    terms: dict[str, Any] = {str(name): column for name, column in frame.items()} | values
-    y_columns, y_names = materialise(fixed.lhs, terms, tools)
-    x_columns, x_names = materialise(fixed.rhs, terms, tools)
-    z_columns, z_names = materialise(random, terms, tools)
+    n = len(frame)
+    y_columns, y_names, _ = materialise(fixed.lhs, values, tools, n)
+    x_columns, x_names, x_recipe = materialise(fixed.rhs, values, tools, n)
+    z_columns, z_names, z_recipe = materialise(random, values, tools, n)
+    known, _, known_recipe = materialise(fixed.offset, values, tools, n)
     shared = dict(zip(x_names, x_columns, strict=True))
     z_columns = [shared.get(name, column) for name, column in zip(z_names, z_columns, strict=True)]
     check_names(formula, y_names, x_names, z_names)
+    check_offset(fixed, known)
+    for terms in (fixed.rhs, random):
+        check_cells(terms, values, tools)
+    recipes = dict(zip(PARTS, (x_recipe, z_recipe, known_recipe), strict=True))
     return Design(
         formula, re_formula, y_names[0], tuple(x_names), tuple(z_names), groups,
         x_columns, z_columns,
         y_columns[0], codes, labels, weight_values, frame, dropped, tools,
+        sum(known[1:], known[0]) if known else None, recipes,
     )  # fmt: skip
 
 
-def check_choices(groups: Any, missing: Any, columns: Iterable[str]) -> None:
+def response_and_columns(formula: str, data: Any) -> tuple[Array, Array, str]:
+    """Response (n,), fixed-effect matrix (n, p) and the response's name, by the same checks."""
+    frame, fixed = as_frame(data), parse(formula)
+    check_any(len(frame))
+    used, tools, coded = names_in([*fixed.lhs, *fixed.rhs, *fixed.offset], frame, None)
+    for name in used:
+        require_column(frame, name)
+    handle_missing(frame, used, None, "raise")
+    numbers_as_text([name for name in used if name not in coded], frame)
+    values = {name: plain_values(frame[name], name) for name in used}
+    (y, y_names, _), (x, x_names, _), (known, _, _) = (
+        materialise(terms, values, tools, len(frame))
+        for terms in (fixed.lhs, fixed.rhs, fixed.offset)
+    )
+    check_names(formula, y_names, x_names, ["1"])
+    check_offset(fixed, known)
+    return y[0] - sum(known), np.column_stack(x), y_names[0]
+
+
+def check_choices(groups: Any, missing: Any, frame: pd.DataFrame) -> None:
     """Refuse a grouping that is no column name, and an unknown way with missing values."""
-    joined = isinstance(groups, str) and groups not in columns
+    if isinstance(groups, (list, tuple, set)) and len(groups) == 1:
+        raise ValueError(f"groups={groups!r} is a {type(groups).__name__}; give the name alone, "
+                         f"groups={next(iter(groups))!r}.")  # fmt: skip
+    joined = isinstance(groups, str) and groups not in frame.columns
     if isinstance(groups, (list, tuple, set)) or (joined and re.search(r"\w\s*[+/*:|]", groups)):
         raise ValueError(
             f"groups={groups!r} names more than one grouping factor, and this estimator has one. "
@@ -178,104 +223,58 @@ def check_names(formula: str, y: list[str], x: list[str], z: list[str]) -> None:
         )
 
 
-def parse(formula: str) -> Any:
-    """A two-sided formulaic formula with one right-hand side."""
-    if not isinstance(formula, str):
-        raise ValueError(f"formula must be text such as 'y ~ x', not {type(formula).__name__}.")
-    if "|" in formula:
+def check_offset(parsed: Parsed, columns: Sized) -> None:
+    """Refuse an offset that is not numeric."""
+    if len(columns) != len(parsed.offset):
         raise ValueError(
-            f"{formula!r} contains '|'. Name the grouping column in groups= and the random terms "
-            "in re_formula=, not in the formula."
+            f"offset({' + '.join(str(term) for term in parsed.offset)}) must be numbers; convert "
+            "text with pd.to_numeric, and leave categories to the other terms."
         )
-    parsed = parse_text(formula)
-    if not (hasattr(parsed, "lhs") and hasattr(parsed, "rhs")):
-        raise ValueError(f"{formula!r} has no response; write it as 'response ~ predictors'.")
-    return parsed
-
-
-def parse_random(re_formula: str) -> Any:
-    """The right-hand side that gives the columns of Z."""
-    if not isinstance(re_formula, str):
-        raise ValueError(
-            f"re_formula must be text such as '1' or '1 + x', not {type(re_formula).__name__}."
-        )
-    if "|" in re_formula:
-        raise ValueError(
-            f"re_formula {re_formula!r} contains '|'; give the terms only and the column in "
-            "groups=."
-        )
-    parsed = parse_text(re_formula)
-    if hasattr(parsed, "lhs") or not isinstance(parsed, formulaic.SimpleFormula):
-        raise ValueError(f"re_formula {re_formula!r} must be one-sided, such as '1' or '1 + x'.")
-    return parsed
-
-
-def parse_text(text: str) -> Any:
-    """Parse with formulaic; its own errors become ValueErrors that show the formula."""
-    plain = plain_sum(text)
-    if plain is not None:
-        return plain
-    try:
-        return formulaic.Formula(text)
-    except FormulaicError as error:
-        raise ValueError(
-            f"the formula {text!r} can't be read: {str(error).splitlines()[0]}"
-        ) from error
-
-
-def plain_sum(text: str) -> Any:
-    """The formula of a sum of columns such as ``y ~ x + z``, without formulaic's parser, which
-    takes longer than a small fit; else None."""
-    if not PLAIN_SUM.fullmatch(text):
-        return None
-    left, _, right = text.rpartition("~")
-    names = dict.fromkeys(["1", *re.findall(r"\w+", right)])
-    if not RESERVED.isdisjoint([*names, left.strip()]):
-        return None
-    rhs = formulaic.SimpleFormula([Term([factor(name)]) for name in names])
-    if not left:
-        return rhs
-    lhs = formulaic.SimpleFormula([Term([factor(left.strip())])])
-    return formulaic.StructuredFormula(lhs=lhs, rhs=rhs)
-
-
-def factor(name: str) -> Factor:
-    """A column, or the constant."""
-    return Factor(name, eval_method="literal" if name == "1" else "lookup")
 
 
 def materialise(
-    terms: Any, values: Mapping[str, Any], context: Mapping[str, Any] | None
-) -> tuple[list[Array], list[str]]:
-    """Columns and their names for one side of a formula, from checked columns of the data."""
-    plain = plain_terms(terms, values)
+    terms: Any, values: Mapping[str, Any], context: Mapping[str, Any] | None, n: int
+) -> tuple[list[Array], list[str], Any]:
+    """Columns and their names for one side of a formula, from checked columns of the data, and the
+    recipe for other rows (None if the terms are columns as they stand)."""
+    plain = plain_terms(terms, values, n)
     if plain is not None:
-        return plain
+        return *plain, None
     matrix = model_matrix(terms, pd.DataFrame(dict(values), copy=False), context)
+    check_levels(matrix.model_spec)
+    return *columns_of(matrix, n), matrix.model_spec
+
+
+def columns_of(matrix: Any, n: int) -> tuple[list[Array], list[str]]:
+    """Columns and names of formulaic's matrix; refuses what is not numeric."""
     columns, names = [], [str(name) for name in matrix.columns]
     for position, name in enumerate(names):
         column = matrix.iloc[:, position].to_numpy()
         if name == "Intercept":
-            columns.append(np.broadcast_to(1.0, len(column)))
+            columns.append(np.broadcast_to(1.0, n))
             continue
         if not pd.api.types.is_numeric_dtype(column.dtype) or np.iscomplexobj(column):
             raise ValueError(
                 f"term '{name}' is not numeric; use a numeric column or C(...) for categories."
             )
         column = np.ascontiguousarray(column, dtype=float)
+        if column.shape != (n,):
+            raise ValueError(f"term '{name}' has {len(column)} values for {n} rows; make it a "
+                             "column of the data first.")  # fmt: skip
         check_size(column, name)
         columns.append(column)
     return columns, names
 
 
-def plain_terms(terms: Any, values: Mapping[str, Any]) -> tuple[list[Array], list[str]] | None:
+def plain_terms(
+    terms: Any, values: Mapping[str, Any], n: int
+) -> tuple[list[Array], list[str]] | None:
     """The same for terms that are numeric columns as they stand, without a detour; else None."""
-    length = len(next(iter(values.values())))
     columns, names = [], []
     for term in terms:
         name = str(term)
         if name == "1":
-            columns.append(np.broadcast_to(1.0, length))
+            columns.append(np.broadcast_to(1.0, n))
             names.append("Intercept")
         elif isinstance(values.get(name), np.ndarray):
             columns.append(np.ascontiguousarray(values[name], dtype=float))
@@ -283,13 +282,3 @@ def plain_terms(terms: Any, values: Mapping[str, Any]) -> tuple[list[Array], lis
         else:
             return None
     return columns, names
-
-
-def model_matrix(terms: Any, frame: pd.DataFrame, context: Mapping[str, Any] | None) -> Any:
-    """formulaic's model matrix, with its errors turned into ValueErrors."""
-    try:
-        with np.errstate(all="ignore"):  # what comes out undefined is refused by name
-            return formulaic.model_matrix(terms, frame, na_action="ignore", context=context)
-    except FormulaicError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"the terms '{terms}' can't be computed: {reason}") from error

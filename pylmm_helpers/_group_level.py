@@ -22,6 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pylmm_helpers._arguments import a_level
@@ -128,3 +129,10 @@ def check_level(level: float) -> float:
     """Validate a confidence level."""
     a_level(level)
     return float(level)
+
+
+def group_by_group(frames: list[pd.DataFrame], terms: list[str]) -> pd.DataFrame:
+    """Tables of all groups, one for each term, as one table with the terms of a group together; by
+    position, since labels of mixed type have no order."""
+    positions = np.arange(len(frames) * len(frames[0])).reshape(len(frames), -1).T.ravel()
+    return pd.concat(frames, keys=terms, names=["term"]).swaplevel().iloc[positions]

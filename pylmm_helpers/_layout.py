@@ -239,6 +239,19 @@ def affine_map(ones: Array | None, shifts: Array, scales: Array) -> Array:
     return matrix
 
 
+def collinear_remedy(name: str, others: list[str], where: str) -> str:
+    """What to do about a column that others make up: a column of a basis can't be dropped."""
+    term = name.rpartition(")[")[0]
+    if term.startswith(("cr(", "cc(", "cs(", "bs(")) and any(o.startswith(term) for o in others):
+        fixed = f"{term}, constraints='center')"
+        centred = "" if term.startswith("bs(") else f"write {fixed}, or "
+        return (
+            f"the columns of {term}) and the others hold the same constant: {centred}leave the "
+            "intercept out (0 + ...), or the term."
+        )
+    return f"drop one of them {where}, or centre predictors with a large mean."
+
+
 def check_collinear(
     products: Array, names: tuple[str, ...], what: str, where: str, least: float
 ) -> None:
@@ -255,7 +268,7 @@ def check_collinear(
                 others = [names[b] for b, w in zip(basis, weights, strict=True) if abs(w) > 1e-6]
                 raise ValueError(
                     f"{what} '{names[k]}' is a linear combination of "
-                    f"{', '.join(repr(o) for o in others[:6])} (collinear to ten digits); drop "
-                    f"one of them {where}, or centre predictors with a large mean."
+                    f"{', '.join(repr(o) for o in others[:6])} (collinear to ten digits); "
+                    f"{collinear_remedy(names[k], others, where)}"
                 )
         basis.append(k)

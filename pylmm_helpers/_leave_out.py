@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from pylmm_helpers._crossprod import Array, GroupRows
+from pylmm_helpers._leave_out_batch import Refits, refit_all
 from pylmm_helpers._newton import minimise, optimise, settle, way_down
-from pylmm_helpers._profile import Criterion, criterion, theta_to_factor
+from pylmm_helpers._profile import Criterion, criterion, theta_to_factor, triangular
+from pylmm_helpers._progress import progress_bar
 from pylmm_helpers._results import LMMResults
 
 #: Smallest eigenvalue of the predictors' correlation matrix below which they are collinear.
@@ -16,8 +20,7 @@ COLLINEAR = 1e-10
 
 def leave_one_group_out(res: LMMResults) -> pd.DataFrame:
     """Fit without each group in turn; see `pylmm_helpers.diagnostics.influence`."""
-    rows, scaling = res.rows, res.cross.scaling
-    terms, fixed = list(res.cov_re.index), list(res.fe_params.index)
+    rows = res.rows
     least = res.cross.q * (res.cross.q + 1) // 2
     if res.ngroups - 1 < max(2, least):
         raise ValueError(
@@ -25,44 +28,56 @@ def leave_one_group_out(res: LMMResults) -> pd.DataFrame:
             f"{max(2, least) + 1} for this model"
         )
     within = within_by_group(res)
+    problems = unusable(res, within)
+    usable = np.array([not problem for problem in problems])
+    with progress_bar("leaving out each group") as show:
+        found = refit_all(res, within, usable, show)
+        left = np.flatnonzero(usable & np.isnan(found.sigma2))
+        for k, g in enumerate(left):
+            rest = without_group(rows, within[g], int(g), int(res.cross.sizes[g]))
+            theta, at = refit(res.theta_scaled, rest, res.reml)
+            found.factor[g] = theta_to_factor(theta, rows.q)
+            found.beta[g], found.phi[g] = at.beta()[0], at.unscaled_cov()[0]
+            found.sigma2[g] = at.r2[0] / (rest.nobs - (rest.p if res.reml else 0))
+            show(100.0 * (k + 1) / len(left))
+    return assemble(res, found, problems)
+
+
+def assemble(res: LMMResults, found: Refits, problems: list[str]) -> pd.DataFrame:
+    """The table of `influence` from the refits; rows with a problem have infinite distances."""
+    scaling, q, p = res.cross.scaling, res.cross.q, res.cross.p
+    terms, fixed = list(res.cross.z_names), list(res.cross.x_names)
+    bad = np.array([bool(problem) for problem in problems])
     # in the scaled columns: with a predictor far from 0, the covariance in its units is singular
     phi = res.sigma2_scaled * res.at.unscaled_cov()[0]
-    precision = np.linalg.inv(phi)
-    log_det = np.linalg.slogdet(phi)[1]
-    records = []
-    for g in range(res.ngroups):
-        left = without_group(rows, within[g], g, int(res.cross.sizes[g]))
-        record: dict[str, object] = {"n": int(res.cross.sizes[g])}
-        problem = unusable(left, fixed)
-        if problem:
-            record |= {"cooks_distance": np.inf, "covratio": np.inf, "note": problem}
-            records.append(record)
-            continue
-        theta, at = refit(res.theta_scaled, left, res.reml)
-        sigma2 = float(at.r2[0]) / (left.nobs - (left.p if res.reml else 0))
-        beta_g = scaling.beta(at.beta()[0])
-        phi_g = sigma2 * at.unscaled_cov()[0]
-        factor = scaling.factor(theta_to_factor(theta, rows.q))
-        G = sigma2 * scaling.y_scale**2 * factor @ factor.T
-        shift = res.beta_scaled - at.beta()[0]
-        change = (factor - res.factor)[np.tril_indices(rows.q)]
-        record |= {
-            "cooks_distance": float(shift @ precision @ shift) / len(shift),
-            "covratio": float(np.exp(np.linalg.slogdet(phi_g)[1] - log_det)),
-            "change_theta": float(change[np.abs(change).argmax()]),
-            "note": "",
-        }
-        for j, term in enumerate(terms):
-            record[f"var[{term}]"] = G[j, j]
-        for j, first in enumerate(terms):
-            for i in range(j + 1, len(terms)):
-                record[f"cov[{first}, {terms[i]}]"] = G[i, j]
-        record["residual_variance"] = sigma2 * scaling.y_scale**2
-        record |= {f"beta[{name}]": value for name, value in zip(fixed, beta_g, strict=True)}
-        records.append(record)
-    columns = [c for c in max(records, key=len) if c != "note"] + ["note"]
-    index = pd.Index(res.group_labels, name=res.groups)
-    return pd.DataFrame(records, index=index, columns=columns)
+    shift = res.beta_scaled - found.beta
+    cooks = np.einsum("gi,ij,gj->g", shift, np.linalg.inv(phi), shift) / p
+    phi_g = np.where(bad[:, None, None], np.eye(p), found.sigma2[:, None, None] * found.phi)
+    covratio = np.exp(np.linalg.slogdet(phi_g)[1] - np.linalg.slogdet(phi)[1])
+    root = np.where(bad[:, None, None], np.eye(q), scaling.z_map @ found.factor)
+    factor = triangular(root)
+    change = (factor - res.factor)[:, *np.tril_indices(q)]
+    largest = np.take_along_axis(change, np.abs(change).argmax(axis=1)[:, None], axis=1)[:, 0]
+    sigma2 = found.sigma2 * scaling.y_scale**2
+    G = sigma2[:, None, None] * factor @ factor.swapaxes(1, 2)
+    G[:, ~res.identification.known] = np.nan
+    if not res.identified:
+        largest = np.full(len(largest), np.nan)
+    columns: dict[str, Any] = {
+        "n": res.cross.sizes,
+        "cooks_distance": np.where(bad, np.inf, cooks),
+        "covratio": np.where(bad, np.inf, covratio),
+        "change_theta": np.where(bad, np.nan, largest),
+    }
+    columns |= {f"var[{term}]": G[:, j, j] for j, term in enumerate(terms)}
+    for j, first in enumerate(terms):
+        for i in range(j + 1, q):
+            columns[f"cov[{first}, {terms[i]}]"] = G[:, i, j]
+    columns["residual_variance"] = sigma2
+    beta = scaling.beta(found.beta)
+    columns |= {f"beta[{name}]": beta[:, j] for j, name in enumerate(fixed)}
+    columns["note"] = problems
+    return pd.DataFrame(columns, index=pd.Index(res.group_labels, name=res.groups))
 
 
 def within_by_group(res: LMMResults) -> Array:
@@ -73,21 +88,28 @@ def within_by_group(res: LMMResults) -> Array:
         # centring first keeps the digits of a predictor with a large mean
         shift = column.mean() if scaling.constant.any() and not scaling.constant[k] else 0.0
         columns.append((column - shift) * scaling.x_map[k, k])
-    R = np.column_stack([*columns, (design.y - scaling.y_shift) / scaling.y_scale])
+    R = np.column_stack([*columns, (design.target - scaling.y_shift) / scaling.y_scale])
     Z = np.column_stack(design.z_columns) @ scaling.z_map
     if design.weights is not None:
         root = np.sqrt(design.weights)[:, None]
         R, Z = R * root, Z * root
-    order = np.argsort(design.codes, kind="stable")
-    ends = np.cumsum(res.cross.sizes)
-    result = np.empty((res.ngroups, R.shape[1], R.shape[1]))
-    for g, (start, end) in enumerate(zip(ends - res.cross.sizes, ends, strict=True)):
-        mine = order[start:end]
-        basis, size, _ = np.linalg.svd(Z[mine], full_matrices=False)
-        basis = basis[:, size > 1e-10 * size[0]] if size[0] > 0 else basis[:, :0]
-        rest = R[mine] - basis @ (basis.T @ R[mine])
-        result[g] = rest.T @ rest
-    return result
+    codes, q = design.codes, Z.shape[1]
+
+    def by_group(left: Array, right: Array) -> Array:
+        """Cross products (G, a, b) of the rows of each group."""
+        out = np.empty((res.ngroups, left.shape[1], right.shape[1]))
+        for i in range(left.shape[1]):
+            for j in range(right.shape[1]):
+                out[:, i, j] = np.bincount(codes, left[:, i] * right[:, j], res.ngroups)
+        return out
+
+    inverse = np.linalg.pinv(by_group(Z, Z), rcond=1e-10, hermitian=True)
+    # twice: what rounding leaves the first time is gone after the second
+    for _ in range(2):
+        effects = inverse @ by_group(Z, R)
+        for j in range(q):
+            R = R - Z[:, [j]] * effects[codes, j]
+    return by_group(R, R)
 
 
 def without_group(rows: GroupRows, own: Array, g: int, size: int) -> GroupRows:
@@ -96,21 +118,27 @@ def without_group(rows: GroupRows, own: Array, g: int, size: int) -> GroupRows:
     return GroupRows(rows.Z[..., keep], rows.R[..., keep], rows.within - own, rows.nobs - size)
 
 
-def unusable(rows: GroupRows, names: list[str]) -> str:
-    """Say why the model can't be fitted to what is left, or give an empty string."""
-    p, q = rows.p, rows.q
-    if rows.nobs <= max(p, (rows.Z.shape[-1]) * q):
-        return "too few rows are left without this group"
-    flat = rows.R[0, :p].reshape(p, -1)
-    products = rows.within[0, :p, :p] + flat @ flat.T
+def unusable(res: LMMResults, within: Array) -> list[str]:
+    """Say of each group why the model can't be fitted without it; empty where it can."""
+    rows, p, names = res.rows, res.cross.p, list(res.cross.x_names)
+    nobs = res.nobs - res.cross.sizes
+    few = nobs <= max(p, (res.ngroups - 1) * rows.q)
+    own = np.einsum("irg,jrg->gij", rows.R[0, :p], rows.R[0, :p], optimize=True)
+    products = rows.within[0, :p, :p] + own.sum(axis=0) - own - within[:, :p, :p]
     # scaled columns: a diagonal entry is the rows' number times a variance near one
-    size = np.sqrt(np.maximum(np.diag(products), COLLINEAR * rows.nobs))
-    values, vectors = np.linalg.eigh(products / np.outer(size, size))
-    if values[0] > COLLINEAR:
-        return ""
-    involved = [n for n, v in zip(names, vectors[:, 0], strict=True) if abs(v) > 1e-3]
-    involved = [n for n in involved if n != "Intercept"] or involved
-    return f"the coefficient of {' / '.join(involved)} can't be estimated without this group"
+    diagonal = np.diagonal(products, axis1=1, axis2=2)
+    size = np.sqrt(np.maximum(diagonal, COLLINEAR * nobs[:, None]))
+    values, vectors = np.linalg.eigh(products / (size[:, :, None] * size[:, None, :]))
+    problems = [""] * res.ngroups
+    for g in np.flatnonzero(values[:, 0] <= COLLINEAR):
+        involved = [n for n, v in zip(names, vectors[g, :, 0], strict=True) if abs(v) > 1e-3]
+        involved = [n for n in involved if n != "Intercept"] or involved
+        problems[g] = (
+            f"the coefficient of {' / '.join(involved)} can't be estimated without this group"
+        )
+    for g in np.flatnonzero(few):
+        problems[g] = "too few rows are left without this group"
+    return problems
 
 
 def refit(start: Array, rows: GroupRows, reml: bool) -> tuple[Array, Criterion]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from . import _rformula
+from . import _rframe
 from ._agreement import pipe_table
+from ._shown import shown_whole
 
 #: R code in lme4's messages: ``help('isSingular')``, ``?isSingular``, ``max|grad|``.
 R_CODE = re.compile(r"\b\w+\('[^']*'\)|(?<!\S)\?\w+|\b\w+\|\w+\|")
@@ -61,6 +63,8 @@ class LmerFit:
         "live", or "recorded" with the versions that recorded it.
     versions : dict
         Versions of R, lme4, lmerTest and pbkrtest that gave these numbers.
+    weighted : bool
+        Fitted with prior weights; `scale` is then the variance of a row of weight 1.
     """
 
     formula: str
@@ -85,6 +89,7 @@ class LmerFit:
     messages: tuple[str, ...]
     source: str
     versions: dict[str, str]
+    weighted: bool = False
 
     def _sole(self, values: dict[str, Any], name: str) -> Any:
         if len(values) > 1:
@@ -118,6 +123,7 @@ class LmerFit:
         return int(self._sole(self.group_counts, "group_counts"))
 
     @property
+    @shown_whole
     def variance_components(self) -> pd.DataFrame:
         """Variances and SDs (squared units and units of the response), the residual last."""
         rows = [
@@ -136,14 +142,18 @@ class LmerFit:
         Raises
         ------
         ValueError
-            For any other model.
+            For any other model, and for one with weights, whose residual variance is that of a
+            row of weight 1.
         """
+        if self.weighted:
+            raise ValueError(f"{self.formula} has weights: its ICC depends on a row's weight.")
         cov = self.cov_re
         if list(cov.index) != ["Intercept"]:
             raise ValueError(f"{self.formula} has random slopes: its ICC depends on them.")
         between = float(np.asarray(cov)[0, 0])
         return between / (between + self.scale)
 
+    @shown_whole
     def coef_table(self) -> pd.DataFrame:
         """Estimate, standard error and degrees of freedom of the fixed effects."""
         table = pd.DataFrame({"estimate": self.fe_params, "std_error": self.bse_fe})
@@ -159,6 +169,16 @@ class LmerFit:
         how = "fitted now by" if self.source == "live" else "recorded earlier with"
         return f"lme4 values {how} {made}."
 
+    def _sizes(self) -> str:
+        method = "REML criterion" if self.reml else "deviance"
+        groups = ", ".join(f"{k} {name}" for name, k in self.group_counts.items())
+        return f"{self.n} rows, {groups}; {method} {self.criterion:.4f}."
+
+    def __repr__(self) -> str:
+        notes = [fill(text.replace("`", ""), 79) for text in (*self.said(), self.provenance())]
+        tables = [repr(self.coef_table()), repr(self.variance_components)]
+        return "\n\n".join([fill(f"{self.formula}: {self._sizes()}", 79), *tables, *notes])
+
     def _repr_markdown_(self) -> str:
         header = ["term", *self.coef_table().columns]
         fixed = [[f"`{t}`", *(f"{v:.6g}" for v in r)] for t, r in self.coef_table().iterrows()]
@@ -170,10 +190,8 @@ class LmerFit:
                 strict=True,
             )
         ]
-        method = "REML criterion" if self.reml else "deviance"
-        groups = ", ".join(f"{k} {name}" for name, k in self.group_counts.items())
         lines = [
-            f"`{self.formula}`: {self.n} rows, {groups}; {method} {self.criterion:.4f}.",
+            f"`{self.formula}`: {self._sizes()}",
             pipe_table(header, fixed),
             pipe_table(["random effect", "variance", "SD"], random),
             *self.said(),
@@ -197,37 +215,54 @@ def from_record(
         The rows of the model; gives the groups their own labels in place of R's strings.
     """
     fixed = pd.Index(result["fixed"])
-    cov_fe = pd.DataFrame(result["cov_fe"], fixed, fixed)
+    p = len(fixed)
+    cov_fe = pd.DataFrame(_numbers(result["cov_fe"], p, p), fixed, fixed)
     kr = result.get("kenward_roger")
-    df = pd.DataFrame({"satterthwaite": result["satterthwaite"]}, index=fixed)
+    df = pd.DataFrame({"satterthwaite": _numbers(result["satterthwaite"], p)}, index=fixed)
     if kr is not None:
-        df["kenward_roger"] = kr["df"]
+        df["kenward_roger"] = _numbers(kr["df"], p)
     blocks: dict[str, list[pd.DataFrame]] = {}
     for block in result["blocks"]:
-        cov = pd.DataFrame(block["cov"], block["terms"], block["terms"])
+        q = len(block["terms"])
+        cov = pd.DataFrame(_numbers(block["cov"], q, q), block["terms"], block["terms"])
         blocks.setdefault(block["group"], []).append(cov)
+    n_theta = sum(len(b) * (len(b) + 1) // 2 for parts in blocks.values() for b in parts)
+    if set(result["groups"]) != set(blocks):
+        raise ValueError("its random effects and their variances are of different groups")
     modes, variances = {}, {}
     for name, group in result["groups"].items():
-        known = _rformula.levels_of(frame, name)
+        known = _rframe.levels_of(frame, name)
         index = pd.Index([known.get(v, v) for v in group["levels"]], name=name)
-        modes[name] = pd.DataFrame(group["modes"], index, group["terms"])
-        variances[name] = np.array(group["var"])
+        G, q = len(index), len(group["terms"])
+        modes[name] = pd.DataFrame(_numbers(group["modes"], G, q), index, group["terms"])
+        variances[name] = _numbers(group["var"], G, q, q)
     return LmerFit(
         formula=formula,
         reml=reml,
-        fe_params=pd.Series(result["fe_params"], fixed),
+        fe_params=pd.Series(_numbers(result["fe_params"], p), fixed),
         bse_fe=pd.Series(np.sqrt(np.diag(cov_fe)), fixed),
         cov_fe=cov_fe,
         df=df,
-        bse_kr=None if kr is None else pd.Series(kr["se"], fixed),
+        bse_kr=None if kr is None else pd.Series(_numbers(kr["se"], p), fixed),
         # (1 | g) + (0 + x | g) are two blocks of one factor: independent, so zero between them
         cov_re_by_group={g: pd.concat(parts).fillna(0.0) for g, parts in blocks.items()},
         random_effects_by_group=modes,
         random_effects_var_by_group=variances,
-        theta=np.array(result["theta"]),
+        theta=_numbers(result["theta"], n_theta),
         group_counts={name: len(values) for name, values in modes.items()},
         messages=tuple(result["messages"]),
         source=source,
         versions=dict(result["versions"]),
-        **{k: result[k] for k in ("scale", "criterion", "llf", "aic", "bic", "n", "singular")},
+        weighted=_rframe.WEIGHTS in frame,
+        **{k: float(result[k]) for k in ("scale", "criterion", "llf", "aic", "bic")},
+        n=int(result["n"]),
+        singular=bool(result["singular"]),
     )
+
+
+def _numbers(values: Any, *shape: int) -> np.ndarray:
+    """Values as an array of that shape; a damaged record has others."""
+    array = np.array(values, dtype=float)
+    if array.shape != shape:
+        raise ValueError(f"an array of shape {array.shape} stands where {shape} belongs")
+    return array

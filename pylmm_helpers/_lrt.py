@@ -13,6 +13,7 @@ from pylmm_helpers._crossprod import Array
 from pylmm_helpers._nesting import Comparison, compare, same_data, span_map
 from pylmm_helpers._profile import criterion, derivatives, factor_to_theta, symmetric_basis
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._shown import shown_whole
 from pylmm_helpers.several import compare as several
 from pylmm_helpers.several.results import SeveralResults
 
@@ -21,6 +22,7 @@ from pylmm_helpers.several.results import SeveralResults
 WEIGHT_DRAWS, WEIGHT_SEED = 400_000, 19871994
 
 
+@shown_whole
 def lrt(full: Any, reduced: Any) -> pd.DataFrame:
     """Likelihood ratio test of two nested models.
 
@@ -40,8 +42,8 @@ def lrt(full: Any, reduced: Any) -> pd.DataFrame:
     Returns
     -------
     DataFrame (one row)
-        statistic, df (difference in parameters), p_value, p_value_naive (chi-squared with df),
-        reference (the distribution in words) and method ("REML" or "ML").
+        statistic, df (difference in parameters that are identified), p_value, p_value_naive
+        (chi-squared with df), reference (the distribution in words) and method ("REML" or "ML").
 
     Raises
     ------
@@ -60,8 +62,7 @@ def lrt(full: Any, reduced: Any) -> pd.DataFrame:
     models = compare(full, reduced)
     degrees, weights = reference_mixture(models)
     statistic = models.statistic
-    q, q0 = models.full.cross.q, models.random_kept
-    df = models.fixed_dropped + q * (q + 1) // 2 - q0 * (q0 + 1) // 2
+    df = extra_parameters(models)
     return pd.DataFrame(
         {
             "statistic": [statistic],
@@ -77,9 +78,17 @@ def lrt(full: Any, reduced: Any) -> pd.DataFrame:
 
 def reference_mixture(models: Comparison) -> tuple[list[int], list[float]]:
     """Degrees of freedom and weights of the chi-squared mixture under the reduced model."""
-    base = models.fixed_dropped + models.random_kept * models.random_dropped
+    df = extra_parameters(models)
+    if df == 0:
+        raise ValueError(
+            "the data can't tell the models apart: "
+            f"{models.full.identification.finding.rstrip('.')}; there is nothing to test."
+        )
     if models.random_dropped == 0:
-        return [base], [1.0]
+        return [df], [1.0]
+    if not models.full.identification.complete:
+        return lost_boundary(models, df)
+    base = models.fixed_dropped + models.random_kept * models.random_dropped
     if models.random_dropped == 1:
         return [base, base + 1], [0.5, 0.5]
     if models.random_dropped == 2:
@@ -88,6 +97,35 @@ def reference_mixture(models: Comparison) -> tuple[list[int], list[float]]:
         f"the models differ by {models.random_dropped} random terms; the mixture is known for one "
         "or two. Drop them one at a time, or use parametric_bootstrap(full, reduced)."
     )
+
+
+def extra_parameters(models: Comparison) -> int:
+    """Identified parameters that the full model has and the reduced one lacks."""
+    full, small, q0 = models.full, models.reduced, models.random_kept
+    kept = q0 * (q0 + 1) // 2 - (0 if small is None else len(small.identification.directions))
+    q = full.cross.q
+    extra = q * (q + 1) // 2 - len(full.identification.directions) - kept
+    return models.fixed_dropped + extra
+
+
+def lost_boundary(models: Comparison, df: int) -> tuple[list[int], list[float]]:
+    """The mixture where something is not identified.
+
+    With one more random term, its variance can't be negative. But a change that the data can't see
+    may have moved that variance up; then zero is no boundary for what they can see, and chi-squared
+    holds as it stands.
+    """
+    if models.random_dropped > 1:
+        raise ValueError(
+            f"{models.full.identification.finding} The reference distribution of a test of "
+            f"{models.random_dropped} random terms is not known then; drop one at a time, or use "
+            "parametric_bootstrap(full, reduced)."
+        )
+    complement = np.linalg.svd(models.z_basis, full_matrices=True)[0][:, -1]
+    steps = models.full.identification.directions
+    size = np.sqrt(np.sum(steps**2, axis=(1, 2)))
+    moved = np.abs(np.einsum("kij,i,j->k", steps, complement, complement)) > 1e-6 * size
+    return ([df], [1.0]) if moved.any() else ([df - 1, df], [0.5, 0.5])
 
 
 def cone_weights(models: Comparison) -> list[float]:
@@ -169,6 +207,7 @@ def describe(degrees: list[int], weights: list[float]) -> str:
     return " + ".join(f"{w:.3g} chi2({k})" for k, w in zip(degrees, weights, strict=True))
 
 
+@shown_whole
 def information_criteria(*fits: Any, names: list[str] | None = None) -> pd.DataFrame:
     """AIC and BIC of models fitted to the same data, with differences from the best.
 
@@ -182,9 +221,9 @@ def information_criteria(*fits: Any, names: list[str] | None = None) -> pd.DataF
     Returns
     -------
     DataFrame
-        n, n_params (fixed effects, variance parameters and sigma), loglik, aic, delta_aic, bic,
-        delta_bic, method; counted as lme4 counts (BIC with log n for REML too). statsmodels gives
-        NaN for REML fits.
+        n, n_params (fixed effects, variance parameters and sigma, less what is not identified),
+        loglik, aic, delta_aic, bic, delta_bic, method; counted as lme4 counts (BIC with log n for
+        REML too). statsmodels gives NaN for REML fits.
 
     Raises
     ------

@@ -131,7 +131,7 @@ def without_random_effects(big: LMMResults, reduced: Any) -> Comparison:
     x_map = np.eye(big.cross.p)
     if not isinstance(reduced, str):
         y = np.asarray(reduced.model.endog, dtype=float)
-        if len(y) != big.nobs or not np.allclose(y, big.y, rtol=1e-12, atol=0.0):
+        if len(y) != big.nobs or not np.allclose(y, big.y - big.offset, rtol=1e-12, atol=0.0):
             raise ValueError(
                 "the models were fitted to different rows or responses; fit both to the same "
                 "complete rows."
@@ -179,6 +179,8 @@ def same_data(first: LMMResults, second: LMMResults) -> None:
             f"the responses differ ('{first.endog_name}' and '{second.endog_name}', or other "
             "rows); likelihoods of different responses can't be compared."
         )
+    if not np.allclose(first.offset, second.offset, rtol=1e-12, atol=0.0):
+        raise ValueError("the models have different offsets; fit both with the same offset(...).")
     weights = [row_weights(fit) for fit in (first, second)]
     if not np.allclose(weights[0], weights[1]):
         raise ValueError("the models have different weights; fit both with the same.")

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from formulaic.errors import DataMismatchWarning, FormulaicError
 from numpy.typing import NDArray
 
 from pylmm_helpers._arguments import counted
-from pylmm_helpers._columns import names_in, plain_text
+from pylmm_helpers._columns import as_frame
 from pylmm_helpers._crossprod import Array
-from pylmm_helpers._design import Design, parse, parse_random
+from pylmm_helpers._design import PARTS, Design, plain_terms
+from pylmm_helpers._evaluate import model_matrix, names_in
+from pylmm_helpers._levels import Levels, listed
 from pylmm_helpers._results import LMMResults
+
+#: Rounding that another way through the same arithmetic may leave, beside the largest value.
+ROUNDING = 16 * np.finfo(float).eps
+#: The same where another program has computed the fit's columns by other steps.
+FOREIGN = 1e-8
 
 
 def as_new_frame(new_data: Any) -> pd.DataFrame:
     """Read new rows from a DataFrame or from a mapping of columns (single values are repeated)."""
-    if isinstance(new_data, pd.DataFrame):
-        frame = new_data
-    elif isinstance(new_data, Mapping):
+    if isinstance(new_data, Mapping):
         lengths = {len(v) for v in new_data.values() if np.ndim(v) == 1}
-        frame = pd.DataFrame(dict(new_data), index=None if lengths else [0])
+        try:
+            frame = pd.DataFrame(dict(new_data), index=None if lengths else [0])
+        except ValueError as error:
+            raise ValueError(
+                f"new_data is no table: {error}; give columns of one length"
+            ) from error
+    elif hasattr(new_data, "columns"):
+        frame = as_frame(new_data)
     else:
         raise ValueError(
             f"new_data is a {type(new_data).__name__}; give a DataFrame or a dict of columns"
@@ -34,46 +44,115 @@ def as_new_frame(new_data: Any) -> pd.DataFrame:
     return frame
 
 
-def model_columns(res: LMMResults, frame: pd.DataFrame, part: str) -> Array:
-    """Columns (k, p) of X (part="fixed") or (k, q) of Z (part="random") for the rows of `frame`."""
-    design = res._rows_of
-    fixed = part == "fixed"
-    formula = design.formula if fixed else design.re_formula
-    names = design.x_names if fixed else design.z_names
-    terms = parse(formula).rhs if fixed else parse_random(formula)
-    used = [n for n in names_in(terms, frame, design.tools)[0] if n in design.frame.columns]
+def model_columns(design: Design, frame: pd.DataFrame, part: str) -> Array:
+    """Columns of a part of the model for the rows of `frame`: X (k, p) for "fixed", Z (k, q) for
+    "random", (k, number of offsets) for "offset"."""
+    terms = design.terms[part]
+    used = [n for n in names_in(terms, frame, design.tools).used if n in design.frame.columns]
     for name in used:
         check_column(name, frame, design)
-    frame = pd.DataFrame({n: plain_text(frame[n]) for n in used}, index=frame.index)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", DataMismatchWarning)
-            spec = design.x_spec if fixed else design.z_spec
-            matrix = spec.get_model_matrix(frame, na_action="raise", context=design.tools)
-    except DataMismatchWarning as problem:
-        raise ValueError(
-            f"new_data has a category that the model of {formula!r} was not fitted with: "
-            f"{unseen_category(terms, frame, design)}"
-        ) from problem
-    except (FormulaicError, ValueError) as problem:
-        raise ValueError(
-            f"the terms of {formula!r} can't be computed for new_data: "
-            f"{str(problem).splitlines()[0]}"
-        ) from problem
-    if {str(c) for c in matrix.columns} != set(names):
-        raise ValueError(
-            f"the terms of {formula!r} can't be rebuilt for new data as this fit coded them "
-            f"({', '.join(names)}); fit the model with fit_lmm"
-        )
-    values = np.asarray(matrix[list(names)], dtype=float)
+    frame = frame[used].reset_index(drop=True)
+    values = {name: design.kinds[name].again(frame[name]) for name in used}
+    plain = plain_terms(terms, values, len(frame))
+    if plain is None:
+        return computed_columns(design, pd.DataFrame(values, index=frame.index), part)
+    columns, names = plain
+    order = in_fit_order(names, names_of(design, part), design)
+    return np.column_stack([columns[k] for k in order]) if order else np.zeros((len(frame), 0))
+
+
+def names_of(design: Design, part: str) -> tuple[str, ...] | None:
+    """Names of the columns of X or Z; an offset's have none."""
+    return {"fixed": design.x_names, "random": design.z_names}.get(part)
+
+
+def in_fit_order(found: list[str], names: tuple[str, ...] | None, design: Design) -> list[int]:
+    """Positions of a part's columns as they stand in the fit."""
+    if names is None or tuple(found) == names:
+        return list(range(len(found)))
+    if sorted(found) == sorted(names):
+        return [found.index(name) for name in names]
+    if design.recipes is None and len(found) == len(names):  # another program's names
+        return list(range(len(found)))
+    raise ValueError(
+        f"the terms of {design.formula!r} can't be rebuilt for new data as this fit coded them "
+        f"({', '.join(names)}); fit the model with fit_lmm"
+    )
+
+
+def computed_columns(design: Design, rows: pd.DataFrame, part: str) -> Array:
+    """The same through formulaic."""
+    # a product of one row takes another way through BLAS than that of many
+    block = rows if len(rows) > 1 else pd.concat([rows, rows], ignore_index=True)
+    matrix = model_matrix(design.recipe(part), block, design.tools, "raise")
+    found = [str(c) for c in matrix.columns]
+    order = in_fit_order(found, names_of(design, part), design)
+    values = np.asarray(matrix, dtype=float)[: len(rows), order]
     if not np.isfinite(values).all():
-        bad = names[int(np.flatnonzero(~np.isfinite(values).all(axis=0))[0])]
+        bad = found[order[int(np.flatnonzero(~np.isfinite(values).all(axis=0))[0])]]
         raise ValueError(f"term {bad!r} is infinite or undefined for some rows of new_data")
     return values
 
 
+def check_own_rows(design: Design) -> None:
+    """Refuse terms that a row of the fit, given as new data, would get other values for: those
+    computed from all rows together, such as ``x - x.mean()``.
+
+    Where a term is computed, the rows in which it is smallest and largest are tried one by one:
+    whatever depends on the other rows changes in one of them.
+    """
+    every: list[Any] = [design.x_columns, design.z_columns, [design.offset]]
+    for part, own in zip(PARTS, every, strict=True):
+        if not len(design.terms[part]) or (design.recipes and design.recipes[part] is None):
+            continue
+        for row in telling_rows(design, part, own):
+            wanted = np.array([column[row] for column in own])
+            try:
+                found = model_columns(design, design.frame.iloc[[row]], part)[0]
+            except ValueError as error:
+                computed = [str(t) for t in design.terms[part] if is_computed(t)]
+                what = " + ".join(computed) or design.formula
+                raise depends_on_rows(what, str(error).rstrip(".")) from error
+            found = found.sum(keepdims=True) if part == "offset" else found
+            largest = np.array([np.abs(column).max() for column in own])
+            off = ~(np.abs(found - wanted) <= (FOREIGN, ROUNDING)[bool(design.recipes)] * largest)
+            if off.any():
+                k = int(np.flatnonzero(off)[0])
+                what = f"{wanted[k]:.6g} in the fit, {found[k]:.6g} from that row alone"
+                raise depends_on_rows((names_of(design, part) or ["offset(...)"])[k], what)
+
+
+def telling_rows(design: Design, part: str, columns: list[Any]) -> list[int]:
+    """Rows in which the computed columns of a part are smallest or largest, and the first."""
+    names = names_of(design, part)
+    if names is not None and design.recipes:
+        python = [
+            structure.columns[0]
+            for structure in design.recipe(part).structure
+            if is_computed(structure.term)
+        ]
+        columns = [columns[names.index(name)] for name in python]
+    ends = [int(end(column)) for column in columns for end in (np.argmin, np.argmax)]
+    return sorted({0, *ends})
+
+
+def is_computed(term: Any) -> bool:
+    """Whether a term is more than columns as they stand."""
+    return any(factor.eval_method.value == "python" for factor in term.factors)
+
+
+def depends_on_rows(what: str, reason: str) -> ValueError:
+    """The error for a term that can't be computed from a row alone."""
+    return ValueError(
+        f"the term {what!r} can't be computed from one row alone ({reason}), so "
+        "predictions would depend on which rows are asked for. Write center(x), scale(x) or "
+        "another transformation that remembers the data, or make it a column of the data first: "
+        "data['x_c'] = ..."
+    )
+
+
 def check_column(name: str, frame: pd.DataFrame, design: Design) -> None:
-    """Refuse a predictor that new_data lacks, or that has gaps or text for numbers there."""
+    """Refuse a predictor that new_data lacks, or that has gaps there."""
     if name not in frame.columns:
         raise ValueError(f"new_data has no column {name!r}, a predictor of the model; add it")
     refuse_copies(name, frame)
@@ -83,17 +162,6 @@ def check_column(name: str, frame: pd.DataFrame, design: Design) -> None:
             f"column {name!r} of new_data has {counted(gaps, 'missing value')}; fill or drop "
             "those rows"
         )
-    if is_number(design.frame[name]) and not is_number(frame[name]):
-        raise ValueError(
-            f"column {name!r} of new_data has type {frame[name].dtype}, but the fit had numbers; "
-            "convert it with pd.to_numeric"
-        )
-
-
-def is_number(column: pd.Series) -> bool:
-    """Whether a column holds real numbers or truth values."""
-    kind = column.dtype
-    return bool(pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind))
 
 
 def refuse_copies(name: str, frame: pd.DataFrame) -> None:
@@ -102,20 +170,11 @@ def refuse_copies(name: str, frame: pd.DataFrame) -> None:
         raise ValueError(f"column {name!r} stands twice in new_data; rename or drop the copies")
 
 
-def unseen_category(terms: Any, frame: pd.DataFrame, design: Design) -> str:
-    """Name the column and the values that the fit has not seen."""
-    for name in sorted(terms.required_variables):
-        if name in frame.columns and name in design.frame.columns:
-            new = sorted(set(map(str, frame[name])) - set(map(str, design.frame[name])))
-            kind = design.frame[name].dtype
-            if new and not pd.api.types.is_float_dtype(kind):
-                return f"column {name!r} holds {', '.join(map(repr, new[:5]))}; drop those rows"
-    return "compare its categories with the data of the fit"
-
-
 def group_numbers(res: LMMResults, frame: pd.DataFrame) -> NDArray[np.intp]:
     """Number (k,) of each row's group in the fit; -1 for groups that the fit has not seen."""
     name = res.groups
+    if name in frame.index.names and name not in frame.columns:
+        raise ValueError(f"{name!r} is in the index of new_data; give new_data.reset_index()")
     if name not in frame.columns:
         raise ValueError(
             f"new_data has no column {name!r}; add the group of each row, or predict with "
@@ -128,4 +187,20 @@ def group_numbers(res: LMMResults, frame: pd.DataFrame) -> NDArray[np.intp]:
             f"column {name!r} of new_data has {counted(gaps, 'missing value')}; give new groups "
             "a label of their own"
         )
-    return np.asarray(res.group_labels.get_indexer(pd.Index(frame[name])), dtype=np.intp)
+    return label_positions(res.group_labels, frame[name])
+
+
+def label_positions(labels: pd.Index, column: pd.Series) -> NDArray[np.intp]:
+    """Positions (k,) of a column's values among the labels of the fit's groups; -1 for new
+    ones."""
+    numbers = np.array(labels.get_indexer(pd.Index(column)), dtype=np.intp)
+    missed = numbers < 0
+    if missed.any():  # the same group may be named by a label of another type
+        found, _, ambiguous = Levels(labels).positions(column[missed])
+        if ambiguous:
+            raise ValueError(
+                f"column {column.name!r} of new_data holds {listed(ambiguous)}, which could be "
+                "more than one group of the fit; give the labels the type that they had in the fit"
+            )
+        numbers[missed] = found
+    return numbers

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from . import _rformula
+from . import _rformula, _rframe
+from ._rspelling import NAMES, in_r, r_factors, r_term
+from ._rwords import words
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,21 @@ class OwnFit:
 
 
 def same_term(name: str) -> str:
-    """Spelling-independent key of a term.
+    """Spelling-independent key of a term: lme4's name of it, the order of an interaction aside."""
+    plain = re.sub(r"^I\((.*)\)$", r"\1", r_term(name))
+    return ":".join(sorted(r_factors(plain)))
 
-    Spaces, `np.`, the order of an interaction and the ".0" of a whole number as level don't count.
-    """
-    bare = re.sub(r"\s|\bnp\.|(?<=\d)\.0(?=\])", "", name)
-    return ":".join(sorted(re.split(r":(?![^\[(]*[\])])", bare)))
+
+def _same_response(one: str, other: str) -> bool:
+    """Whether two responses are the same; arithmetic is compared without its spaces and I()."""
+    if same_term(one) == same_term(other):
+        return True
+    try:
+        keys = [in_r(words(name), NAMES) for name in (one, other)]
+    except ValueError:
+        return False
+    bare = [re.sub(r"^I\((.*)\)$", r"\1", key) for key in keys]
+    return bare[0] == bare[1] and not bare[0].isidentifier()
 
 
 def aligned(values: pd.Series, reference: pd.Series, who: str) -> pd.Series:
@@ -70,11 +81,15 @@ def describe_fit(fit: Any, parsed: _rformula.MixedFormula, data: pd.DataFrame | 
             f"crosscheck takes a fitted MixedLM (statsmodels) or LMMResults, not "
             f"{type(fit).__name__}."
         )
-    if same_term(response) != same_term(parsed.response):
+    if not _same_response(response, parsed.response):
         raise ValueError(
             f"the fit has the response {response!r}, the formula {parsed.text!r} another."
         )
-    complete = _rformula.model_frame(parsed, own.data, "drop")
+    complete = _rframe.model_frame(parsed, own.data, "drop")
+    weights = getattr(getattr(fit, "design", None), "weights", None)
+    if weights is not None and len(complete) == rows:
+        complete = complete.assign(**{_rframe.WEIGHTS: np.asarray(weights, dtype=float)})
+        own = replace(own, data=complete)
     if len(complete) != rows:
         raise ValueError(
             f"the fit used {rows} rows, the formula {parsed.text!r} gives {len(complete)} complete "
@@ -84,7 +99,7 @@ def describe_fit(fit: Any, parsed: _rformula.MixedFormula, data: pd.DataFrame | 
         text = f"{parsed.response} ~ {parsed.fixed}"
         term = parsed.single
         engine = fit_lmm(text, complete, groups=term.group, re_formula=term.expr, reml=own.reml)
-        own = OwnFit(engine, own.statsmodels, own.raw, own.data, own.reml)
+        own = replace(own, engine=engine)
     return own
 
 

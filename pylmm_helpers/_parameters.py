@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._profile import theta_to_factor, triangle
@@ -38,3 +39,11 @@ def parameters_of(res: LMMResults) -> Array:
     """A fit's own estimates in the order of `parameter_names`."""
     sigma2 = np.array([res.sigma2_scaled])
     return np.asarray(parameters(res, res.theta_scaled[None], res.beta_scaled[None], sigma2)[0])
+
+
+def identified_parameters(res: LMMResults) -> NDArray[np.bool_]:
+    """Which parameters (in the order of `parameter_names`) the data can tell from the others."""
+    found = res.identification
+    both = found.known & np.diag(found.known)[:, None] & np.diag(found.known)
+    column, row = triangle(res.cross.q)
+    return np.array([*both[row, column], found.residual, *[True] * res.cross.p])

@@ -6,19 +6,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta, norm
 
 from pylmm_helpers._arguments import a_name, counted, shown
-from pylmm_helpers._columns import names_in
 from pylmm_helpers._crossprod import Array
-from pylmm_helpers._design import parse, parse_random
-from pylmm_helpers._new_data import is_number, model_columns
+from pylmm_helpers._design import PARTS
+from pylmm_helpers._evaluate import is_number
+from pylmm_helpers._new_data import model_columns
 from pylmm_helpers._results import LMMResults
 
 BLUE, VERMILLION, INK, SOFT, BAND = "#0072B2", "#D55E00", "#333333", "#9A9A9A", "#D9E6F2"
-
-#: Sorted samples drawn to calibrate a simultaneous band, and the largest size that needs its own.
-DRAWS, LARGEST = 1000, 2000
 
 
 def axes_or_new(ax: Any) -> Any:
@@ -35,32 +31,11 @@ def axes_or_new(ax: Any) -> Any:
     return plt.subplots()[1]
 
 
-def order_band(n: int, confidence: float, simultaneous: bool) -> tuple[Array, Array, Array]:
-    """Normal quantiles (n,) and limits (n,) for the sorted values of a normal sample of size n.
-
-    The k-th of n sorted uniforms has a beta(k, n + 1 - k) distribution. For a simultaneous band the
-    same tail probability is used at every k, chosen so that a whole sample stays inside with the
-    wanted probability (equal local levels; Aldor-Noiman et al. 2013,
-    doi:10.1080/00031305.2013.847865).
-    """
-    k = np.arange(1, n + 1)
-    tail = (1.0 - confidence) / 2.0
-    if simultaneous:
-        m = min(n, LARGEST)
-        rank = np.arange(1, m + 1)
-        draws = np.sort(np.random.default_rng(20120).random((DRAWS, m)), axis=1)
-        below = beta.cdf(draws, rank, m + 1 - rank)
-        tail = float(np.quantile(np.minimum(below, 1.0 - below).min(axis=1), 1.0 - confidence))
-    low, high = beta.ppf(tail, k, n + 1 - k), beta.ppf(1.0 - tail, k, n + 1 - k)
-    middle, below, above = (np.asarray(norm.ppf(p)) for p in ((k - 0.5) / n, low, high))
-    return middle, below, above
-
-
 def own_effects(res: LMMResults) -> tuple[Array, Array]:
     """Unshrunken least-squares deviation of each group (G, q), and which groups have one (G,)."""
     weights = res._rows_of.weights
     root = np.ones(res.nobs) if weights is None else np.sqrt(weights)
-    rest = (res.y - res.X @ res.fe_params.to_numpy()) * root
+    rest = (res.y - res.offset - res.X @ res.fe_params.to_numpy()) * root
     z_map = res.cross.scaling.z_map
     Z = (res.Z @ z_map) * root[:, None]
     own = np.zeros((res.ngroups, res.cross.q))
@@ -74,12 +49,12 @@ def own_effects(res: LMMResults) -> tuple[Array, Array]:
     return own @ z_map.T, whole
 
 
-def typical_columns(res: LMMResults, x: str, values: Array) -> tuple[Array, Array]:
-    """X (k, p) and Z (k, q) along x, all other predictors at their median or most common value."""
+def typical_columns(res: LMMResults, x: str, values: Array) -> tuple[Array, Array, Array]:
+    """X (k, p), Z (k, q) and offset (k,) along x, all other predictors at their median or most
+    common value."""
     values_of(res, x)
     design = res._rows_of
-    terms = [*parse(design.formula).rhs, *parse_random(design.re_formula)]
-    used = [n for n in names_in(terms, res.frame, design.tools)[0] if n in res.frame and n != x]
+    used = [name for name in design.kinds if name != x]
     rows = pd.DataFrame({x: values})
     for name in used:
         column = res.frame[name]
@@ -87,7 +62,8 @@ def typical_columns(res: LMMResults, x: str, values: Array) -> tuple[Array, Arra
         few = pd.api.types.is_integer_dtype(column) and column.nunique() < 10
         typical = float(column.median()) if number and not few else column.mode().iloc[0]
         rows[name] = pd.Series([typical] * len(rows), dtype=None if number else column.dtype)
-    return model_columns(res, rows, "fixed"), model_columns(res, rows, "random")
+    X, Z, known = (model_columns(design, rows, part) for part in PARTS)
+    return X, Z, known.sum(axis=1)
 
 
 def values_of(res: LMMResults, x: str) -> Array:

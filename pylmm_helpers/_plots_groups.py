@@ -7,11 +7,8 @@ from typing import Any
 import numpy as np
 
 from pylmm_helpers._adapter import as_results
-from pylmm_helpers._arguments import one_of
 from pylmm_helpers._crossprod import Array
-from pylmm_helpers._group_level import check_level
 from pylmm_helpers._plot_parts import (
-    BAND,
     BLUE,
     INK,
     SOFT,
@@ -21,94 +18,18 @@ from pylmm_helpers._plot_parts import (
     chosen_term,
     effect_name,
     extent,
-    order_band,
     own_effects,
     size_colours,
     size_ticks,
     typical_columns,
 )
 from pylmm_helpers._results import LMMResults
-from pylmm_helpers.diagnostics import residuals
 from pylmm_helpers.prediction import blups
 
 #: The two ends of an arrow.
 RAW, SHRUNKEN = "raw departure of the group", "BLUP (shrunken departure)"
 #: More groups than this and their labels no longer fit beside a figure of the book's height.
 LABELLED_GROUPS = 30
-
-
-def qq(
-    fit: Any,
-    level: str = "group",
-    term: str | None = None,
-    band: str = "simultaneous",
-    confidence: float = 0.95,
-    ax: Any = None,
-) -> Any:
-    """Normal QQ plot of standardised BLUPs, or of standardised residuals, with a band.
-
-    Parameters
-    ----------
-    fit : MixedLMResults or LMMResults
-        A fitted linear mixed model.
-    level : {"group", "observation"}
-        BLUPs of the groups (each divided by its own standard deviation, so that groups of all sizes
-        can be compared), or conditional residuals of the rows.
-    term : str, optional
-        Random effect to show; the first unless named.
-    band : {"simultaneous", "pointwise"}
-        The whole of a normal sample stays inside a simultaneous band with the given probability;
-        inside a pointwise band each point does, so that some points outside are to be expected.
-    confidence : float
-        That probability.
-    ax : matplotlib Axes, optional
-        Where to draw.
-
-    Returns
-    -------
-    Axes
-        Points outside the band are named (groups) and coloured.
-    """
-    res = as_results(fit)
-    one_of(band, ("simultaneous", "pointwise"), "band")
-    table = residuals(res, level)
-    if level == "group":
-        name = chosen_term(res, term)
-        part = table if len(res.cov_re) == 1 else table.xs(name, level="term")
-        values, what = part["standardised"], f"standardised {effect_name(res, name)}"
-    else:
-        values, what = table["conditional_std"], "standardised residual"
-    values = values.sort_values()
-    if not np.any(values.to_numpy()):
-        raise ValueError(
-            "all BLUPs are 0, so there is no distribution to show; see check_singular(fit)"
-        )
-    x, low, high = order_band(len(values), check_level(confidence), band == "simultaneous")
-    y = values.to_numpy()
-    ax = axes_or_new(ax)
-    # far out in a long sample the band runs off; the points decide how much of it is shown
-    ax.fill_between(
-        x, low, high, color=BAND, linewidth=0, label=f"{100 * confidence:g}% {band} band"
-    )
-    ends = np.array([x[0], x[-1]])
-    ax.plot(ends, ends, color=INK, linewidth=1.0)
-    out = (y < low) | (y > high)
-    size = 26 if len(y) <= 200 else 10
-    ax.scatter(x[~out], y[~out], s=size, color=BLUE, zorder=3)
-    if out.any():
-        ax.scatter(x[out], y[out], s=size, color=VERMILLION, zorder=3, label="outside")
-    if level == "group":
-        for k in np.flatnonzero(out)[:8]:
-            ax.annotate(
-                str(values.index[k]),
-                (x[k], y[k]),
-                xytext=(5, -9),
-                textcoords="offset points",
-                fontsize=8.5,
-            )
-    ax.set(xlabel="standard normal quantile", ylabel=what)
-    ax.legend(loc="upper left")
-    return ax
 
 
 def caterpillar(fit: Any, term: str | None = None, level: float = 0.95, ax: Any = None) -> Any:
@@ -258,8 +179,8 @@ def spaghetti(fit: Any, x: str, shrink: bool = True, ax: Any = None) -> Any:
     res = as_results(fit)
     low, high = extent(res, x)
     span = np.linspace(float(low.min()), float(high.max()), 61)
-    X, Z = typical_columns(res, x, span)
-    population = X @ res.fe_params.to_numpy()
+    X, Z, known = typical_columns(res, x, span)
+    population = X @ res.fe_params.to_numpy() + known
     best = res.random_effects.to_numpy()
     ax = axes_or_new(ax)
     faint = float(np.clip(12.0 / res.ngroups, 0.25, 0.7))

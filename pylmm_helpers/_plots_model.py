@@ -140,19 +140,24 @@ def boxcox(result: BoxCox, ax: Any = None) -> Any:
     return ax
 
 
-def profile_zeta(fit: Any, parameter: str, level: float = 0.95, ax: Any = None) -> Any:
+def profile_zeta(
+    fit: Any, parameter: str, level: float = 0.95, ax: Any = None, method: str | None = None
+) -> Any:
     """Signed root of the profile deviance (zeta) of a parameter.
 
     Parameters
     ----------
     fit : MixedLMResults or LMMResults
-        A fitted linear mixed model; the profile is by maximum likelihood.
+        A fitted linear mixed model.
     parameter : str
         A name from the index of `profile_ci(fit)`.
     level : float
         Confidence level of the interval shown.
     ax : matplotlib Axes, optional
         Where to draw.
+    method : {"reml", "ml"}, optional
+        Whose profile, as in `profile_ci`; by default what the fit itself has minimised, and always
+        the likelihood's for a fixed effect.
 
     Returns
     -------
@@ -163,7 +168,9 @@ def profile_zeta(fit: Any, parameter: str, level: float = 0.95, ax: Any = None) 
     res = as_results(fit)
     a_name(parameter, "parameter", "one parameter in the index of profile_ci(fit)")
     level = check_level(level)
-    row = profile_ci(res, level=level, parameters=[parameter]).loc[parameter]
+    row = profile_ci(res, level=level, parameters=[parameter], method=method).loc[parameter]
+    if row["method"] == "not identified":
+        raise ValueError(f"{parameter} has no profile. {res.identification.finding}")
     quantile = float(norm.ppf(0.5 + level / 2.0))
     low, high, middle = float(row["ci_low"]), float(row["ci_high"]), float(row["estimate"])
     reach = 0.35 * (high - low) if np.isfinite(high - low) else abs(middle)
@@ -175,7 +182,7 @@ def profile_zeta(fit: Any, parameter: str, level: float = 0.95, ax: Any = None) 
         first = max(first, edge + 1e-3 * (high - edge))
         last = min(last, 0.999) if parameter.startswith("cor(") else last
     values = np.linspace(first, last, 25)
-    zeta = zeta_at(res, parameter, values)
+    zeta = zeta_at(res, parameter, values, method)
     ax = axes_or_new(ax)
     ax.axvspan(low, high, color=BAND, linewidth=0, label=f"{100 * level:g}% profile interval")
     for line in (-quantile, quantile):
@@ -191,7 +198,9 @@ def profile_zeta(fit: Any, parameter: str, level: float = 0.95, ax: Any = None) 
         values[shown], tangent[shown], color=VERMILLION, linewidth=1.0, label="normal approximation"
     )
     ax.set(
-        xlabel=parameter, ylabel="\N{GREEK SMALL LETTER ZETA}, signed root of the rise in deviance"
+        xlabel=parameter,
+        ylabel="\N{GREEK SMALL LETTER ZETA}, signed root of the rise in "
+        + ("REML criterion" if row["method"] == "REML" else "deviance"),
     )
     ax.legend(loc="upper left")
     return ax

@@ -75,13 +75,13 @@ def match_names(
         The n rows that R used.
     """
     from formulaic import model_matrix
-    from formulaic.errors import FormulaicError
 
     ours: list[tuple[str, np.ndarray]] = []
-    for rhs in candidates:
+    for rhs in dict.fromkeys(candidates):
         try:
-            built = model_matrix(rhs, frame)
-        except FormulaicError:  # an R-only function: nothing to match, R's names stay
+            built = model_matrix(rhs, frame, context={})
+        # formulaic has many errors; all mean an R-only function: nothing to match, R's names stay
+        except Exception:
             continue
         ours += [(str(name), np.asarray(built[name], dtype=float)) for name in built.columns]
     result: list[str] = []
@@ -89,8 +89,31 @@ def match_names(
         column = matrix[:, j]
         limit = 1e-10 * max(1e-300, float(np.abs(column).max()))
         hits = (n for n, v in ours if n not in result and np.abs(v - column).max() <= limit)
-        result.append(next(hits, r_name))
+        known = "Intercept" if r_name == "(Intercept)" else r_name.replace("splines::", "")
+        result.append(next(hits, known))
     return result
+
+
+def fit_weighted(model: Any, weights: str, reml: bool, control: str) -> Any:
+    """The R object of a model with prior weights, which pymer4 0.8.2 hands to nobody.
+
+    Parameters
+    ----------
+    model : pymer4 Lmer
+        Not fitted yet; gives formula and data.
+    weights : str
+        Column of its data, a name that R takes as it is.
+    reml, control
+        As in `crosscheck.lmer`.
+    """
+    from pymer4.bridge import pandas2R
+    from rpy2 import robjects
+
+    fit = robjects.r(
+        "function(text, data, reml) lmerTest::lmer(stats::as.formula(text), data = data, "
+        f"REML = reml, weights = {weights}, control = lme4::lmerControl({control}))"
+    )
+    return fit(model.formula, pandas2R(model.data), reml)
 
 
 @contextmanager
@@ -138,7 +161,9 @@ def console_messages(written: list[str]) -> list[str]:
     return [line for line in lines if not line.endswith("contains no packages")]
 
 
-def extract(model: Any, parsed: MixedFormula, frame: pd.DataFrame, kr: bool) -> dict[str, Any]:
+def extract(
+    model: Any, parsed: MixedFormula, frame: pd.DataFrame, names: dict[str, str], kr: bool
+) -> dict[str, Any]:
     """Everything `LmerFit` holds, as JSON-ready values, from a fitted R `merMod`.
 
     Parameters
@@ -147,6 +172,8 @@ def extract(model: Any, parsed: MixedFormula, frame: pd.DataFrame, kr: bool) -> 
         `lmerModLmerTest` as pymer4 keeps it in `model_obj`.
     parsed, frame
         The formula and the rows (`model_frame`) it was fitted to.
+    names : dict
+        What R calls each column (`safe_names`).
     kr : bool
         Compute Kenward-Roger too (time and memory grow with the square of the rows).
     """
@@ -158,23 +185,29 @@ def extract(model: Any, parsed: MixedFormula, frame: pd.DataFrame, kr: bool) -> 
         return [float(v) for v in out.rx2(name)]
 
     matrix = np.array(out.rx2("X"))
-    fixed = match_names(list(out.rx2("fe_names")), matrix, [parsed.fixed], frame)
+    terms_alone = [f"1 + {term}" for term in parsed.fixed_terms]
+    fixed = match_names(list(out.rx2("fe_names")), matrix, [parsed.fixed, *terms_alone], frame)
+    column_of = {name: column for column, name in names.items()}
+
+    def columns_of(group: str) -> tuple[str, ...]:
+        return tuple(column_of.get(part, part) for part in group.split(":"))
+
     blocks: list[dict[str, Any]] = []
     renamed: dict[str, str] = {}
     for i, block in enumerate(out.rx2("blocks")):
         group = str(out.rx2("block_group")[i])
         r_terms, matrix = list(block.rownames), np.array(out.rx2("mm")[i])
         # lme4 sorts its terms by number of groups, so the formula's order says nothing
-        own = [
-            t.expr for t in parsed.random if set(re.split("[:/]", t.group)) >= set(group.split(":"))
-        ]
+        own = [t.expr for t in parsed.random if set(t.columns) >= set(columns_of(group))]
         terms = match_names(r_terms, matrix, own or [t.expr for t in parsed.random], frame)
         renamed.update(zip(r_terms, terms, strict=True))
-        blocks.append({"group": group, "terms": terms, "cov": np.array(block).tolist()})
+        blocks.append(
+            {"group": ":".join(columns_of(group)), "terms": terms, "cov": np.array(block).tolist()}
+        )
     groups = {}
     for name, group in out.rx2("groups").items():
         posts = [np.array(p) for p in group.rx2("post")]
-        groups[str(name)] = {
+        groups[":".join(columns_of(str(name)))] = {
             "levels": list(group.rx2("levels")),
             "terms": [renamed.get(t, t) for t in group.rx2("terms")],
             "modes": np.array(group.rx2("modes")).tolist(),

@@ -12,13 +12,14 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from . import _rformula
+from . import _rformula, _rframe
 from .datasets import _data_package, load
 
 _INLINE_ROWS = 5_000  # larger data are not copied into a record
@@ -30,6 +31,16 @@ class NoRecordError(ValueError):
 
 class StaleRecordError(ValueError):
     """A record exists, but for other data, another formula or another method."""
+
+
+class DamagedRecordError(ValueError):
+    """A record that can't be read as one; says which file, and how to get it back."""
+
+    def __init__(self, path: Path, why: object) -> None:
+        super().__init__(
+            f"the recorded lme4 result {path} is damaged ({why}). Restore it with `git checkout "
+            "datasets`, or record it again where R is: python datasets/reference/record.py"
+        )
 
 
 def project_folder(start: Path | None = None) -> Path | None:
@@ -73,7 +84,7 @@ def _one_line(found: re.Match[str]) -> str:
 
 
 def data_digest(r_data: pd.DataFrame) -> str:
-    """SHA-256 of the columns as R gets them (`_rformula.r_frame`), order of columns aside.
+    """SHA-256 of the columns as R gets them (`_rframe.r_frame`), order of columns aside.
 
     Numbers count to ten digits of their column's largest value: a group mean may differ in its
     last bit between machines without being other data.
@@ -117,15 +128,49 @@ def _mismatch(record: dict[str, Any], key: dict[str, Any]) -> str | None:
     }
     for part, text in words.items():
         if record["key"].get(part) != key[part]:
-            return text.format(old=record["key"].get(part), new=key[part])
+            return text.format(old=str(record["key"].get(part)), new=str(key[part]))
     return None
 
 
-def find(key: dict[str, Any], name: str | None) -> dict[str, Any]:
-    """The record of a model.
+def read(path: Path) -> dict[str, Any]:
+    """The record in a file.
 
     Raises
     ------
+    DamagedRecordError
+        When the file is cut short, or holds something else than a record.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except ValueError as error:  # of the decoder of UTF-8 and of json
+        raise DamagedRecordError(path, error) from error
+    for part in ("key", "data", "lme4"):
+        if not isinstance(record, dict) or not isinstance(record.get(part), dict):
+            raise DamagedRecordError(path, f"it has no {part!r}")
+    if any(leaf is None for leaf in _leaves(record["lme4"])):
+        raise DamagedRecordError(path, "a value is missing")
+    return dict(record)
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is not a number")
+
+
+def _leaves(node: Any) -> Iterator[Any]:
+    if isinstance(node, dict | list):
+        for item in node.values() if isinstance(node, dict) else node:
+            yield from _leaves(item)
+    else:
+        yield node
+
+
+def find(key: dict[str, Any], name: str | None) -> tuple[dict[str, Any], Path]:
+    """The record of a model, and the file it stands in.
+
+    Raises
+    ------
+    DamagedRecordError
+        When a record that may be the one can't be read.
     StaleRecordError
         When the record of that name was made with something else.
     NoRecordError
@@ -134,20 +179,20 @@ def find(key: dict[str, Any], name: str | None) -> dict[str, Any]:
     folder = reference_folder()
     path = folder / f"{record_name(key, name)}.json"
     if path.is_file():
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record = read(path)
         wrong = _mismatch(record, key)
         if wrong is None:
-            return record
+            return record, path
         raise StaleRecordError(
             f"the recorded lme4 result {path.name} was made with {wrong}. Record it again where R "
             "is installed: python datasets/reference/record.py"
         )
     # another cell may have recorded the very same model under its own label
-    others = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]
-    for record in others:
+    others = {p: read(p) for p in sorted(folder.glob("*.json"))}
+    for other, record in others.items():
         if _mismatch(record, key) is None:
-            return record
-    for record in others:
+            return record, other
+    for record in others.values():
         if {**record["key"], "data_sha256": key["data_sha256"]} == key and name is None:
             raise StaleRecordError(
                 f"a recorded lme4 result of {key['formula']} exists, but for other data. Record it "
@@ -181,7 +226,7 @@ def recorded_frame(record: dict[str, Any]) -> pd.DataFrame | None:
     source = record["data"]
     if "values" not in source:
         parsed = _rformula.parse(record["key"]["formula"])
-        return _rformula.model_frame(parsed, load(source["dataset"]), "drop")
+        return _rframe.model_frame(parsed, load(source["dataset"]), "drop")
     if source["values"] is None:
         return None
     out = {}
@@ -216,8 +261,8 @@ def identify(frame: pd.DataFrame, key: dict[str, Any]) -> tuple[str | None, bool
         if all(_levels(frame[g]) <= _levels(shipped[g]) for g in parsed.group_columns):
             likely = likely or name
         if set(frame.columns) <= columns:
-            same = _rformula.model_frame(parsed, shipped, "drop")
-            if data_digest(_rformula.r_frame(parsed, same)) == key["data_sha256"]:
+            same = _rframe.model_frame(parsed, shipped, "drop")
+            if data_digest(_rframe.r_frame(parsed, same)) == key["data_sha256"]:
                 return name, True
     return likely, False
 

@@ -56,12 +56,26 @@ class Words:
     def random(self) -> str:
         """The random part in words."""
         terms = [str(t) for t in self.res.cov_re.index]
-        listed = " and ".join(self.term(t) for t in terms if t != "Intercept")
-        if not listed:
-            return "a random intercept"
-        if "Intercept" not in terms:
-            return f"a random slope of {listed}"
-        return f"a random intercept and a random slope of {listed}, correlated,"
+        parts = ["a random intercept"] if "Intercept" in terms else []
+        means = dict.fromkeys(column_of(t) for t in terms if self.is_mean(t))
+        parts += [f"a random mean for each category of {self.name(column)}" for column in means]
+        rest = [self.term(t) for t in terms if t != "Intercept" and not self.is_mean(t)]
+        if rest:
+            parts.append(f"a random slope of {' and '.join(rest)}")
+        several = len(terms) > 1 and (len(parts) > 1 or bool(means))
+        return " and ".join(parts) + (", correlated," if several else "")
+
+    def is_mean(self, term: str) -> bool:
+        """Whether a random effect is the mean of one category, as in a model without intercept."""
+        found = CATEGORY.fullmatch(term)
+        return bool(found and not found["coded"] and "Intercept" not in self.res.cov_re.index)
+
+    def effect(self, term: str) -> str:
+        """A random effect in words: the intercept, the mean of a category or the slope of a
+        predictor."""
+        if term == "Intercept":
+            return "intercept"
+        return f"{'mean' if self.is_mean(term) else 'slope'} of {self.term(term)}"
 
     def term(self, name: str) -> str:
         """Write ``feeding[T.mixed]`` as "feeding mixed (against confined)"."""
@@ -168,12 +182,30 @@ def tight(name: str) -> str:
     return re.sub(r"\s+", "", name)
 
 
+def column_of(part: str) -> str:
+    """The column of a category, or the expression of a basis: ``C(x)[T.a]`` is x."""
+    found = CATEGORY.fullmatch(part)
+    if found:
+        return str(found["inner"] or found["plain"])
+    whole = re.fullmatch(r"C\(\s*(\w+)\s*(?:,.*)?\)\[.+\]", part)
+    return whole[1] if whole else re.sub(r"\[[^\[\]]*\]$", "", part)
+
+
 def right_side(res: LMMResults) -> list[str]:
-    """Predictors as the formula has them, without the intercept; ``C(x, ...)`` is x."""
+    """Predictors of the model, each once, without the intercept; ``C(x, ...)`` is x. In the
+    formula's own order and spelling where that is a plain sum, else as the columns have them."""
+    names = [str(n) for n in res.fe_params.index if n != "Intercept"]
     if res.design is None:
-        return [str(n) for n in res.fe_params.index if n != "Intercept"]
+        return names
+    built = list(dict.fromkeys(":".join(column_of(p) for p in factors(n)) for n in names))
+    written = _written(res.formula)
+    keys = [{":".join(sorted(map(tight, factors(n)))) for n in some} for some in (built, written)]
+    return written if keys[0] == keys[1] else built
+
+
+def _written(formula: str) -> list[str]:
     # a plus within brackets belongs to its term
-    parts = re.split(r"\+(?![^()]*\))", res.formula.split("~", 1)[1])
+    parts = re.split(r"\+(?![^()]*\))", formula.split("~", 1)[1])
     names: list[str] = []
     for part in parts:
         name = re.sub(r"\bC\(\s*(\w+)\s*(?:,[^()]*(?:\([^()]*\))?[^()]*)?\)", r"\1", part.strip())

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pylmm_helpers._crossprod import Array, CrossProducts, GroupRows
 from pylmm_helpers._design import Design
+from pylmm_helpers._identified import Identification, identification
 from pylmm_helpers._profile import (
     Criterion,
     criterion,
@@ -41,7 +42,8 @@ class LMMResults(ByGroup):
     cov_fe : DataFrame (p, p)
         Covariance matrix of the fixed effects.
     cov_re : DataFrame (q, q)
-        Covariance matrix of the random effects (squared units of the response).
+        Covariance matrix of the random effects (squared units of the response); NaN where the data
+        can't tell its elements apart, see `unidentified`.
     scale : float
         Residual variance sigma^2.
     theta : ndarray (q(q+1)/2,)
@@ -49,20 +51,25 @@ class LMMResults(ByGroup):
     criterion : float
         lme4's deviance (ML) or REML criterion; ``llf`` is -1/2 of it.
     aic, bic : float
-        With p + q(q+1)/2 + 1 parameters, and log(n) for BIC, as lme4 counts.
+        With p + q(q+1)/2 + 1 parameters (less those that are not identified), and log(n) for BIC,
+        as lme4 counts.
     random_effects : DataFrame (G, q)
         Predicted random effects (BLUPs).
     random_effects_var : ndarray (G, q, q)
         Their covariance given the data, variance parameters and fixed effects taken as known
         (lme4's condVar).
     fittedvalues, resid : Series (n,)
-        Conditional fitted values X beta + Z u, and what they leave of the response.
+        Conditional fitted values X beta + Z u (and the offset), and what they leave of the
+        response.
     nobs, ngroups, df_resid, n_dropped : int
         Rows used, groups, n - p, rows dropped as incomplete.
     converged, singular, reml : bool
         Gradient and boundary conditions of a minimum hold; some variance is zero or some
         correlation is one (in columns scaled to unit spread, where lme4 takes them as they come);
         REML.
+    identified, unidentified : bool, tuple of str
+        Whether all variances and covariances can be told apart, and the names of those that can't,
+        such as "cov(Intercept, arm)" where arm has one value in each group.
     """
 
     cross: CrossProducts
@@ -130,9 +137,31 @@ class LMMResults(ByGroup):
 
     @cached_property
     def cov_re(self) -> pd.DataFrame:
-        """Covariance matrix of the random effects."""
+        """Covariance matrix of the random effects; NaN where it is not identified."""
         names = list(self.cross.z_names)
-        return pd.DataFrame(self.scale * self.factor @ self.factor.T, index=names, columns=names)
+        values = np.where(self.identification.known, self.covariance, np.nan)
+        return pd.DataFrame(values, index=names, columns=names)
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Covariance (q, q) of the random effects that the search ended with: one of several
+        equally good ones where it is not identified."""
+        return np.asarray(self.scale * self.factor @ self.factor.T)
+
+    @cached_property
+    def identification(self) -> Identification:
+        """What the data can't tell apart."""
+        return identification(self.rows, self.cross, self.reml)
+
+    @property
+    def identified(self) -> bool:
+        """Whether every variance and covariance can be told from the others."""
+        return self.identification.complete
+
+    @property
+    def unidentified(self) -> tuple[str, ...]:
+        """Names of the variances and covariances that can't be estimated."""
+        return self.identification.names
 
     @cached_property
     def criterion(self) -> float:
@@ -154,8 +183,9 @@ class LMMResults(ByGroup):
 
     @property
     def n_params(self) -> int:
-        """Fixed effects, variance parameters and sigma."""
-        return self.cross.p + len(self.theta_scaled) + 1
+        """Fixed effects, variance parameters and sigma, less what is not identified."""
+        lost = len(self.identification.directions)
+        return self.cross.p + len(self.theta_scaled) + 1 - lost
 
     @property
     def aic(self) -> float:
@@ -221,9 +251,9 @@ class LMMResults(ByGroup):
 
     @cached_property
     def fittedvalues(self) -> pd.Series:
-        """Conditional fitted values X beta + Z u."""
+        """Conditional fitted values X beta + Z u, and the offset."""
         effects = self.random_effects.to_numpy()
-        values = self.X @ self.fe_params.to_numpy()
+        values = self.X @ self.fe_params.to_numpy() + self.offset
         for k, column in enumerate(self._rows_of.z_columns):
             values = values + column * effects[self.codes, k]
         return pd.Series(values, index=self.frame.index, name="fitted")
@@ -258,6 +288,13 @@ class LMMResults(ByGroup):
     def y(self) -> Array:
         """Response (n,)."""
         return self._rows_of.y
+
+    @property
+    def offset(self) -> Array:
+        """What adds to the fitted values with a known slope of one (n,); zero without
+        ``offset(...)``."""
+        known = self._rows_of.offset
+        return np.broadcast_to(0.0, self.nobs) if known is None else known
 
     @property
     def codes(self) -> np.ndarray:

@@ -86,7 +86,7 @@ def scaled_rows(design: Design, scaling: Scaling) -> tuple[Array, Array]:
     """Scaled Z (n, q) and ``[X y]`` (n, p + 1), times the root of the weights: the rows whose
     cross products a fit uses."""
     X = scaled_x(design, scaling)
-    y = (design.y - scaling.y_shift) / scaling.y_scale - X @ scaling.offset
+    y = (design.target - scaling.y_shift) / scaling.y_scale - X @ scaling.offset
     Z, R = np.column_stack(design.z_columns) @ scaling.z_map, np.column_stack([X, y])
     if design.weights is None:
         return Z, R
@@ -97,7 +97,7 @@ def scaled_rows(design: Design, scaling: Scaling) -> tuple[Array, Array]:
 def what_is_left(design: Design, scaling: Scaling, beta: Array) -> tuple[Array, float, Array]:
     """Scaled residuals (n,) of a fit, their unit in the data's, and the fit as an offset (p,)."""
     total = beta + scaling.offset
-    left = (design.y - scaling.y_shift) / scaling.y_scale - scaled_x(design, scaling) @ total
+    left = (design.target - scaling.y_shift) / scaling.y_scale - scaled_x(design, scaling) @ total
     spread = float(np.sqrt(np.mean(left**2)))
     return left / spread, scaling.y_scale * spread, total / spread
 

@@ -68,7 +68,7 @@ def cross_products(design: Design, fitted: tuple[Scaling, Array] | None = None) 
     check_counts(len(design.y), ngroups, design)
     x_moments = [RowMoments(column) for column in design.x_columns]
     z_moments = [RowMoments(column) for column in design.z_columns]
-    y_moments = RowMoments(design.y)
+    y_moments = RowMoments(design.target)
     layout = lay_out(
         design, x_moments, z_moments, y_moments,
         constant_of(x_moments, lambda k: add_up(design.x_columns, k)),
@@ -76,7 +76,7 @@ def cross_products(design: Design, fitted: tuple[Scaling, Array] | None = None) 
     )  # fmt: skip
     parts = {"x": design.x_columns, "z": design.z_columns}
     columns = [parts[part][position] for part, position in layout.columns]
-    y, y_shift, y_spread = design.y, layout.y_shift, layout.y_scale
+    y, y_shift, y_spread = design.target, layout.y_shift, layout.y_scale
     fit_scale = None
     if fitted is not None:
         y, y_scale, offset = what_is_left(design, *fitted)

@@ -57,7 +57,8 @@ def summarise(fit: LMMResults) -> Summary:
         "REML criterion" if fit.reml else "Deviance": _number(fit.criterion),
         "Converged": "yes" if fit.converged else "no",
     }
-    variances = np.append(np.diag(fit.cov_re), fit.scale)
+    residual = fit.scale if fit.identification.residual else np.nan
+    variances = np.append(np.diag(fit.cov_re), residual)
     deviations = np.sqrt(variances)
     random = pd.DataFrame(
         {
@@ -70,7 +71,7 @@ def summarise(fit: LMMResults) -> Summary:
     sd = deviations[:-1]
     safe = np.where(sd > 0, sd, 1.0)
     correlation = np.where(
-        np.outer(sd, sd) > 0, fit.cov_re.to_numpy() / np.outer(safe, safe), np.nan
+        np.nan_to_num(np.outer(sd, sd)) > 0, fit.cov_re.to_numpy() / np.outer(safe, safe), np.nan
     )
     for k in range(fit.cross.q - 1):
         label = "correlation" if fit.cross.q == 2 else f"corr. with {fit.cov_re.index[k]}"
@@ -88,7 +89,9 @@ def summarise(fit: LMMResults) -> Summary:
         }
     )
     notes = []
-    if fit.singular:
+    if not fit.identified:
+        notes.append(fit.identification.finding)
+    elif fit.singular:
         notes.append("Singular fit: a variance is estimated as zero, or a correlation as one.")
     if not fit.converged:
         notes.append("Not converged: the gradient does not vanish at the solution.")
@@ -103,6 +106,8 @@ def _number(value: object) -> str:
         return value
     if not isinstance(value, float | np.floating):
         return str(value)
+    if np.isnan(value):
+        return "not identified"
     size = abs(float(value))
     return f"{value:.4g}" if 0 < size < 1e-3 or size >= 1e7 else f"{value:.4f}"
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pylmm_helpers._shown import shown_whole
+
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -69,6 +71,7 @@ TOLERANCES: dict[str, Tolerance] = {
 }
 
 
+@shown_whole
 def tolerance_table() -> pd.DataFrame:
     """`TOLERANCES` as a DataFrame: one row per kind of quantity, with unit and reason."""
     return pd.DataFrame({kind: vars(t) for kind, t in TOLERANCES.items()}).T.rename_axis("quantity")

@@ -21,13 +21,16 @@ import numpy as np
 import pandas as pd
 from formulaic.utils.context import capture_context
 
-from pylmm_helpers._columns import group_codes, names_in, require_column
+from pylmm_helpers._cells import check_cells, crossed
+from pylmm_helpers._columns import group_codes, require_column
 from pylmm_helpers._compute_moments import adds_up, complete_rows, first_pass
 from pylmm_helpers._compute_products import Products, ScaledTable, scaled_table
 from pylmm_helpers._compute_source import Source, open_source
 from pylmm_helpers._compute_terms import Terms, category_columns, tiny_frame, translate
 from pylmm_helpers._crossprod import CrossProducts
-from pylmm_helpers._design import check_choices, parse, parse_random
+from pylmm_helpers._design import check_choices
+from pylmm_helpers._evaluate import names_in
+from pylmm_helpers._formula import parse, parse_random
 from pylmm_helpers._layout import Layout, assemble, check_counts, constant_of, lay_out
 from pylmm_helpers._profile import criterion, factor_to_theta
 from pylmm_helpers._reduce import reduce_products
@@ -58,11 +61,11 @@ def cross_products(
         folders included, names that start with a dot or an underscore left out); or a table of
         Ibis on any database that it knows, such as DuckDB or Spark, where the work is then done.
     formula, groups, re_formula : str
-        As in `fit_lmm`. Terms may hold columns, ``C(...)`` with any of formulaic's contrasts,
-        interactions, arithmetic in ``I(...)`` or ``{...}``, comparisons, and ``np.log``, ``exp``,
-        ``sqrt``, ``abs`` and the like. Text columns are categories in the order of the alphabet,
-        unless ``C(column, levels=[...])`` says otherwise; categorical columns of a data frame keep
-        their own order.
+        As in `fit_lmm`, ``offset(x)`` included. Terms may hold columns, ``C(...)`` with any of
+        formulaic's contrasts, interactions, arithmetic in ``I(...)`` or ``{...}``, comparisons,
+        and ``np.log``, ``exp``, ``sqrt``, ``abs`` and the like. Text columns are categories in the
+        order of the alphabet, unless ``C(column, levels=[...])`` says otherwise; categorical
+        columns of a data frame keep their own order.
     weights : str, optional
         Column of prior weights.
     missing : {"raise", "drop"}
@@ -107,10 +110,10 @@ def cross_products(
         )
     with open_source(source, memory_limit, progress) as opened:
         table = opened.table
-        check_choices(groups, missing, table.columns)
         names = pd.DataFrame(columns=list(table.columns))
-        parts = [*fixed.lhs, *fixed.rhs, *random]
-        used, tools = names_in(parts, names, context)
+        check_choices(groups, missing, names)
+        parts = [*fixed.lhs, *fixed.rhs, *fixed.offset, *random]
+        used, tools, _ = names_in(parts, names, context)
         needed = [*used, groups, *([weights] if weights else [])]
         for name in needed:
             require_column(names, name)
@@ -124,6 +127,7 @@ def cross_products(
         coded = category_columns(parts, table, opened.categories)
         levels = {name: levels_of(opened, table.filter(complete), name) for name in coded}
         tiny = tiny_frame(table, used, levels, opened.categories)
+        check_crossed(opened, table.filter(complete), [*fixed.rhs, *random], tiny, tools)
         terms = translate(formula, re_formula, fixed, random, groups, table, tiny, tools)
         kept = table.filter(complete) if missing == "drop" else table
         return collect(opened, kept, used, terms, weights, missing)
@@ -149,9 +153,19 @@ def levels_of(source: Source, table: Any, name: str) -> list[Any]:
             "identifier, not a predictor. Use it in groups=, or merge categories."
         )
     if not found:
-        return ["none"]  # no complete row: the first pass says so
+        return ["none", "nothing"]  # no complete row: the first pass says so
     order = source.categories.get(name)
     return sorted(found) if order is None else [level for level in order if level in found]
+
+
+def check_crossed(source: Source, table: Any, terms: list[Any], tiny: Any, tools: Any) -> None:
+    """Refuse crossed categories of which some combination has no row."""
+    for term in terms:
+        names = crossed(term, tiny, tools)
+        if len(names) > 1:
+            cells = table.select(*names).distinct()
+            found = source.run(cells, f"looking for the cells of {term}")
+            check_cells([term], {name: found[name] for name in names}, tools)
 
 
 def collect(

@@ -13,6 +13,7 @@ from pylmm_helpers._columns import as_frame, require_column
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._group_level import check_level
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._shown import shown_whole
 from pylmm_helpers.inference import contrast
 
 __all__ = ["center_within", "contextual_effect"]
@@ -99,6 +100,7 @@ def center_within(data: pd.DataFrame, column: str, groups: str) -> pd.DataFrame:
     return data.assign(**new)
 
 
+@shown_whole
 def contextual_effect(
     fit: Any, within: str, between: str, df: str | None = None, level: float = 0.95
 ) -> pd.DataFrame:
@@ -175,10 +177,22 @@ def contextual_effect(
     return table
 
 
+def deviations_with_gaps(res: LMMResults, raw: Array, means: Array, spread: float) -> bool:
+    """Whether the first of two columns (n, 2) holds deviations from group means over more rows than
+    the model's: most of its means (G,) are zero, and a column of the data is its sum or difference
+    with the other one, as `center_within` leaves it."""
+    if np.mean(np.abs(means) <= ROUNDING * spread) <= 0.5:
+        return False
+    numbers = res.frame.select_dtypes("number").to_numpy(dtype=float, na_value=np.nan)
+    made = np.column_stack([raw[:, 1] + raw[:, 0], raw[:, 1] - raw[:, 0]])
+    off = np.abs(numbers[:, :, None] - made[:, None, :]).max(axis=0)
+    return bool(np.any(off <= ROUNDING * np.abs(made).max()))
+
+
 def _parts(res: LMMResults, position: list[int], terms: tuple[str, str]) -> tuple[Array, Array]:
     """Share (0 or 1) of each term in the within part and in the between part of the predictor."""
-    columns = res.X[:, position]
-    columns = columns - columns.mean(axis=0)
+    raw = res.X[:, position]
+    columns = raw - raw.mean(axis=0)
     sizes = res.cross.sizes[:, None]
     means = np.column_stack([np.bincount(res.codes, c, res.ngroups) for c in columns.T]) / sizes
     inside = columns - means[res.codes]
@@ -186,6 +200,8 @@ def _parts(res: LMMResults, position: list[int], terms: tuple[str, str]) -> tupl
     # less than a millionth of the spread is rounding, not variation
     has_within = np.abs(inside).max(axis=0) > 1e-6 * spread
     has_between = np.abs(means).max(axis=0) > 1e-6 * spread
+    # deviations have a mean of zero in each group, but not in one of which rows were dropped since
+    has_between[0] &= not deviations_with_gaps(res, raw, means[:, 0] + raw[:, 0].mean(), spread[0])
     if not has_within.any():
         raise ValueError(
             f"neither {terms[0]!r} nor {terms[1]!r} varies within groups; one must hold the rows' "
@@ -213,6 +229,7 @@ def _parts(res: LMMResults, position: list[int], terms: tuple[str, str]) -> tupl
             raise ValueError(
                 f"the group means of {terms[0]!r} and {terms[1]!r} have a correlation of "
                 f"{alike:.2f} only: "
-                "they are not made from one predictor; see center_within"
+                "they are not made from one predictor; use center_within, on the rows that enter "
+                "the model"
             )
     return has_within.astype(float), has_between.astype(float)

@@ -11,14 +11,14 @@ import contextlib
 import io
 import os
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from . import _comparison, _ownfit, _rbridge, _reference, _rformula, _rstart
+from . import _comparison, _ownfit, _rbridge, _reference, _rformula, _rframe, _rstart
 from ._agreement import Agreement, AgreementError, agreement_records, save_record
-from ._arguments import a_name
+from ._arguments import a_name, plain
 from ._lmerfit import LmerFit, from_record
 from ._tolerances import TOLERANCES, Tolerance, tolerance_table
 
@@ -44,17 +44,20 @@ def lmer(
     missing: str = "raise",
     control: str | None = None,
     kenward_roger: bool | None = None,
+    weights: Any = None,
 ) -> LmerFit:
     """Fit a linear mixed model with R's lme4, or read what R gave for it earlier.
 
     Parameters
     ----------
     formula : str
-        lme4 formula, such as ``"milk_kg ~ parity + (1 | herd)"``. ``C(x)`` and ``factor(x)`` mean
-        the same.
+        lme4 formula, such as ``"milk_kg ~ parity + (1 | herd)"``, in R's spelling or formulaic's:
+        ``C(x)`` is ``factor(x)``, ``np.log`` is ``log``, ``center(x)`` is ``scale(x, scale =
+        FALSE)``, ``Q("a b")`` the column in backticks, and ``C(x, Sum)`` a factor with that coding.
     data : DataFrame
-        One row per observation. Text and category columns become factors with treatment contrasts;
-        the first category (or the first in sorted order) is the reference, as in formulaic.
+        One row per observation. Text and category columns, ordered ones too, become factors with
+        treatment contrasts; the first category (or the first in sorted order) is the reference, as
+        in formulaic.
     reml : bool
         REML (default) or ML.
     name : str, optional
@@ -65,7 +68,11 @@ def lmer(
         Arguments of R's ``lmerControl``. Default: `CONTROLS`, tighter than lme4's own, and the
         better of two optimisers where the first ends at a boundary; ``""`` gives lme4's own.
     kenward_roger : bool, optional
-        Compute Kenward-Roger (REML only). Default: up to `KENWARD_ROGER_ROWS` rows.
+        Compute Kenward-Roger (REML only). Default: up to `KENWARD_ROGER_ROWS` rows. Never with
+        weights, which pbkrtest leaves out of account.
+    weights : str or array (n,), optional
+        Prior weights w: the residual variance of a row is sigma^2 / w. R gets them divided by
+        their mean; `scale` and `theta` are those of the weights as they were given.
 
     Returns
     -------
@@ -74,8 +81,8 @@ def lmer(
     Raises
     ------
     ValueError
-        For a formula or data that cannot be fitted (R's own words included), a missing value, or
-        when there is neither R nor a matching record.
+        For a formula or data that cannot be fitted (R's own words included), a function without a
+        known counterpart in R, a missing value, or when there is neither R nor a matching record.
 
     References
     ----------
@@ -86,8 +93,9 @@ def lmer(
     if name is not None:
         a_name(name, "name", "the record")
     parsed = _rformula.parse(formula)
-    frame = _rformula.model_frame(parsed, data, missing)
-    r_data = _rformula.r_frame(parsed, frame)
+    frame = _rframe.model_frame(parsed, data, missing, weights)
+    r_text = _rframe.to_r(parsed, frame)
+    r_data = _rframe.r_frame(parsed, frame)
     for column in parsed.group_columns:
         if r_data[column].nunique() < 2:
             raise ValueError(f"column {column!r} has one group: a random effect needs several.")
@@ -99,19 +107,24 @@ def lmer(
     }
     if kenward_roger is None:
         kenward_roger = len(frame) <= KENWARD_ROGER_ROWS
+    kenward_roger = kenward_roger and reml and weights is None
     engine, reason = _pymer4()
     if engine is None:
         try:
-            record = _reference.find(key, name)
+            record, path = _reference.find(key, name)
         except _reference.NoRecordError as error:
             raise ValueError(
                 f"lme4 cannot be asked for {formula!r}: {reason}; and there is {error}. Either "
                 "install R with lme4, lmerTest and pbkrtest and this package's extra 'lme4', or "
                 "record the model where R is: python datasets/reference/record.py"
             ) from error
-        return from_record(record["lme4"], formula, reml, "recorded", frame)
+        try:
+            return from_record(record["lme4"], formula, reml, "recorded", frame)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise _reference.DamagedRecordError(path, error) from error
     controls = CONTROLS if control is None else (control,)
-    result = _fit_live(engine, parsed, frame, r_data, reml, controls, kenward_roger and reml)
+    asked = _Asked(engine, parsed, r_text, frame, r_data, reml, kenward_roger)
+    result = _fit_live(asked, controls)
     if os.environ.get("PYLMM_RECORD") == "1":
         _reference.save(key, name, result, frame)
     return from_record(result, formula, reml, "live", frame)
@@ -140,56 +153,66 @@ def _pymer4() -> tuple[Any, str]:
         return None, f"R with lme4 and lmerTest, or pymer4, is missing ({error})"
 
 
-def _fit_live(
-    engine: Any,
-    parsed: _rformula.MixedFormula,
-    frame: pd.DataFrame,
-    r_data: pd.DataFrame,
-    reml: bool,
-    controls: tuple[str, ...],
-    kenward_roger: bool,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Asked:
+    """A model for R: pymer4's class, the formula in both spellings, and the rows in both forms."""
+
+    engine: Any
+    parsed: _rformula.MixedFormula
+    r_text: str
+    frame: pd.DataFrame
+    r_data: pd.DataFrame
+    reml: bool
+    kenward_roger: bool
+
+
+def _fit_live(asked: _Asked, controls: tuple[str, ...]) -> dict[str, Any]:
     """The fit under the first control, or a better one under the next where that is in doubt."""
-
-    def fit(control: str) -> dict[str, Any]:
-        return _fit_once(engine, parsed, frame, r_data, reml, control, kenward_roger)
-
-    best = fit(controls[0])
+    best = _fit_once(asked, controls[0])
     for control in controls[1:]:
         if not (best["singular"] or best["messages"]):
             break
-        other = fit(control)
+        other = _fit_once(asked, control)
         if other["criterion"] < best["criterion"] - 1e-8:
             worse = f"another optimiser stopped at a criterion of {best['criterion']:.6f}"
             best = {**other, "messages": [*other["messages"], worse]}
     return best
 
 
-def _fit_once(
-    engine: Any,
-    parsed: _rformula.MixedFormula,
-    frame: pd.DataFrame,
-    r_data: pd.DataFrame,
-    reml: bool,
-    control: str,
-    kenward_roger: bool,
-) -> dict[str, Any]:
+def _fit_once(asked: _Asked, control: str) -> dict[str, Any]:
     """Fit through pymer4 and read the R object; R's words go to `messages`."""
-    model = engine(_rformula.to_r(parsed.text), data=r_data)
+    names = _rframe.safe_names([str(c) for c in asked.r_data.columns])
+    weights = names.get(_rframe.WEIGHTS)
+    r_data, unit = asked.r_data.rename(columns=names), 1.0
+    if weights is not None:
+        # weights of mean 1 make the same model, and theta a size that lme4's optimisers start from
+        unit = float(r_data[weights].mean())
+        r_data[weights] /= unit
+    model = asked.engine(asked.r_text, data=r_data)
     # pymer4 would discard what R says, and go on discarding it after the fit
     model._set_R_stdout = lambda verbose: None
     with _rbridge.quiet_console() as written, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore", FutureWarning)  # pymer4 0.8.2 uses DataFrame.applymap
         with contextlib.redirect_stdout(io.StringIO()), _rstart.plain_options():
             try:
-                model.fit(summarize=False, REML=reml, control=control, no_warnings=True)
-                result = _rbridge.extract(model.model_obj, parsed, frame, kenward_roger)
+                if weights is None:
+                    model.fit(summarize=False, REML=asked.reml, control=control, no_warnings=True)
+                    fitted = model.model_obj
+                else:
+                    fitted = _rbridge.fit_weighted(model, weights, asked.reml, control)
+                result = _rbridge.extract(
+                    fitted, asked.parsed, asked.frame, names, asked.kenward_roger
+                )
+                result["scale"] *= unit
+                result["theta"] = [value / unit**0.5 for value in result["theta"]]
             except Exception as error:  # R's error, or pymer4 stumbling over R's answer
                 said = "; ".join([str(error).strip(), *_rbridge.console_messages(written)])
-                raise ValueError(f"lme4 could not fit {parsed.text!r}: {said}") from error
+                raise ValueError(
+                    f"lme4 could not fit {asked.parsed.text!r}: {plain(said)}"
+                ) from error
     python = [str(w.message) for w in caught if not issubclass(w.category, FutureWarning)]
     said_all = [*result["messages"], *_rbridge.console_messages(written), *python]
-    result["messages"] = list(dict.fromkeys(text.strip() for text in said_all))
+    result["messages"] = list(dict.fromkeys(plain(text).strip() for text in said_all))
     return result
 
 
@@ -203,8 +226,9 @@ def crosscheck(
 ) -> Agreement:
     """Compare a fitted model with lme4, quantity by quantity; raise when one is off.
 
-    For a statsmodels fit the same model is also fitted by `fit_lmm` ("engine"), where that can
-    (one grouping factor). Differences are scaled and tolerances chosen as `TOLERANCES` says.
+    lme4 gets the weights of the fit. For a statsmodels fit the same model is also fitted by
+    `fit_lmm` ("engine"), where that can (one grouping factor). Differences are scaled and
+    tolerances chosen as `TOLERANCES` says.
 
     Parameters
     ----------
@@ -237,10 +261,12 @@ def crosscheck(
     a_name(label, "label", "the comparison")
     parsed = _rformula.parse(formula)
     own = _ownfit.describe_fit(fit, parsed, data)
-    reference = lmer(formula, own.data, reml=own.reml, name=label, missing="drop", control=control)
+    weights = _rframe.WEIGHTS if _rframe.WEIGHTS in own.data else None
+    reference = lmer(formula, own.data, reml=own.reml, name=label, missing="drop", control=control,
+                     weights=weights)  # fmt: skip
     agreement = _comparison.compare(own, reference, parsed, statsmodels_differs)
-    frame = _rformula.model_frame(parsed, own.data, "drop")
-    r_data = _rformula.r_frame(parsed, frame)
+    frame = _rframe.model_frame(parsed, own.data, "drop", weights)
+    r_data = _rframe.r_frame(parsed, frame)
     key = {"formula": formula, "data_sha256": _reference.data_digest(r_data)}
     record = {
         "label": label,

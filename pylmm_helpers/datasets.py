@@ -15,6 +15,8 @@ from typing import Any
 
 import pandas as pd
 
+from pylmm_helpers._shown import shown_whole
+
 PACKAGE_NAME = "mixed-models-handbook-data"
 _REMEDY = "restore it with `git checkout datasets`, or download the handbook's data again"
 
@@ -62,6 +64,7 @@ def load(name: str) -> pd.DataFrame:
     )
 
 
+@shown_whole
 def describe(name: str) -> pd.DataFrame:
     """Return the codebook of a data set, one row a column.
 
@@ -74,8 +77,9 @@ def describe(name: str) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns ``column``, ``meaning``, ``unit`` (empty where there is none), ``type``
-        ("identifier", "category", "integer", "number"), ``values`` (the allowed values; for an
-        identifier, how many different ones there are) and ``missing`` (number of empty cells).
+        ("identifier", "category", "integer", "number"), ``values`` (the levels, the
+        smallest and largest number, or how many different identifiers there are) and ``missing``
+        (number of empty cells).
 
     Raises
     ------
@@ -171,18 +175,10 @@ def _typed(values: pd.Series, field: dict[str, Any]) -> pd.Series:
 
 
 def _values(field: dict[str, Any], values: pd.Series) -> str:
-    """Say which values a column may have, as a reader of a codebook table wants it."""
-    constraints = field["constraints"]
-    if "enum" in constraints:
-        return ", ".join(map(str, constraints["enum"]))
+    """Say which values a column has, as a reader of a codebook table wants it."""
+    if "enum" in field["constraints"]:
+        return ", ".join(map(str, field["constraints"]["enum"]))
     if _kind(field) == "identifier":
         return f"{values.nunique():,} different"
-    low, high = (
-        None if bound is None else f"{bound:,}".replace("-", "\u2212")
-        for bound in (constraints.get("minimum"), constraints.get("maximum"))
-    )
-    if low is not None and high is not None:
-        return f"{low} to {high}"
-    if low is not None:
-        return f"at least {low}"
-    return f"at most {high}" if high is not None else "any"
+    low, high = (f"{end:,.8g}".replace("-", "\u2212") for end in (values.min(), values.max()))
+    return f"{low} to {high}"

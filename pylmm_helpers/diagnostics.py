@@ -10,12 +10,14 @@ import pandas as pd
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._arguments import one_of
 from pylmm_helpers._checks import Check, convergence_check, singularity_check
-from pylmm_helpers._group_level import group_level
+from pylmm_helpers._group_level import group_by_group, group_level
 from pylmm_helpers._leave_out import leave_one_group_out
+from pylmm_helpers._shown import shown_whole
 
 __all__ = ["Check", "check_convergence", "check_singular", "influence", "residuals"]
 
 
+@shown_whole
 def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     r"""Residuals of one level of the hierarchy, raw and standardised.
 
@@ -75,7 +77,7 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     sigma2 = res.scale
     var_marginal = sigma2 + blocks.prior_variance(Z) - blocks.fixed_variance(X)
     var_conditional = sigma2 - blocks.group_variance(X, Z, res.codes)
-    fitted_marginal = res.X @ res.fe_params.to_numpy()
+    fitted_marginal = res.X @ res.fe_params.to_numpy() + res.offset
     fitted = res.fittedvalues.to_numpy()
     marginal, conditional = res.y - fitted_marginal, res.y - fitted
     return pd.DataFrame(
@@ -99,7 +101,12 @@ def _over_sd(values: Any, variance: Any, unit: float) -> Any:
 
 
 def _group_residuals(res: Any) -> pd.DataFrame:
-    effects, prior = res.random_effects, res.cov_re.to_numpy(dtype=float)
+    if not res.identified:
+        raise ValueError(
+            f"{res.identification.finding} So the groups have no BLUPs of their own terms; see "
+            "check_singular(fit)."
+        )
+    effects, prior = res.random_effects, res.covariance
     spread = np.diagonal(prior - group_level(res).prediction_covariance(), axis1=1, axis2=2)
     frames = []
     for j in range(effects.shape[1]):
@@ -117,14 +124,10 @@ def _group_residuals(res: Any) -> pd.DataFrame:
         )
     if len(frames) == 1:
         return frames[0]
-    names = [str(c) for c in effects.columns]
-    return (
-        pd.concat(frames, keys=names, names=["term"])
-        .swaplevel()
-        .sort_index(level=0, sort_remaining=False)
-    )
+    return group_by_group(frames, [str(c) for c in effects.columns])
 
 
+@shown_whole
 def influence(fit: Any) -> pd.DataFrame:
     r"""What changes when each group in turn is left out and the model fitted anew.
 
@@ -145,10 +148,11 @@ def influence(fit: Any) -> pd.DataFrame:
 
     Notes
     -----
-    Each refit is exact and starts from the full fit. Rows are read once, to form each group's cross
-    products; leaving a group out then means leaving out its products. Cook's distance divides by p,
-    as Christensen, Pearson & Johnson (1992) do; lme4's ``cooks.distance`` of grouped deletions
-    divides by p n / (n - p), where n counts the groups.
+    Each refit is exact. Rows are read once, to form each group's cross products; leaving a group
+    out then means leaving out its products. With one or two random terms, the refits near the full
+    fit are done together. What is not identified (see `LMMResults.unidentified`) is NaN. Cook's
+    distance divides by p, as Christensen, Pearson & Johnson (1992) do; lme4's ``cooks.distance`` of
+    grouped deletions divides by p n / (n - p), where n counts the groups.
 
     References
     ----------

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import fdtrc, gammaincc, ndtr, ndtri, stdtr, stdtrit
 
 from pylmm_helpers import _ddf
@@ -24,6 +25,7 @@ from pylmm_helpers._ddf import in_basis, kenward_roger_f
 from pylmm_helpers._lrt import information_criteria, lrt
 from pylmm_helpers._profile_ci import profile_ci
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._shown import shown_whole
 from pylmm_helpers.several import ddf as several_ddf
 
 __all__ = [
@@ -35,9 +37,12 @@ __all__ = [
     "profile_ci",
 ]
 
+#: Degrees of freedom up to this are 0 but for rounding.
+NO_DF = 1e-6
 METHODS = ("kenward-roger", "satterthwaite", "wald")
 
 
+@shown_whole
 def coef_table(fit: Any, df: str = "kenward-roger", level: float = 0.95) -> pd.DataFrame:
     """Fixed effects with standard errors, degrees of freedom, tests and confidence intervals.
 
@@ -60,7 +65,8 @@ def coef_table(fit: Any, df: str = "kenward-roger", level: float = 0.95) -> pd.D
     Raises
     ------
     ValueError
-        Unknown method or level; Kenward-Roger for a maximum-likelihood fit.
+        Unknown method or level; Kenward-Roger for a maximum-likelihood fit; a term for which the
+        method gives no degrees of freedom, as can happen with a handful of rows.
 
     Notes
     -----
@@ -85,6 +91,7 @@ def coef_table(fit: Any, df: str = "kenward-roger", level: float = 0.95) -> pd.D
     return table
 
 
+@shown_whole
 def contrast(
     fit: Any,
     L: Any,
@@ -119,7 +126,8 @@ def contrast(
     ------
     ValueError
         Unknown terms, a shape that doesn't fit, a combination without any coefficient, rows that
-        contradict each other, or an unknown method.
+        contradict each other, an unknown method, or a test for which the method gives no
+        denominator degrees of freedom, as Kenward and Roger's may with a handful of rows.
 
     Notes
     -----
@@ -163,6 +171,7 @@ def single_contrasts(res: LMMResults, L: Array, rhs: Array, df: str, level: floa
             pieces = methods.kenward_roger(res, info)
             variance = sigma2 * np.einsum("ka,ab,kb->k", C, pieces.adjusted, C)
             degrees = np.array([kenward_roger_f(pieces, row[None])[0] for row in C])
+    check_defined(res, L, df, (degrees > NO_DF) & (variance > 0.0))
     estimate = L @ res.fe_params.to_numpy()
     error = np.sqrt(variance)
     statistic = (estimate - rhs) / error
@@ -197,7 +206,10 @@ def joint_contrast(res: LMMResults, L: Array, rhs: Array, df: str) -> pd.DataFra
         _, vectors = np.linalg.eigh(covariance)
         each = methods_for(res).satterthwaite(res, vectors.T @ L)
         denominator = pooled_df(each)
-    size = np.sqrt(np.diag(covariance))
+    size2 = np.diag(covariance)
+    sound = denominator > NO_DF and np.isfinite(scale) and scale > 0.0
+    check_defined(res, L, df, (size2 > 0.0) & sound)
+    size = np.sqrt(size2)
     standard = distance / size
     f = scale * float(standard @ np.linalg.solve(covariance / np.outer(size, size), standard)) / k
     p_value = gammaincc(k / 2.0, k * f / 2.0) if np.isinf(denominator) else fdtrc(k, denominator, f)
@@ -221,12 +233,28 @@ def methods_for(res: Any) -> Any:
 def pooled_df(each: Array) -> float:
     """Denominator df of F from those of its uncorrelated parts (Fai & Cornelius 1996), as in
     lmerTest."""
-    if len(each) == 1 or np.all(np.abs(np.diff(each)) < 1e-8):
+    if len(each) == 1 or np.all(np.isinf(each)) or np.all(np.ptp(each) < 1e-8):
         return float(each.mean())
     if np.any(each <= 2.0):
         return 2.0
-    expected = float(np.sum(each / (each - 2.0)))
+    expected = float(np.sum(1.0 / (1.0 - 2.0 / each)))
     return 2.0 * expected / (expected - len(each))
+
+
+def check_defined(res: LMMResults, L: Array, df: str, sound: NDArray[np.bool_]) -> None:
+    """Refuse tests whose variance or degrees of freedom don't exist; NaN counts as none."""
+    if np.all(sound):
+        return
+    names = list(res.cross.x_names)
+    involved = [n for n, used in zip(names, np.any(L[~sound] != 0.0, axis=0), strict=True) if used]
+    several = " joint" if len(L) > 1 and not sound.any() else ""
+    other = "satterthwaite" if df == "kenward-roger" else "wald"
+    method = {"kenward-roger": "Kenward and Roger's"}.get(df, "Satterthwaite's")
+    raise ValueError(
+        f"{method} approximation gives no variance or no degrees of freedom for the{several} test "
+        f"of {', '.join(involved)}: {res.nobs} rows in {res.ngroups} groups hold too little about "
+        f"the variances. Ask for df='{other}', or fit fewer terms."
+    )
 
 
 def check_method(df: str, level: float) -> None:

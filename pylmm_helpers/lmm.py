@@ -29,10 +29,11 @@ from formulaic.utils.context import capture_context
 from numpy.typing import ArrayLike
 
 from pylmm_helpers._arguments import counted, shown
-from pylmm_helpers._columns import check_size
+from pylmm_helpers._columns import check_size, in_order
 from pylmm_helpers._crossprod import CrossProducts
 from pylmm_helpers._design import Design, build_design
 from pylmm_helpers._identified import check_identified
+from pylmm_helpers._new_data import check_own_rows
 from pylmm_helpers._newton import optimise
 from pylmm_helpers._reduce import no_residual, reduce_products
 from pylmm_helpers._results import LMMResults
@@ -63,10 +64,12 @@ def fit_lmm(
     ----------
     formula : str or CrossProducts
         Response and fixed effects, such as ``"milk_kg ~ parity"`` or ``"np.log(cost) ~
-        C(severity)"``. For several random terms lme4's spelling: ``"y ~ x + (1 + x | herd) +
-        (1 | herd:cow)"``; ``(1 | a/b)`` stands for ``(1 | a) + (1 | a:b)``, and ``(x || g)`` for
-        effects without covariance. Or what `cross_products` made of data too large for memory;
-        then only `reml` is left to choose.
+        C(severity)"``. The left-hand side is arithmetic (``post - pre``), as in lme4;
+        ``offset(x)`` on the right adds x with a known slope of one. For several random terms lme4's
+        spelling: ``"y ~ x + (1 + x | herd) + (1 | herd:cow)"``; ``(1 | a/b)`` stands for ``(1 | a)
+        + (1 | a:b)``, and ``(x || g)`` for effects without covariance. Or what `cross_products`
+        made of data too large for memory; then only `reml` is left to choose. A formula is code
+        that is run: never take one from strangers.
     data : DataFrame
         One row per observation; pandas, or Polars with pandas at hand.
     groups : str, optional
@@ -77,7 +80,8 @@ def fit_lmm(
     reml : bool
         Restricted maximum likelihood (default) or maximum likelihood.
     weights : str or array (n,), optional
-        Prior weights w: the residual variance of a row is sigma^2 / w, as in lme4.
+        Prior weights w: the residual variance of a row is sigma^2 / w, as in lme4. A Series is
+        matched with the rows by its index.
     missing : {"raise", "drop"}
         What to do about rows with a missing value in a column of the model; dropped rows are
         counted in ``result.n_dropped``.
@@ -92,9 +96,10 @@ def fit_lmm(
     ------
     ValueError
         For every input from which no honest estimate can come: unknown, missing, infinite, constant
-        or collinear columns, text instead of numbers, a single group, too few rows or groups, a
-        constant response, a response without residual variation. The message names the column and
-        the remedy.
+        or collinear columns, text instead of numbers, a term that one row alone doesn't determine
+        (``x - x.mean()``: predictions could not repeat it), a single group, too few rows or
+        groups, a constant response, a response without residual variation. The message names the
+        column and the remedy.
 
     Notes
     -----
@@ -134,6 +139,7 @@ def fit_lmm(
             "groups is missing: give the name of the column that holds each row's group."
         )
     design = build_design(formula, data, groups, re_formula, weights, missing, context)
+    check_own_rows(design)
     return fit_design(design, reml)
 
 
@@ -147,8 +153,8 @@ def refit(fit: LMMResults | SeveralResults, y: ArrayLike) -> LMMResults | Severa
     fit : LMMResults or SeveralResults
         A fit made by `fit_lmm`.
     y : array_like (n,)
-        The new response, one value for each row that `fit` used, in its order and on the scale of
-        its left-hand side (after a transformation such as ``np.log``).
+        The new response, one value for each row that `fit` used, in its order (a Series: with its
+        index) and on the scale of its left-hand side (after a transformation such as ``np.log``).
 
     Returns
     -------
@@ -173,6 +179,7 @@ def refit(fit: LMMResults | SeveralResults, y: ArrayLike) -> LMMResults | Severa
         )
     design = fit._rows_of
     name = design.y_name
+    y = in_order(y, design.frame.index, f"the new response '{name}'")
     try:
         values = np.array(y, dtype=float)
     except (TypeError, ValueError) as error:

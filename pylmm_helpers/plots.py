@@ -9,14 +9,17 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from pylmm_helpers._plots_groups import caterpillar, qq, shrinkage, spaghetti
+from pylmm_helpers._plots_groups import caterpillar, shrinkage, spaghetti
 from pylmm_helpers._plots_model import boxcox, profile_zeta, residual_fitted
+from pylmm_helpers._plots_qq import qq
+from pylmm_helpers._qq_band import qq_band
 
 __all__ = [
     "boxcox",
     "caterpillar",
     "profile_zeta",
     "qq",
+    "qq_band",
     "residual_fitted",
     "shrinkage",
     "spaghetti",

@@ -12,8 +12,10 @@ from scipy.stats import norm, t
 
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._arguments import a_name, numbers, one_of
-from pylmm_helpers._group_level import check_level, group_level
-from pylmm_helpers._new_data import as_new_frame, group_numbers, model_columns
+from pylmm_helpers._design import PARTS
+from pylmm_helpers._group_level import check_level, group_by_group, group_level
+from pylmm_helpers._new_data import as_new_frame, check_own_rows, group_numbers, model_columns
+from pylmm_helpers._shown import shown_whole
 from pylmm_helpers.several import prediction as several
 from pylmm_helpers.several.results import SeveralResults
 
@@ -70,6 +72,7 @@ def shrinkage_factor(sigma2_g: ArrayLike, sigma2: ArrayLike, m: ArrayLike) -> An
     return float(factor) if factor.ndim == 0 else factor
 
 
+@shown_whole
 def blups(fit: Any, term: str | None = None, level: float = 0.95, group: str | None = None) -> Any:
     r"""Best linear unbiased predictors of the random effects, with their uncertainty and shrinkage.
 
@@ -118,6 +121,11 @@ def blups(fit: Any, term: str | None = None, level: float = 0.95, group: str | N
     if group not in (None, res.groups):
         raise ValueError(f"group is {group!r}; the only grouping factor is '{res.groups}'")
     quantile = float(norm.ppf(0.5 + check_level(level) / 2.0))
+    if not res.identified:
+        raise ValueError(
+            f"{res.identification.finding} So the groups have no BLUPs of their own terms; predict "
+            "their values by predict(fit, level='group')."
+        )
     effects = res.random_effects
     terms = [str(c) for c in effects.columns]
     if term is not None:
@@ -150,13 +158,10 @@ def blups(fit: Any, term: str | None = None, level: float = 0.95, group: str | N
         )
         if term == name or len(terms) == 1:
             return frames[-1]
-    return (
-        pd.concat(frames, keys=terms, names=["term"])
-        .swaplevel()
-        .sort_index(level=0, sort_remaining=False)
-    )
+    return group_by_group(frames, terms)
 
 
+@shown_whole
 def predict(
     fit: Any,
     new_data: Any = None,
@@ -166,14 +171,16 @@ def predict(
     df: float | None = None,
 ) -> pd.DataFrame:
     r"""Predictions for the average group or for particular groups, also groups that were not in the
-    data.
+    data. The fit's formula is code that is run: never take one from strangers.
 
     Parameters
     ----------
     fit : MixedLMResults or LMMResults
         A fitted linear mixed model.
-    new_data : DataFrame or dict, optional
+    new_data : DataFrame (pandas or Polars) or dict, optional
         Predictors, and for ``level="group"`` the grouping column. The rows of the fit, if left out.
+        Categories and group labels are matched by value: "1", 1 and 1.0 are one level. Text columns
+        that the fit had as numbers are refused.
     level : {"population", "group"}
         ``population``: fixed effects only, the average over groups. ``group``: BLUPs added; a group
         that the fit has not seen gets the population's prediction and the uncertainty of a group
@@ -217,8 +224,8 @@ def predict(
     Raises
     ------
     ValueError
-        For an unknown level or interval, a missing column, missing values, or a category that the
-        fit has not seen.
+        For an unknown level or interval, a missing column, missing values, a category that the fit
+        has not seen, or a value that could be two of its levels.
 
     References
     ----------
@@ -238,9 +245,14 @@ def predict(
     res = as_results(fit)
     one_of(level, ("population", "group"), "level")
     frame = res.frame if new_data is None else as_new_frame(new_data)
-    X = res.X if new_data is None else model_columns(res, frame, "fixed")
-    Z = res.Z if new_data is None else model_columns(res, frame, "random")
-    values = X @ res.fe_params.to_numpy()
+    if new_data is None:
+        X, Z, known = res.X, res.Z, res.offset
+    else:
+        if res._rows_of.recipes is None:
+            check_own_rows(res._rows_of)
+        X, Z, offsets = (model_columns(res._rows_of, frame, part) for part in PARTS)
+        known = offsets.sum(axis=1)
+    values = X @ res.fe_params.to_numpy() + known
     numbers = np.full(len(frame), -1)
     if level == "group":
         numbers = res.codes if new_data is None else group_numbers(res, frame)

@@ -27,6 +27,8 @@ DF_WORDS = {
     "wald": "the normal approximation (Wald)",
 }
 MINUS = "\N{MINUS SIGN}"
+#: In place of a variance that the data can't tell from others.
+UNKNOWN = "not estimable"
 #: No-break space: a test stays on one line. Only tests have it, so that italics find them by it.
 NB = "\N{NO-BREAK SPACE}"
 
@@ -132,15 +134,16 @@ def _results(words: Words, table: pd.DataFrame, level: float) -> str:
         what = (
             f"between-{words.name(res.groups)} variance"
             if term == "Intercept"
-            else f"variance of the slope of {words.term(term)}"
+            else f"variance of the {words.effect(term)}"
         )
-        parts.append(f"the {what} was {_variance(*sizes[term], words.unit_of(term))}")
-    residual = _variance(*sizes["Residual"], words.unit)
+        size = _variance(*sizes[term], words.unit_of(term))
+        parts.append(f"the {what} was {UNKNOWN if np.isnan(sizes[term][0]) else size}")
+    residual = _variance(*sizes["Residual"], words.unit) if res.identification.residual else UNKNOWN
     text = f"T{', '.join(parts)[1:]}, and the residual variance was {residual}."
-    names = ["intercept" if t == "Intercept" else f"slope of {words.term(t)}" for t in terms]
+    names = [words.effect(t) for t in terms]
     G = res.cov_re.to_numpy(dtype=float)
     for j, i in combinations(range(len(terms)), 2):
-        if (size := np.sqrt(G[i, i] * G[j, j])) > 0:
+        if (size := np.sqrt(G[i, i] * G[j, j])) > 0 and np.isfinite(G[i, j]):
             text += (
                 f" The correlation of {names[j]} and {names[i]} was {_decimals(G[i, j] / size, 2)}."
             )
@@ -152,7 +155,9 @@ def _results(words: Words, table: pd.DataFrame, level: float) -> str:
             f"({100 * level:g}% profile "
             f"likelihood CI {_decimals(share['ci_low'], 2)} to {_decimals(share['ci_high'], 2)})."
         )
-    if res.singular:
+    if not res.identified:
+        text += f" {res.identification.finding}".replace("`", "")
+    elif res.singular:
         text += " The fit is singular: a variance is estimated as 0 or a correlation as 1 in size."
     if not res.converged:
         text += " The fit did not converge; do not report these estimates before that is settled."

@@ -12,23 +12,27 @@ from typing import Any
 import pandas as pd
 
 from pylmm_helpers._arguments import a_mapping, shown
+from pylmm_helpers._shown import printed
 
 MISSING = "–"
 _SPECIAL = re.compile(r"([\\|\[\]*~^<])")
+_ESCAPED = re.compile(r"\\([\\|\[\]*~^<])")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table ready to show; notebooks and the book call ``_repr_markdown_``."""
+    """A table ready to show; notebooks and the book call ``_repr_markdown_``, terminals get lines
+    of their own width."""
 
     markdown: str
     frame: pd.DataFrame
+    text: str = ""
 
     def _repr_markdown_(self) -> str:
         return self.markdown
 
     def __repr__(self) -> str:
-        return self.markdown
+        return self.text or self.markdown
 
 
 def table(
@@ -87,7 +91,18 @@ def table(
             title = f"{title} ({units[name]})"
         values = list(frame.iloc[:, position])
         columns.append((title, [_cell(v, places) for v in values], _numeric(values)))
-    return Table(_layout(columns), frame)
+    return Table(_layout(columns), frame, _as_text(columns))
+
+
+def _as_text(columns: list[tuple[str, list[str], bool]]) -> str:
+    """The same cells for a terminal: Markdown's escapes undone, words on the left."""
+    parts = []
+    for title, cells, right in columns:
+        plain = [_ESCAPED.sub(r"\1", cell) for cell in cells]
+        size = max(map(len, [title, *plain]))
+        parts.append(pd.Series(plain if right else [c.ljust(size) for c in plain], name=title))
+    frame = pd.concat(parts, axis=1) if parts else pd.DataFrame()
+    return printed(frame.set_axis([""] * len(frame), axis=0))
 
 
 def _as_frame(data: pd.DataFrame | pd.Series | Mapping[str, Any]) -> pd.DataFrame:

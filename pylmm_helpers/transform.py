@@ -19,6 +19,7 @@ from pylmm_helpers._group_level import check_level
 from pylmm_helpers._newton import optimise
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers._scaling import cross_products, reduce_rows
+from pylmm_helpers._shown import whole
 
 __all__ = ["BoxCox", "boxcox_lmm"]
 
@@ -54,6 +55,9 @@ class BoxCox:
     profile: pd.DataFrame
     geometric_mean: float
     endog_name: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "profile", whole(self.profile))
 
     @property
     def suggestion(self) -> float:
@@ -91,8 +95,14 @@ class BoxCox:
         return (
             f"Box-Cox lambda for {self.endog_name}: {self.estimate:.3f}, {100 * self.level:g}% CI "
             f"{self.ci_low:.3f} to "
-            f"{self.ci_high:.3f}; suggested {self.suggestion:g}"
+            f"{self.ci_high:.3f}; suggested {self.suggestion:g}" + self._caution()
         )
+
+    def _caution(self) -> str:
+        """Say when the data leave open whether to transform at all."""
+        if self.ci_low <= 0.0 and self.ci_high >= 1.0:
+            return " (the interval holds 0 and 1: too little data to choose a scale by it)"
+        return ""
 
 
 def boxcox_lmm(fit: Any, lambdas: ArrayLike | None = None, level: float = 0.95) -> BoxCox:
@@ -189,6 +199,11 @@ def _prepared(res: LMMResults) -> tuple[Array, float]:
         raise ValueError(
             "the model has no intercept, so its fit depends on the unit of the response; add the "
             "intercept"
+        )
+    if res._rows_of.offset is not None:
+        raise ValueError(
+            "the model has an offset(...), which is known in the response's own unit only; leave "
+            "it out, or transform the response less the offset"
         )
     if res.endog_name not in res.frame.columns:
         raise ValueError(

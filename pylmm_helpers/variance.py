@@ -14,6 +14,7 @@ from pylmm_helpers._anova import anova_components, one_way_parts
 from pylmm_helpers._arguments import a_mapping, a_name, a_number, numbers, one_of
 from pylmm_helpers._group_level import check_level, is_random_intercept, mean_outer_z, mean_ratio
 from pylmm_helpers._icc import RatioProfile, delta_interval, f_interval, profile_interval
+from pylmm_helpers._shown import shown_whole
 from pylmm_helpers.several import quantities
 from pylmm_helpers.several.results import SeveralResults
 
@@ -22,6 +23,7 @@ __all__ = ["anova_components", "design_effect", "icc", "variance_components", "v
 ICC_METHODS = ("profile", "delta", "f")
 
 
+@shown_whole
 def variance_components(fit: Any) -> pd.DataFrame:
     r"""Variances and standard deviations of the random effects and of the residual.
 
@@ -77,6 +79,7 @@ def variance_components(fit: Any) -> pd.DataFrame:
     return frame
 
 
+@shown_whole
 def variance_function(
     fit: Any, term: str, values: ArrayLike, other: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
@@ -140,6 +143,7 @@ def variance_function(
     )
 
 
+@shown_whole
 def icc(fit: Any, method: str = "profile", level: float = 0.95) -> Any:
     r"""Intraclass correlation: the share of the variance that lies between groups, with an
     interval.
@@ -204,7 +208,7 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95) -> Any:
                 "method='f' is for a random intercept without predictors, fitted from rows; use "
                 "'profile'"
             )
-        parts = one_way_parts(res.y, np.ones((res.nobs, 1)), res.codes)
+        parts = one_way_parts(res.y - res.offset, np.ones((res.nobs, 1)), res.codes)
         low, high = f_interval(
             parts.f_statistic, parts.df_between, parts.df_within, parts.n0, level
         )
@@ -232,6 +236,7 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95) -> Any:
     )
 
 
+@shown_whole
 def design_effect(
     fit_or_icc: Any, sizes: int | Sequence[int] | ArrayLike | None = None
 ) -> pd.Series:

@@ -5,7 +5,7 @@
 (() => {
   "use strict";
 
-  const block = document.querySelector(".hb-assessment");
+  const block = [...document.querySelectorAll(".hb-assessment")].pop(); // one for each section
   if (!block) return;
   const LEAST_WORDS = 30; // of the reflection
   const DONE = "handbook-assessment-done";

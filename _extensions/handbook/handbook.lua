@@ -335,6 +335,19 @@ local function plain_title(header)
   })
 end
 
+-- The words of a question that are the same whichever renderer reads them: references come resolved
+-- from the embedded one, and it writes some formulas anew for pandoc.
+local function own_words(blocks)
+  return pandoc.utils.stringify(blocks:walk({
+    Cite = function() return {} end,
+    Link = function(link) if link.classes:includes("hb-ref") then return {} end end,
+    Math = function(math)
+      local tex = math.text:gsub("\\text{,}", "{,}"):gsub("\\left|", "|"):gsub("\\right|", "|")
+      return pandoc.Str(tex)
+    end,
+  }))
+end
+
 -- Name what is not named, count within the chapter, and give the key under which a browser keeps an
 -- answer: a digest of the text, so that it survives moved pages and not a rewritten question.
 local function enrol(state, item, kind, div)
@@ -348,7 +361,7 @@ local function enrol(state, item, kind, div)
   local chapter = state.chapters[#state.chapters]
   chapter[kind] = (chapter[kind] or 0) + 1
   item.number = chapter[kind]
-  local digest = pandoc.utils.sha1(pandoc.utils.stringify(div.content)):sub(1, 12)
+  local digest = pandoc.utils.sha1(own_words(div.content)):sub(1, 12)
   state.keys[digest] = (state.keys[digest] or 0) + 1
   item.key = digest .. (state.keys[digest] > 1 and "-" .. state.keys[digest] or "")
   table.insert(chapter.items, item)
@@ -368,8 +381,8 @@ local function add_files_in_quarto()
   })
 end
 
--- Pandoc turns the dashes of a wide pipe table into relative widths, and Typst keeps them, so that
--- columns of numbers overprint each other. Tables without widths fit their columns to the content.
+-- Pandoc turns the dashes of a wide pipe table into relative widths, so that columns of numbers break
+-- on pages and overprint each other in Typst. Without widths columns fit what is in them.
 local function free_widths(tbl)
   tbl.colspecs = tbl.colspecs:map(function(spec) return { spec[1], pandoc.ColWidthDefault } end)
   return tbl
@@ -424,6 +437,24 @@ local function add_downloads(doc)
   return true
 end
 
+-- Headings within a block would be missing from the page's contents, and on paper the block would
+-- swallow the space above the first of them: only what stands between them is wrapped, on the web.
+local function assessment(div, web)
+  if not web then return div.content end
+  local out = pandoc.Blocks({})
+  for _, block in ipairs(div.content) do
+    local last = out[#out]
+    if block.t == "Header" then
+      out:insert(block)
+    elseif last and last.t == "Div" and last.classes:includes("hb-assessment") then
+      last.content:insert(block)
+    else
+      out:insert(pandoc.Div({ block }, { "", { "hb-assessment" } }))
+    end
+  end
+  return out
+end
+
 local IN_HTML = "On the web pages, the answer to a question and the reasons stand right under it."
 
 function Pandoc(doc)
@@ -448,8 +479,6 @@ function Pandoc(doc)
         local reflection = read_reflection(div)
         enrol(state, reflection, "reflection", div)
         return (web and html_reflection or print_reflection)(reflection), false
-      elseif div.classes:includes("assessment") and web then
-        return pandoc.Div(div.content, { div.identifier, { "hb-assessment" } })
       elseif div.classes:includes("explorer") and web then
         state.explorer = true
         return pandoc.Div(div.content, { div.identifier, { "hb-explorer" } }), false
@@ -462,19 +491,16 @@ function Pandoc(doc)
     end,
   })
 
-  if not web then
-    -- on paper its block would swallow the space above the heading that it begins with
-    doc.blocks = doc.blocks:walk({ Div = function(div)
-      if div.classes:includes("assessment") then return div.content end
-    end })
-  end
+  doc.blocks = doc.blocks:walk({ Div = function(div)
+    if div.classes:includes("assessment") then return assessment(div, web) end
+  end })
   local asked = next(state.made) ~= nil
   local offered = web and add_downloads(doc)
   if web and (asked or offered or state.explorer) then add_files_in_quarto() end
   if quarto and FORMAT:match("typst") then
     quarto.doc.include_text("in-header", PAPER)
-    doc.blocks = doc.blocks:walk({ Table = free_widths })
   end
+  if quarto then doc.blocks = doc.blocks:walk({ Table = free_widths }) end
   if key_level then
     doc.blocks = doc.blocks:walk({
       Div = function(div)

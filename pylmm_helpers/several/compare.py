@@ -190,7 +190,12 @@ def rows_of(fit: Any) -> Any:
     """Rows, response, weights and method of a fit, as `same_data` asks for them."""
     design = fit.design.first if isinstance(fit, SeveralResults) else fit.design
     return SimpleNamespace(
-        nobs=fit.nobs, y=fit.y, endog_name=fit.endog_name, reml=fit.reml, design=design
+        nobs=fit.nobs,
+        y=fit.y,
+        offset=fit.offset,
+        endog_name=fit.endog_name,
+        reml=fit.reml,
+        design=design,
     )
 
 
@@ -200,7 +205,8 @@ def as_one_factor(fit: SeveralResults) -> Any:
         p=fit.sums.p, q=0, RtR=fit.sums.RR, scaling=fit.scalings[0], x_names=fit.cross.x_names
     )
     return SimpleNamespace(
-        cross=cross, X=fit.X, y=fit.y, nobs=fit.nobs, reml=fit.reml, design=fit.design.first,
+        cross=cross, X=fit.X, y=fit.y, offset=fit.offset, nobs=fit.nobs, reml=fit.reml,
+        design=fit.design.first,
         criterion=fit.criterion, at=SimpleNamespace(value=[fit.at.value]),
     )  # fmt: skip
 

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pylmm_helpers._cells import check_cells
 from pylmm_helpers._columns import (
     as_frame,
     group_codes,
     handle_missing,
-    names_in,
     numbers_as_text,
     plain_values,
     read_weights,
@@ -24,14 +24,16 @@ from pylmm_helpers._columns import (
 )
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._design import (
+    PARTS,
     Design,
     check_any,
     check_choices,
     check_names,
+    check_offset,
     materialise,
-    parse,
-    parse_random,
 )
+from pylmm_helpers._evaluate import names_in
+from pylmm_helpers._formula import parse, parse_random
 from pylmm_helpers.several.formula import Bar, take_apart
 from pylmm_helpers.several.sums import Factor, parent_levels
 
@@ -99,21 +101,23 @@ def build(
     fixed = parse(text)
     random = [parse_random(bar.terms) for bar in bars]
     group_columns = list(dict.fromkeys(name for bar in bars for name in bar.columns))
-    check_choices(group_columns[0], missing, [*frame.columns, group_columns[0]])
+    check_choices(group_columns[0], missing, frame)
     check_any(len(frame))
-    every = [*fixed.lhs, *fixed.rhs, *(term for terms in random for term in terms)]
-    used, tools = names_in(every, frame, context)
+    every = [*fixed.lhs, *fixed.rhs, *fixed.offset, *(term for terms in random for term in terms)]
+    used, tools, as_categories = names_in(every, frame, context)
     for name in [*used, *group_columns]:
         require_column(frame, name)
     weight_values = read_weights(weights, frame)
     frame, weight_values, dropped = handle_missing(
         frame, [*used, *group_columns], weight_values, missing
     )
-    numbers_as_text(fixed, frame)
-    values = {name: plain_values(frame[name], name) for name in used}
-    columns: dict[str, Any] = {str(name): column for name, column in frame.items()} | values
-    y_columns, y_names = materialise(fixed.lhs, columns, tools)
-    x_columns, x_names = materialise(fixed.rhs, columns, tools)
+    numbers_as_text([name for name in used if name not in as_categories], frame)
+    values, n = {name: plain_values(frame[name], name) for name in used}, len(frame)
+    y_columns, y_names, _ = materialise(fixed.lhs, values, tools, n)
+    x_columns, x_names, x_recipe = materialise(fixed.rhs, values, tools, n)
+    known, _, known_recipe = materialise(fixed.offset, values, tools, n)
+    check_offset(fixed, known)
+    check_cells(fixed.rhs, values, tools)
     shared = dict(zip(x_names, x_columns, strict=True))
     coded = {name: group_codes(frame[name], name) for name in group_columns}
     levels: dict[frozenset[str], tuple[NDArray[np.intp], pd.Index]] = {}
@@ -124,15 +128,18 @@ def build(
         if key not in levels:
             levels[key], names[key] = combined(bar, coded), bar.factor
         codes, labels = levels[key]
-        z_columns, z_names = materialise(terms, columns, tools)
+        z_columns, z_names, z_recipe = materialise(terms, values, tools, n)
         z_columns = [shared.get(n, c) for n, c in zip(z_names, z_columns, strict=True)]
         if not z_names:
             raise ValueError(f"the random term {bar} has no effect; leave it out.")
         check_names(text, y_names, x_names, z_names)
+        check_cells(terms, values, tools)
         check_levels(bar, len(labels), len(z_names), len(codes))
         part = Design(
             text, bar.terms, y_names[0], tuple(x_names), tuple(z_names), names[key],
             x_columns, z_columns, y_columns[0], codes, labels, weight_values, frame, dropped, tools,
+            sum(known[1:], known[0]) if known else None,
+            dict(zip(PARTS, (x_recipe, z_recipe, known_recipe), strict=True)),
         )  # fmt: skip
         parts.append(part)
     design = SeveralDesign(formula, tuple(bars), tuple(parts))

@@ -14,12 +14,12 @@ import numpy as np
 from pylmm_helpers._crossprod import Array, Scaling
 from pylmm_helpers._design import Design, build_design
 from pylmm_helpers._layout import Layout, assemble, constant_of, lay_out
+from pylmm_helpers._new_data import check_own_rows
 from pylmm_helpers._scaled_rows import what_is_left
 from pylmm_helpers._scaling import RowMoments, add_up
-from pylmm_helpers.several.criterion import evaluate, first_derivatives, theta_of
 from pylmm_helpers.several.design import SeveralDesign, build, with_response
 from pylmm_helpers.several.formula import take_apart
-from pylmm_helpers.several.information import TooLargeError, expected_form, second_traces
+from pylmm_helpers.several.identified import check_identified
 from pylmm_helpers.several.labels import labels_used_twice
 from pylmm_helpers.several.results import SeveralResults
 from pylmm_helpers.several.search import minimise, optimise, starts
@@ -30,8 +30,6 @@ from pylmm_helpers.several.sums import Sums, build_sums
 ALMOST_NOTHING = 1e-7
 #: A relative standard deviation this large means that nothing is left for the residual.
 NO_RESIDUAL = 1e6
-#: Share of the information on variances that the fixed effects may leave and still count as none.
-NO_INFORMATION = 1e-9
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,12 @@ def fit_bars(
         design = build_design(
             fixed, data, bars[0].columns[0], bars[0].terms, weights, missing, context
         )
+        check_own_rows(design)
         return lmm.fit_design(design, reml)
-    fit = fit_design(build(formula, data, weights, missing, context), reml)
+    several = build(formula, data, weights, missing, context)
+    for part in several.parts:
+        check_own_rows(part)
+    fit = fit_design(several, reml)
 
     def nested(design: SeveralDesign) -> float:
         sums = scale(design).sums
@@ -129,7 +131,7 @@ def no_residual(design: SeveralDesign) -> ValueError:
 def scale(design: SeveralDesign, fitted: tuple[Scaling, Array] | None = None) -> Scaled:
     """Centre and scale all columns, check them and form their products."""
     first = design.first
-    y_moments = RowMoments(first.y)
+    y_moments = RowMoments(first.target)
     x_moments = [RowMoments(column) for column in first.x_columns]
     ones_x = constant_of(x_moments, partial(add_up, first.x_columns))
     root = None if first.weights is None else np.sqrt(first.weights)
@@ -163,39 +165,16 @@ def scaled_columns(
     """The layout's columns and the response as rows (m + 1, n), scaled and weighted, and how the
     response was scaled where an earlier fit is taken from it."""
     sources = {"x": part.x_columns, "z": part.z_columns}
-    rows = np.empty((len(layout.columns) + 1, len(part.y)))
+    rows = np.empty((len(layout.columns) + 1, len(part.target)))
     for k, (source, position) in enumerate(layout.columns):
         np.subtract(sources[source][position], layout.shifts[k], out=rows[k])
         rows[k] /= layout.scales[k]
     fit_scale = None
     if fitted is None:
-        rows[-1] = (part.y - layout.y_shift) / layout.y_scale
+        rows[-1] = (part.target - layout.y_shift) / layout.y_scale
     else:
         rows[-1], y_scale, offset = what_is_left(part, *fitted)
         fit_scale = (y_scale, offset)
     if root is not None:
         rows *= root
     return rows, fit_scale
-
-
-def check_identified(sums: Sums, design: SeveralDesign, reml: bool) -> None:
-    """Refuse REML where the fixed effects leave nothing to estimate some variance from."""
-    if not reml or sums.p < min(factor.levels for factor in sums.factors):
-        return
-    at = evaluate(theta_of([np.eye(f.q) for f in sums.factors], sums), sums, reml)
-    try:
-        left, everything = expected_form(at, first_derivatives(at)), second_traces(at)
-    except TooLargeError:
-        return
-    size = np.sqrt(np.diag(everything))
-    values, vectors = np.linalg.eigh(left / np.outer(size, size))
-    if values[0] < NO_INFORMATION:
-        worst = int(np.abs(vectors[:, 0]).argmax())
-        name = next(
-            f.name for f, own in zip(sums.factors, sums.slices, strict=True) if worst < own.stop
-        )
-        raise ValueError(
-            f"the fixed effects of {design.first.formula!r} already tell the levels of '{name}' "
-            "apart, so REML can't estimate a variance between them; drop predictors that are "
-            "constant within its levels, or its random term."
-        )

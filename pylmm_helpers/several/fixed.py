@@ -140,6 +140,13 @@ class FixedResults:
         return self.design.first.y
 
     @property
+    def offset(self) -> Array:
+        """What adds to the fitted values with a known slope of one (n,); zero without
+        ``offset(...)``."""
+        known = self.design.first.offset
+        return np.broadcast_to(0.0, self.nobs) if known is None else known
+
+    @property
     def frame(self) -> pd.DataFrame:
         """The rows used, all columns of the data."""
         return self.design.first.frame

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pylmm_helpers._design import parse_random
+from pylmm_helpers._formula import check_bars, parse_random
+from pylmm_helpers._r_words import split
 
 _NAME = re.compile(r"(?:(?:as\.)?factor|C)\(\s*([^()]+?)\s*\)|`([^`]+)`|([^\W\d][\w.]*)")
 _QUOTED = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"")
-_OPEN, _CLOSE = "([{", ")]}"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class Bar:
 
 def has_bars(formula: Any) -> bool:
     """Whether a formula has random terms in it."""
-    return isinstance(formula, str) and "|" in _QUOTED.sub("", formula)
+    if not isinstance(formula, str) or "|" not in _QUOTED.sub("", formula):
+        return False
+    return "~" not in formula or bool(take_apart(formula)[1])
 
 
 def take_apart(formula: str) -> tuple[str, list[Bar]]:
@@ -46,12 +48,13 @@ def take_apart(formula: str) -> tuple[str, list[Bar]]:
         two terms have.
     """
     example = "write it as 'y ~ x + (1 + x | herd) + (1 | herd:cow)'"
-    if formula.count("~") != 1:
+    sides = [side for _, side in split(formula, "~", formula)]
+    if len(sides) != 2 or not sides[0].strip():
         raise ValueError(f"the formula {formula!r} has no response or two of them; {example}.")
-    left, right = formula.split("~")
+    left, right = sides
     fixed, bars = "", []
     for sign, piece in pieces(right, "+-", formula):
-        bar = split_bar(piece, formula) if "|" in _QUOTED.sub("", piece) else None
+        bar = split_bar(piece, formula) if is_bar(piece, formula) else None
         if bar is None:
             fixed += f" {sign or '+'} {piece}"
         elif sign == "-":
@@ -70,26 +73,20 @@ def take_apart(formula: str) -> tuple[str, list[Bar]]:
 def pieces(text: str, separators: str, formula: str) -> list[tuple[str, str]]:
     """The text split at separators outside brackets and quotes, each piece with the sign before
     it."""
-    found: list[tuple[str, str]] = []
-    depth, quote, sign, start = 0, "", "", 0
-    for position, letter in enumerate(text):
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "'\"`":
-            quote = letter
-        elif letter in _OPEN:
-            depth += 1
-        elif letter in _CLOSE:
-            depth -= 1
-        elif depth == 0 and letter in separators:
-            found.append((sign, text[start:position].strip()))
-            sign, start = letter, position + 1
-        if depth < 0:
-            break
-    if depth or quote:
-        raise ValueError(f"the brackets or quotes of the formula {formula!r} don't balance.")
-    found.append((sign, text[start:].strip()))
+    found = [(sign, piece.strip()) for sign, piece in split(text, separators, formula)]
     return [(sign, piece) for sign, piece in found if piece]
+
+
+def is_bar(piece: str, formula: str) -> bool:
+    """Whether a piece has a bar that is lme4's; inside the brackets of a function it is
+    Python's."""
+    if "|" not in _QUOTED.sub("", piece):
+        return False
+    try:
+        check_bars(piece, formula, "")
+    except ValueError:
+        return True
+    return False
 
 
 def split_bar(piece: str, formula: str) -> tuple[str, str, bool]:

@@ -2,7 +2,8 @@
 
 ``(1 | batch) + (1 | cask)`` says that cask "a" of one batch is the same cask as "a" of another.
 When each batch has casks of its own, that is another model, and nothing in the labels tells the two
-apart. The data may: with the same number of parameters, the nested reading then fits far better.
+apart. The data may: the labels then start anew in each batch, and with the same number of
+parameters the nested reading fits far better. Both together are pointed out.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from pylmm_helpers.several.sums import Factor, parent_levels
 
 #: Rows that a cell of two factors must have on average before the data can tell.
 ROWS_PER_CELL = 1.2
-#: How much lower the criterion of the nested reading must lie, 20 to 1 in likelihood.
-FAR_BETTER = 6.0
+#: How much lower the criterion of the nested reading must lie, 150 to 1 in likelihood.
+FAR_BETTER = 10.0
+#: Share of the outer levels in which the inner labels must start anew.
+MOSTLY = 0.8
 #: Most cells that are fitted as a factor of their own.
 MOST_CELLS = 20_000
 
@@ -42,12 +45,13 @@ def labels_used_twice(
     factors, found = design.factors, []
     for outer, inner in permutations(factors, 2):
         a, b = factors[outer], factors[inner]
-        if ":" in outer + inner or not crossed(a, b):
+        if ":" in outer + inner or not crossed(a, b) or not start_anew(a, b):
             continue
+        if any(inner in bar.columns and len(bar.columns) > 1 for bar in design.bars):
+            continue  # it is the outer factor of another one
         codes = packed(a.codes * b.levels + b.codes)
         cells = int(codes.max()) + 1
-        named = any({outer, inner} <= set(bar.columns) for bar in design.bars)
-        if named or cells * ROWS_PER_CELL > len(codes) or cells > MOST_CELLS:
+        if cells * ROWS_PER_CELL > len(codes) or cells > MOST_CELLS:
             continue
         nested = fitted(renamed(design, inner, f"{outer}:{inner}", codes, cells))
         if nested < criterion - FAR_BETTER:
@@ -61,6 +65,16 @@ def labels_used_twice(
         f"fits far better (criterion lower by {criterion - nested:.1f}). If each '{outer}' has its "
         f"own, write that or give them unique labels; if not, add (1 | {outer}:{inner})."
     ]
+
+
+def start_anew(outer: Factor, inner: Factor) -> bool:
+    """Whether the labels within most outer levels are the first ones in the order of labels."""
+    if outer.levels * inner.levels > MOST_CELLS * 100:
+        return False
+    cell = np.zeros((outer.levels, inner.levels), dtype=bool)
+    cell[outer.codes, inner.codes] = True
+    last = inner.levels - cell[:, ::-1].argmax(axis=1)
+    return bool(np.mean(last == cell.sum(axis=1)) >= MOSTLY)
 
 
 def crossed(a: Factor, b: Factor) -> bool:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from scipy.stats import norm
 
 from pylmm_helpers._arguments import a_level, a_name, counted, shown
 from pylmm_helpers._crossprod import Array
-from pylmm_helpers._new_data import model_columns, refuse_copies
+from pylmm_helpers._new_data import label_positions, model_columns, refuse_copies
 from pylmm_helpers.several.criterion import solved
 from pylmm_helpers.several.results import SeveralResults
 
@@ -104,11 +103,12 @@ def phi(fit: SeveralResults) -> Array:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows to predict: X and each factor's Z in the columns of the data, and the level numbers, -1
-    for a level without data."""
+    """Rows to predict: X, the offset and each factor's Z in the columns of the data, and the level
+    numbers, -1 for a level without data."""
 
     index: pd.Index
     X: Array
+    offset: Array
     Z: dict[str, Array]
     numbers: dict[str, NDArray[np.intp]]
 
@@ -136,18 +136,15 @@ def rows_of(fit: SeveralResults, frame: pd.DataFrame | None, known: list[str]) -
             for name, own in fit.design.by_factor.items()
         }
         numbers = {name: fit.design.factors[name].codes for name in known}
-        return Rows(fit.frame.index, fit.X, Z, numbers)
-    X = model_columns(shim(parts[0]), frame, "fixed")
+        return Rows(fit.frame.index, fit.X, fit.offset, Z, numbers)
+    X = model_columns(parts[0], frame, "fixed")
+    offset = model_columns(parts[0], frame, "offset").sum(axis=1)
     Z = {
-        name: np.hstack([model_columns(shim(parts[k]), frame, "random") for k in own])
+        name: np.hstack([model_columns(parts[k], frame, "random") for k in own])
         for name, own in fit.design.by_factor.items()
     }
-    return Rows(frame.index, X, Z, {name: level_numbers(fit, frame, name) for name in known})
-
-
-def shim(part: Any) -> Any:
-    """A design as `model_columns` takes it."""
-    return SimpleNamespace(_rows_of=part)
+    numbers = {name: level_numbers(fit, frame, name) for name in known}
+    return Rows(frame.index, X, offset, Z, numbers)
 
 
 def level_numbers(fit: SeveralResults, frame: pd.DataFrame, factor: str) -> NDArray[np.intp]:
@@ -156,6 +153,8 @@ def level_numbers(fit: SeveralResults, frame: pd.DataFrame, factor: str) -> NDAr
     labels = fit.labels_by_group[factor]
     columns = [str(n) for n in labels.names] if isinstance(labels, pd.MultiIndex) else [factor]
     for name in columns:
+        if name in frame.index.names and name not in frame.columns:
+            raise ValueError(f"{name!r} is in the index of new_data; give new_data.reset_index()")
         if name not in frame.columns:
             raise ValueError(
                 f"new_data has no column {name!r}, which the factor '{factor}' needs; add it, or "
@@ -168,10 +167,9 @@ def level_numbers(fit: SeveralResults, frame: pd.DataFrame, factor: str) -> NDAr
                 f"column {name!r} of new_data has {counted(gaps, 'missing value')}; give new "
                 "groups a label of their own"
             )
-    if len(columns) == 1:
-        return np.asarray(labels.get_indexer(pd.Index(frame[factor])), dtype=np.intp)
-    assert isinstance(labels, pd.MultiIndex)
-    each = [labels.levels[k].get_indexer(pd.Index(frame[n])) for k, n in enumerate(columns)]
+    if not isinstance(labels, pd.MultiIndex):
+        return label_positions(labels, frame[factor])
+    each = [label_positions(labels.levels[k], frame[name]) for k, name in enumerate(columns)]
     wanted, own = np.zeros(len(frame), dtype=np.int64), np.zeros(len(labels), dtype=np.int64)
     for k, found in enumerate(each):
         size = len(labels.levels[k])
@@ -192,7 +190,7 @@ def predict(
     """`pylmm_helpers.predict`: levels of the factors in `level` known, all others averaged over."""
     known = chosen_factors(fit, level)
     rows = rows_of(fit, frame, known)
-    values = rows.X @ fit.fe_params.to_numpy()
+    values = rows.X @ fit.fe_params.to_numpy() + rows.offset
     for name in known:
         q = rows.Z[name].shape[1]
         effects = np.vstack([fit.random_effects_by_group[name].to_numpy(), np.zeros(q)])

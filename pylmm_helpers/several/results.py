@@ -183,7 +183,7 @@ class SeveralResults(FixedResults):
     @cached_property
     def fittedvalues(self) -> pd.Series:
         """Conditional fitted values X beta + Z u."""
-        values = self.X @ self.fe_params.to_numpy()
+        values = self.X @ self.fe_params.to_numpy() + self.offset
         for name, own in self.design.by_factor.items():
             effects, k = self.random_effects_by_group[name].to_numpy(), 0
             for position in own:

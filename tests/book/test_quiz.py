@@ -209,6 +209,34 @@ def test_no_answer_stands_beside_its_question_in_print() -> None:
     assert "The first chapter" in key and "The second" in key
 
 
+@pytest.mark.parametrize(
+    "in_quarto, embedded",
+    [
+        ("as in @sec-x of", "as in [Chapter 3](#sec-x){.hb-ref} of"),
+        ("(see [-@tbl-x])", "(see [3.1](#tbl-x){.hb-ref})"),
+        ("by $1{,}000$ or", r"by $1\text{,}000$ or"),
+        ("of $|x|$ or", r"of $\left|x\right|$ or"),
+    ],
+)
+def test_a_key_is_the_same_in_both_renderers(in_quarto: str, embedded: str) -> None:
+    """The embedded renderer resolves references, and rewrites formulas, before the filter runs."""
+
+    def keys(words: str) -> list[str]:
+        source = SINGLE.replace("between and", words).replace("Two hundred", words)
+        return re.findall(r'data-hb-key="([\w-]+)"', converted(source))
+
+    assert keys(in_quarto) == keys(embedded) != keys("between and")
+
+
+def test_headings_of_the_assessment_stand_in_the_contents_of_the_page() -> None:
+    """Pandoc lists no heading that stands within a block."""
+    page = converted(f"::: {{.assessment}}\n## One\n{SINGLE}\n## Two\n{MULTIPLE}{REFLECTION}:::\n")
+    outside = re.split(r'<div class="hb-assessment">', page)
+    assert len(outside) == 3  # what stands between two headings is one block
+    assert outside[0].endswith("One</h2>\n") and outside[1].endswith("Two</h2>\n")
+    assert "hb-reflection" in outside[2]
+
+
 def test_the_key_is_appended_where_the_book_has_no_place_for_it() -> None:
     plain = converted(f"# One\n{SINGLE}", "plain")
     assert plain.index("Answer key") > plain.index("What is the ICC")

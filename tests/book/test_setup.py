@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -164,8 +165,19 @@ def test_a_second_setup_waits_for_the_first(project: Path) -> None:
     second.stdout.close()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own answer to an interrupt, which a shell's background jobs are started without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_an_interrupt_ends_with_130_and_a_sentence(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path,
+    interruptible: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def interrupted(command: str) -> None:
         os.kill(os.getpid(), signal.SIGINT)

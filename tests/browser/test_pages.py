@@ -162,7 +162,9 @@ def test_a_reference_shows_what_it_leads_to(browser, serve, book: Path) -> None:
         ("03-random-intercept.html#sec-", "random-intercept"),
     ]:
         link = browser.find_element(By.CSS_SELECTOR, f"main a[href*='{there}']")
-        browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", link)
+        browser.execute_script(
+            "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", link
+        )
         ActionChains(browser).move_to_element(link).perform()
         box = browser.find_element(By.CSS_SELECTOR, ".preview")
         WebDriverWait(browser, 10).until(lambda _, box=box: box.is_displayed())

@@ -175,3 +175,11 @@ def test_loading_needs_neither_statsmodels_nor_r() -> None:
     )
     root = Path(__file__).resolve().parents[2]
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True, timeout=60)
+
+
+def test_a_codebook_shows_the_values_that_occur() -> None:
+    rows = describe("hospital_costs").set_index("column")["values"]
+    costs = load("hospital_costs")
+    assert rows["cost"] == f"{costs['cost'].min():,} to {costs['cost'].max():,}"
+    assert rows["severity"] == "1 to 5"
+    assert describe("bp_trial").set_index("column").loc["bp_reduction", "values"][0] == "\u2212"

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def assert_same(lean: LMMResults, rows: LMMResults, rtol: float = 1e-8) -> None:
         ("y ~ C(sex, levels=['m', 'f']) + C(k, contr.poly)", "1"),
         ("y ~ I(z > 0) + I(sex == 'f') + np.abs(z) + I(w / 2 - z)", "1"),
         ("y ~ I((z > 0) & (w < 1)) + np.sqrt(w) + I(-z)", "1"),
-        ("y ~ I(DOUBLE * z) + w**2", "1"),
+        ("y ~ I(DOUBLE * z) + {w**2}", "1"),
         ("np.log(w) ~ z", "1 + np.log(k)"),
     ],
 )
@@ -376,7 +377,7 @@ def same_words(message: str) -> str:
         (good(), {"formula": "y ~ np.log1p(x):x"}, r"'np.log1p\(x\)'.*add it to the table"),
         (good(), {"formula": "y ~ C(np.floor(x))"}, r"C\(np.floor\(x\)\).*add it to the table"),
         (good(), {"formula": "y ~ I(x % 2)"}, r"'x % 2'.*add it to the table"),
-        (good().assign(s="a"), {"formula": "y ~ I(s * 2)"}, "add it to the table|can't be"),
+        (good().assign(s="a"), {"formula": "y ~ I(s * 2)"}, "'I.s . 2.' has one level only"),
         (good().assign(k=range(60)), {"formula": "y ~ I(1 / k)"}, "1 infinite or undefined"),
         (good(), {"formula": "y ~ np.sqrt(x)"}, r"np.sqrt\(x\).*infinite or undefined"),
         (
@@ -560,7 +561,15 @@ def test_a_table_that_changes_between_the_queries_is_refused() -> None:
         cross_products(connection.table("half"), "y ~ z", "herd")
 
 
-def test_an_interrupt_ends_the_query_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own answer to an interrupt, which a shell's background jobs are started without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_ends_the_query_and_leaves_nothing(interruptible: None) -> None:
     table = slow_table()
     before = set(Path(tempfile.gettempdir()).glob("pylmm-*"))
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])

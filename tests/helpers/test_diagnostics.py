@@ -13,6 +13,7 @@ from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 from pylmm_helpers.diagnostics import check_convergence, check_singular, influence, residuals
 from pylmm_helpers.lmm import fit_lmm
+from pylmm_helpers.prediction import blups
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -49,6 +50,31 @@ def test_standardised_residuals_divide_by_their_own_sd(case):
     table = residuals(fit).iloc[:60]
     assert np.allclose(table["conditional_std"], expected["conditional_std"], rtol=1e-5, atol=1e-6)
     assert np.allclose(table["marginal_std"], expected["marginal_std"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("category", [False, True])
+@pytest.mark.parametrize("kind", ["mixed", "pairs", "dates", "numbers"])
+def test_groups_may_have_labels_of_any_kind(kind, category):
+    frame = data("published/sleepstudy")
+    number = frame["Subject"].astype(str).str[-3:].astype(int)
+    labels = {
+        "mixed": [int(v) if v % 2 else f"{v}b" for v in number],
+        "pairs": [(int(v), "b") for v in number],
+        "dates": pd.Timestamp("2020-01-01") + pd.to_timedelta(number, "D"),
+        "numbers": number / 2,
+    }[kind]
+    label = pd.Series(labels, index=frame.index)
+    label = label.astype(object) if kind in ("mixed", "pairs") else label
+    named = frame.assign(Subject=label.astype("category") if category else label)
+    fit, plain = (fit_lmm("Reaction ~ Days", f, "Subject", "1 + Days") for f in (named, frame))
+    for helper in (blups, lambda fit: residuals(fit, "group")):
+        found, expected = helper(fit), helper(plain)
+        known = dict(zip(label, frame["Subject"], strict=True))
+        order = [(known[at[:-1] if kind == "pairs" and len(at) > 2 else at[0]], at[-1])
+                 for at in found.index]  # fmt: skip
+        assert list(found.index.get_level_values(-1)[:2]) == ["Intercept", "Days"]
+        assert np.allclose(found, expected.loc[order], rtol=1e-9)
+    assert len(influence(fit)) == 18 and repr(found)
 
 
 def test_group_residuals_are_blups_over_their_own_sd(case):

@@ -9,8 +9,9 @@ import statsmodels.formula.api as smf
 from recorded import fitted, read
 from scipy import stats
 
+from pylmm_helpers._constraints import HeldModels
 from pylmm_helpers._profile import theta_to_factor
-from pylmm_helpers._profile_ci import Profile
+from pylmm_helpers._zeta import Profile
 from pylmm_helpers.inference import information_criteria, lrt, parametric_bootstrap, profile_ci
 from pylmm_helpers.lmm import fit_lmm
 
@@ -200,54 +201,97 @@ def awkward(seed: int) -> pd.DataFrame:
     return pd.DataFrame({"y": y, "x": x, "g": g})
 
 
+def held_models(profile: Profile, k: int, value: float, size: int) -> HeldModels:
+    """`size` members of the k-th family at one value, given in the units of the data."""
+    values = np.full(size, value / profile.families[k].unit)
+    member = np.full(size, k)
+    return HeldModels(profile.rows, profile.reml, profile.families, member, values)
+
+
+@pytest.mark.parametrize("reml", [False, True])
 @pytest.mark.parametrize("seed", range(6))
-def test_profile_ends_where_no_other_model_with_that_value_is_better(seed: int) -> None:
+def test_profile_ends_where_no_other_model_with_that_value_is_better(seed: int, reml: bool) -> None:
     """Each end is reached by models with that very value; random ones don't do better there."""
-    data = awkward(seed)
-    fit = fit_lmm("y ~ x", data, "g", "1 + x", reml=False)
-    profile = Profile(fit)
+    fit = fit_lmm("y ~ x", awkward(seed), "g", "1 + x", reml=reml)
+    profile = Profile(fit, reml)
     table = profile_ci(fit)
     assert np.isfinite(table[["ci_low", "ci_high"]].to_numpy()).all()
     rng = np.random.default_rng(seed)
-    for k, name in enumerate(["sd(Intercept)", "cor(Intercept, x)", "sd(x)"]):
+    for k, name in enumerate(["sd(Intercept)", "cor(Intercept, x)", "sd(x)", "sigma"]):
         for value in table.loc[name, ["ci_low", "ci_high"]].astype(float):
             if value in (0.0, -1.0, 1.0):
                 continue
-            held = profile.held_at(k, value)
-            least = profile.deviance(k, value)
+            least = profile.least(np.array([k]), np.array([value]), thorough=True)[0]
             assert least - profile.best == pytest.approx(stats.chi2.ppf(0.95, 1), abs=1e-4)
-            x, _ = held.expand(held.start())
-            assert len(x) == 4
-            for _ in range(200):
-                near = held.start() * rng.uniform(0.3, 3.0, 3) + rng.normal(0.0, 0.3, 3)
-                near[: held.lengths] = np.maximum(near[: held.lengths], 0.0)
-                assert held.value_and_slope(near)[0] > least - 1e-7
+            factor = theta_to_factor(profile.theta, 2)
+            start = profile.families[k].start(factor, profile.log_sigma)
+            near = start * rng.uniform(0.3, 3.0, (200, 3)) + rng.normal(0.0, 0.3, (200, 3))
+            held = held_models(profile, k, value, 200)
+            assert held.at(np.arange(200), near)[0].min() > least - 1e-7
 
 
+@pytest.mark.parametrize("reml", [False, True])
 @pytest.mark.parametrize("name", ["sd(Intercept)", "cor(Intercept, x)", "sd(x)", "sigma"])
-def test_a_held_value_is_held_and_its_gradient_is_right(name: str) -> None:
-    fit = fit_lmm("y ~ x", awkward(3), "g", "1 + x", reml=False)
-    profile = Profile(fit)
+def test_a_held_value_is_held_and_its_derivatives_are_right(name: str, reml: bool) -> None:
+    fit = fit_lmm("y ~ x", awkward(3), "g", "1 + x", reml=reml)
+    profile = Profile(fit, reml)
     k = profile.names.index(name)
-    value = 0.37
-    held = profile.held_at(k, value)
-    free = held.start() + 0.1
-    x, _ = held.expand(free)
-    if name != "sigma":
-        # back from the turned basis: the covariance of the random effects in the data's units
-        Z = np.asarray(held.rows.Z)
-        basis, *_ = np.linalg.lstsq(profile.rows.Z.reshape(2, -1).T, Z.reshape(2, -1).T, rcond=None)
-        factor = fit.cross.scaling.z_map @ basis @ theta_to_factor(x[:-1], 2)
-        cov = (np.exp(x[-1]) * fit.cross.scaling.y_scale) ** 2 * factor @ factor.T
-        sds = np.sqrt(np.diag(cov))
-        got = {"sd(Intercept)": sds[0], "sd(x)": sds[1]}.get(name, cov[0, 1] / sds.prod())
-        assert got == pytest.approx(value, rel=1e-9)
-    slope = held.value_and_slope(free)[1]
-    step = 1e-6 * np.eye(len(free))
-    numeric = [
-        (held.value_and_slope(free + e)[0] - held.value_and_slope(free - e)[0]) / 2e-6 for e in step
-    ]
-    assert slope == pytest.approx(numeric, rel=1e-5, abs=1e-4)
+    value, scaling = 0.37, fit.cross.scaling
+    family = profile.families[k]
+    free = family.start(theta_to_factor(profile.theta, 2), profile.log_sigma) + 0.1
+    x = family.expand(np.array([value / family.unit]), free[None])[0][0]
+    # back from the turned basis: the covariance of the random effects in the data's units
+    factor = scaling.z_map @ family.basis.T @ theta_to_factor(x[:-1], 2)
+    sigma = np.exp(x[-1]) * scaling.y_scale
+    cov = sigma**2 * factor @ factor.T
+    sds = np.sqrt(np.diag(cov))
+    got = {"sd(Intercept)": sds[0], "sd(x)": sds[1], "sigma": sigma}.get(
+        name, cov[0, 1] / sds.prod()
+    )
+    assert got == pytest.approx(value, rel=1e-9)
+    step = 1e-5 * np.eye(3)
+    held = held_models(profile, k, value, 7)
+    values, slopes, curves = held.at(np.arange(7), np.vstack([free, free + step, free - step]))
+    numeric = (values[1:4] - values[4:]) / 2e-5
+    assert slopes[0] == pytest.approx(numeric, rel=1e-5, abs=1e-4)
+    np.testing.assert_allclose(curves[0], (slopes[1:4] - slopes[4:]) / 2e-5, rtol=1e-5, atol=1e-3)
+
+
+def sizes_of(table: pd.DataFrame) -> np.ndarray:
+    return table.loc[["sd(Intercept)", "sd(x)", "sigma"], ["ci_low", "ci_high"]].to_numpy(float)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e-3, 1e5, 1e12])
+@pytest.mark.parametrize("response", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("method", ["reml", "ml"])
+def test_profile_ends_keep_up_with_the_units(unit: float, response: float, method: str) -> None:
+    """Seconds, Hz, income: the slope's SD may be any power of ten below or above the response's."""
+    data = read("unbalanced")
+    here = profile_ci(fit_lmm("y ~ x", data, "g", "1 + x"), method=method)
+    other = data.assign(x=unit * data["x"], y=response * data["y"])
+    there = profile_ci(fit_lmm("y ~ x", other, "g", "1 + x"), method=method)
+    expected = response * sizes_of(here) / [[1.0], [unit], [1.0]]
+    np.testing.assert_allclose(sizes_of(there), expected, rtol=1e-6)
+    name = "cor(Intercept, x)"
+    np.testing.assert_allclose(
+        there.loc[name, ["ci_low", "ci_high"]].astype(float),
+        here.loc[name, ["ci_low", "ci_high"]].astype(float),
+        atol=1e-6,
+    )
+
+
+def test_profile_follows_the_fit_unless_told_and_keeps_fixed_effects_to_ml() -> None:
+    by_reml, by_ml = fitted("u3"), fit_lmm("y ~ x + z", read("u3"), "g", reml=False)
+    own, told = profile_ci(by_reml), profile_ci(by_ml, method="reml")
+    assert list(own["method"]) == ["REML"] * 2 + ["ML"] * 3
+    ends = ["ci_low", "ci_high"]
+    pd.testing.assert_frame_equal(own[[*ends, "method"]], told[[*ends, "method"]])
+    pd.testing.assert_frame_equal(profile_ci(by_ml)[ends], profile_ci(by_reml, method="ml")[ends])
+    # ML takes no account of the fixed effects, so its intervals lie lower
+    lower = profile_ci(by_ml).loc[["sd(Intercept)", "sigma"], "ci_high"]
+    assert (lower < own.loc[lower.index, "ci_high"]).all()
+    with pytest.raises(ValueError, match="method"):
+        profile_ci(by_reml, method="REML")
 
 
 def test_profile_of_a_fixed_effect_keeps_the_weights() -> None:

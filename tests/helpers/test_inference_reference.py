@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
-from recorded import CASES, fitted, with_key
+from recorded import CASES, HERE, fitted, with_key
 from scipy import stats
 
 from pylmm_helpers.inference import coef_table, contrast, profile_ci
 from pylmm_helpers.lmm import fit_lmm
+
+#: Written by record_profile.R.
+BRUTE_FORCE = json.loads((HERE / "reference" / "profile.json").read_text(encoding="utf-8"))["cases"]
 
 
 @pytest.mark.parametrize("name", with_key("satterthwaite"))
@@ -46,11 +52,23 @@ def test_joint_kenward_roger_f_is_pbkrtests(name: str) -> None:
 
 @pytest.mark.parametrize("name", with_key("profile"))
 def test_profile_intervals_are_lme4s(name: str) -> None:
-    table = profile_ci(fitted(name))
+    table = profile_ci(fitted(name), method="ml")
+    assert set(table["method"]) == {"ML"}
     expected = np.asarray(CASES[name]["profile"], dtype=float)
     width = (table["ci_high"] - table["ci_low"]).to_numpy()[:, None]
     assert (np.abs(table[["ci_low", "ci_high"]] - expected) <= 1e-3 * width).all(axis=None)
     assert list(table["lme4_name"]) == CASES[name]["profile_names"]
+
+
+@pytest.mark.parametrize("case", BRUTE_FORCE, ids=[case["id"] for case in BRUTE_FORCE])
+def test_reml_profile_ends_where_brute_force_on_lme4s_criterion_ends(case: dict[str, Any]) -> None:
+    table = profile_ci(fitted(case["id"]))
+    table = table[table["method"] == "REML"]
+    expected = np.array(list(case["ends"].values()), dtype=float)
+    width = expected[:, 1] - expected[:, 0]
+    # optim() leaves 1e-9 of the width; rounding in the criterion does no better
+    gap = np.abs(table[["ci_low", "ci_high"]].to_numpy(dtype=float) - expected)
+    assert (gap <= 1e-7 * width[:, None]).all()
 
 
 def test_values_of_the_specification() -> None:

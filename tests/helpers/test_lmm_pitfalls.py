@@ -11,7 +11,7 @@ import pytest
 import statsmodels.formula.api as smf
 from recorded import CASES, fitted, read, standard_errors
 from scipy.optimize import minimize
-from statsmodels.regression.mixed_linear_model import MixedLMParams
+from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._crossprod import GroupRows
@@ -255,9 +255,11 @@ def test_adapter_refuses_what_it_does_not_know() -> None:
     sleep = read("sleepstudy")
     model = smf.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days")
     independent = MixedLMParams.from_components(fe_params=np.ones(2), cov_re=np.eye(2))
+    # from arrays: statsmodels reads a Series by position, which pandas 3 has no more
+    arrays = model.endog, model.exog, np.asarray(sleep["Subject"])
+    penalised = MixedLM(*arrays).fit_regularized(method="l1", alpha=1.0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # statsmodels reads a Series by position
-        penalised = model.fit_regularized(method="l1", alpha=1.0)
+        warnings.simplefilter("ignore", FutureWarning)
         held = model.fit(free=independent)
     with pytest.raises(ValueError, match="penalised"):
         as_results(penalised)

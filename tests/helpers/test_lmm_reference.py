@@ -10,7 +10,7 @@ import pytest
 from recorded import CASES, fitted, read, recorded, standard_errors
 
 from pylmm_helpers._crossprod import group_rows
-from pylmm_helpers._design import plain_sum
+from pylmm_helpers._formula import plain_sum
 from pylmm_helpers._newton import optimise
 from pylmm_helpers.inference import coef_table
 from pylmm_helpers.lmm import LMMResults, fit_lmm, refit

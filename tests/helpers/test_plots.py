@@ -14,7 +14,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from pylmm_helpers import plots
-from pylmm_helpers._plot_parts import order_band, size_ticks
+from pylmm_helpers._plot_parts import size_ticks
+from pylmm_helpers._plots_qq import qq_points
 from pylmm_helpers.diagnostics import residuals
 from pylmm_helpers.lmm import fit_lmm
 from pylmm_helpers.prediction import blups
@@ -97,16 +98,53 @@ def test_qq_names_a_group_that_lies_outside():
     assert "H07" in [t.get_text() for t in ax.texts]
 
 
-@pytest.mark.parametrize("n", [10, 50, 400])
-def test_a_simultaneous_band_holds_whole_normal_samples_95_times_in_100(n):
-    _, low, high = order_band(n, 0.95, simultaneous=True)
-    samples = np.sort(np.random.default_rng(99).normal(size=(3000, n)), axis=1)
+@pytest.mark.parametrize("n", [3, 10, 50, 399, 400, 1500])
+def test_a_simultaneous_band_holds_whole_standardised_samples_95_times_in_100(n):
+    band = plots.qq_band(n)
+    samples = np.random.default_rng(99).normal(size=(4000, n))
+    samples -= samples.mean(axis=1, keepdims=True)
+    samples = np.sort(samples / samples.std(axis=1, keepdims=True), axis=1)
+    low, high = band["low"].to_numpy(), band["high"].to_numpy()
     inside = np.mean(np.all((samples >= low) & (samples <= high), axis=1))
-    # band and check are both simulated: standard error about 0.008
-    assert 0.92 < inside < 0.975
-    _, low_each, high_each = order_band(n, 0.95, simultaneous=False)
-    each = np.mean((samples >= low_each) & (samples <= high_each))
-    assert 0.94 < each < 0.96
+    # band and check are both simulated: standard errors 0.007 (with 1,000 samples) and 0.003
+    assert inside == pytest.approx(0.95, abs=0.02)
+    each = plots.qq_band(n, band="pointwise")
+    low, high = each["low"].to_numpy(), each["high"].to_numpy()
+    share = np.mean((samples >= low) & (samples <= high))
+    assert share == pytest.approx(0.95, abs=0.01 if n > 3 else 0.04)  # three have one free value
+
+
+def test_a_raw_band_is_for_values_as_they_are_and_too_wide_for_standardised_ones():
+    raw, own = plots.qq_band(50, band="raw"), plots.qq_band(50)
+    samples = np.sort(np.random.default_rng(99).normal(size=(4000, 50)), axis=1)
+    low, high = raw["low"].to_numpy(), raw["high"].to_numpy()
+    inside = np.mean(np.all((samples >= low) & (samples <= high), axis=1))
+    assert inside == pytest.approx(0.95, abs=0.015)
+    assert (own["high"] - own["low"] < raw["high"] - raw["low"]).all()
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("fixed", ["1", "x + a"])
+def test_sound_groups_leave_the_band_of_their_plot_5_times_in_100(reml, fixed):
+    """Unequal groups, predictors of both levels: simulated and fitted anew each time."""
+    rng = np.random.default_rng(12)
+    sizes = rng.integers(3, 15, 25)
+    g = np.repeat(np.arange(25), sizes)
+    frame = pd.DataFrame({"g": g, "x": rng.normal(size=len(g)), "a": rng.normal(size=25)[g]})
+    left = []
+    for _ in range(300):
+        frame["y"] = 1.5 * rng.normal(size=25)[g] + rng.normal(size=len(g))
+        fit = fit_lmm(f"y ~ {fixed}", frame, "g", reml=reml)
+        values, _, low, high = qq_points(fit, "Intercept", 0.95, "simultaneous")
+        left.append(((values < low) | (values > high)).any())
+    # standard error of 300 draws 0.013
+    assert np.mean(left) == pytest.approx(0.05, abs=0.035)
+
+
+@pytest.mark.parametrize("n", [0, -3, 2.5, "x", True, None])
+def test_a_band_needs_a_number_of_values(n):
+    with pytest.raises(ValueError, match="number of values"):
+        plots.qq_band(n)
 
 
 def test_qq_of_a_singular_fit_says_why_there_is_nothing_to_show():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
@@ -177,3 +178,32 @@ def test_symbols_in_term_names_are_not_taken_for_markup():
     text = report(fit_lmm("milk_kg ~ parity + I(parity**2)", data("dairy_herds"), "herd"))
     assert "parity**2" in text
     assert r"parity\*\*2" in text._repr_markdown_()
+
+
+@pytest.mark.parametrize(
+    ("formula", "re_formula", "says"),
+    [
+        ("y ~ 0 + C(k)", "0 + C(k)", "effects of k and a random mean for each category of k, corr"),
+        ("y ~ cond", "0 + cond", "effects of cond and a random mean for each category of cond, c"),
+        ("y ~ x + cond - 1", "1", "fixed effects of x and cond and a random intercept for each"),
+        ("y ~ -1 + x", "0 + x", "fixed effects of x and a random slope of x for each g,"),
+        ("y ~ `a b` + x", "0 + x + cond", "effects of length and x and a random mean for each cat"),
+        ("y ~ (x + cond)**2", "1", "fixed effects of x, cond and x × cond and a random intercept"),
+        (
+            "y ~ bs(x, df=4) - 1",
+            "1",
+            "fixed effects of bs(x, df=4) and a random intercept for each",
+        ),
+    ],
+)
+def test_the_model_is_put_in_words_however_the_formula_is_written(formula, re_formula, says):
+    rng = np.random.default_rng(5)
+    g = np.repeat(range(12), 12)
+    rows = pd.DataFrame({"g": g, "x": rng.normal(size=144), "a b": rng.normal(size=144)})
+    rows = rows.assign(k=rng.integers(0, 2, 144), cond=rng.choice(["A", "B"], 144))
+    rows["y"] = rng.normal(size=12)[g] + rng.normal(size=144) + rows["x"] * rng.normal(size=12)[g]
+    text = report(fit_lmm(formula, rows, "g", re_formula), labels={"a b": "length"})
+    assert says in text
+    assert "`" not in text and "slope of k" not in text and "slope of cond" not in text
+    if "mean for each" in says:
+        assert "variance of the mean of" in text and "correlation of" in text

@@ -59,7 +59,7 @@ BAD: dict[str, tuple[str, str]] = {
     "unknown slope": ("y ~ (q|herd) + (1|day)", "no column 'q'"),
     "grouping by a sum": ("y ~ (1|herd + day)", "joined by : or /"),
     "grouping by a function": ("y ~ (1|log(herd)) + (1|day)", "joined by : or /"),
-    "unbalanced": ("y ~ x + (1|herd", "don't balance"),
+    "unbalanced": ("y ~ x + (1|herd", "brackets do not balance"),
     "no response": ("y + (1|herd)", "no response"),
     "no effect": ("y ~ (0|herd) + (1|day)", "no effect"),
     "too many parameters": ("y ~ (1|herd) + (x*z|day)", "can't carry the 10"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,9 @@ def test_the_jacobian_makes_powers_comparable(result, costs):
 
 def test_a_logarithm_is_suggested_for_log_normal_costs(result):
     assert result.ci_low < 0 < result.ci_high and result.suggestion == 0.0
+    assert "too little" not in repr(result)
+    wide = replace(result, ci_high=1.1)
+    assert "the interval holds 0 and 1" in repr(wide)
 
 
 def test_the_unit_of_the_response_does_not_matter(costs, result):

@@ -191,8 +191,8 @@ def check_choices(groups: Any, missing: Any, frame: pd.DataFrame) -> None:
     joined = isinstance(groups, str) and groups not in frame.columns
     if isinstance(groups, (list, tuple, set)) or (joined and re.search(r"\w\s*[+/*:|]", groups)):
         raise ValueError(
-            f"groups={groups!r} names more than one grouping factor, and groups= has one. Write the "
-            "random terms in the formula, as in 'y ~ x + (1 | a) + (1 | b)' or '(1 | a/b)'. "
+            f"groups={groups!r} names more than one grouping factor, and groups= has one. Write "
+            "the random terms in the formula, as in 'y ~ x + (1 | a) + (1 | b)' or '(1 | a/b)'. "
             "statsmodels' mixedlm takes them as vc_formula, lme4 through lmer('...')."
         )
     if not isinstance(groups, str):

@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.linalg import lapack, solve_triangular
 
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers.several.pairs import mirror
 from pylmm_helpers.several.small import times, transposed
-from pylmm_helpers.several.solve import Factorised, level_rows, scaled_rows
+from pylmm_helpers.several.solve import Factorised, scaled_rows
 
 #: Where a relative factor has a smaller singular value, the slope is not taken from the inverse,
 #: which would lose digits.
@@ -65,18 +66,38 @@ def slopes(f: Factorised) -> list[Array]:
     return found + dense_slopes(f, inverse.dense)
 
 
-def conditional_blocks(f: Factorised) -> list[Array]:
-    """Covariance (q_k, q_k, L_k) of each level's random effects given the data and the fixed
-    effects, over sigma^2, factor by factor."""
+def whole_inverse(f: Factorised) -> Inverse:
+    """All blocks of the inverse that the elimination touches."""
     inverse = Inverse(dense_inverse(f))
     for k in reversed(range(f.sums.m)):
         add_level(f, inverse, k, taken_away(f, inverse, k))
+    return inverse
+
+
+def conditional_blocks(f: Factorised, inverse: Inverse) -> list[Array]:
+    """Covariance (q_k, q_k, L_k) of each level's random effects given the data and the fixed
+    effects, over sigma^2, factor by factor."""
     found = [inverse.own[k] for k in range(f.sums.m)]
     for factor, own in f.sums.dense:
         part = inverse.dense[own, own].reshape(factor.levels, factor.q, factor.levels, factor.q)
         every = np.arange(factor.levels)
         found.append(np.moveaxis(part[every, :, every, :], 0, -1))
     return found
+
+
+def dense_rows(f: Factorised, inverse: Inverse, k: int, levels: NDArray[np.intp]) -> Array:
+    """Blocks (g, q_k, N) of the inverse between some levels (g,) of chain factor k and the dense
+    part."""
+    q = f.sums.factors[k].q
+    if k in inverse.rows:
+        return inverse.rows[k].reshape(-1, q, f.sums.N)[levels]
+    place = (levels[:, None] * q + np.arange(q)).ravel()
+    total = np.asarray(f.C[k][place] @ inverse.dense).reshape(len(levels), q, f.sums.N)
+    for i in range(k + 1, f.sums.m):
+        qi, parent = f.sums.factors[i].q, f.sums.parents[k, i][levels]
+        later = inverse.rows[i].reshape(-1, qi, f.sums.N)[parent]
+        total = total + np.einsum("ijg,gjn->gin", f.B[k, i][..., levels], later)
+    return np.asarray(-np.einsum("ijg,gjn->gin", f.M[k][..., levels], total))
 
 
 def chain_slope(f: Factorised, inverse: Inverse, k: int) -> Array:
@@ -184,14 +205,8 @@ def add_level(f: Factorised, inverse: Inverse, k: int, inner: Array) -> None:
             total = total + transposed(with_dense(f, inverse, k, i))
         inverse.between[k, i] = -times(M, total)
     if sums.N and k:
-        q = sums.factors[k].q
-        rows = np.asarray(f.C[k] @ inverse.dense)
-        for i in range(k + 1, sums.m):
-            qi, parent = sums.factors[i].q, sums.parents[k, i]
-            later = inverse.rows[i].reshape(-1, qi, sums.N)[parent]
-            rows = rows + np.einsum("ijg,gjn->gin", f.B[k, i], later).reshape(rows.shape)
-        shaped = rows.reshape(-1, q, sums.N)
-        inverse.rows[k] = -np.einsum("ijg,gjn->gin", M, shaped).reshape(rows.shape)
+        every = np.arange(sums.factors[k].levels)
+        inverse.rows[k] = dense_rows(f, inverse, k, every).reshape(-1, sums.N)
 
 
 def dense_slopes(f: Factorised, H: Array) -> list[Array]:
@@ -214,6 +229,3 @@ def dense_slopes(f: Factorised, H: Array) -> list[Array]:
         ).reshape(f.sums.N, factor.levels, factor.q)
         found.append(total - np.einsum("nli,nlj->ij", half, half))
     return found
-
-
-__all__ = ["Inverse", "conditional_blocks", "level_rows", "slopes"]

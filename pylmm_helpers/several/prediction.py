@@ -10,7 +10,6 @@ mixed-model equations (Henderson 1975, doi:10.2307/2529430).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,10 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from pylmm_helpers._arguments import a_level, a_name, counted, shown
-from pylmm_helpers._crossprod import Array
 from pylmm_helpers._new_data import label_positions, model_columns, refuse_copies
-from pylmm_helpers.several.criterion import solved
+from pylmm_helpers._shown import whole
+from pylmm_helpers.several.errors import Rows, error_variance, phi, prior_variance
 from pylmm_helpers.several.results import SeveralResults
-
-#: Numbers held at a time for the variances of predictions.
-CHUNK_NUMBERS = 4_000_000
 
 
 def blups(
@@ -37,7 +33,7 @@ def blups(
         chosen = [g for g in fit.group_names if term is None or term in fit.z_names[g]]
         if not chosen:
             raise ValueError(f"{term!r} is not a random effect of this model: {fit.z_names}")
-        return {name: blups_of(fit, name, term, level) for name in chosen}
+        return {name: whole(blups_of(fit, name, term, level)) for name in chosen}
     return blups_of(fit, a_factor(fit, group or fit.group_names[0]), term, level)
 
 
@@ -74,8 +70,13 @@ def blups_of(fit: SeveralResults, group: str, term: str | None, level: float) ->
             },
             index=effects.index,
         )
-    if term is not None or len(terms) == 1:
-        return frames[term or terms[0]]
+    return frames[term] if term is not None else by_terms(frames)
+
+
+def by_terms(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """A factor's tables, one for each effect, level by level."""
+    if len(frames) == 1:
+        return next(iter(frames.values()))
     table = pd.concat(frames, names=["term"])
     order = [*range(1, table.index.nlevels), 0]
     table = table.reorder_levels(order)
@@ -92,25 +93,6 @@ def a_factor(fit: SeveralResults, name: Any) -> str:
         f"{shown(name)} is no grouping factor of this model; choose "
         f"{' or '.join(repr(g) for g in fit.group_names)}."
     )
-
-
-def phi(fit: SeveralResults) -> Array:
-    """Covariance (p, p) of the fixed effects in scaled columns, in squared units of the data."""
-    p = fit.sums.p
-    inverse = np.linalg.inv(fit.at.root[:p, :p])
-    return np.asarray(fit.scale * inverse.T @ inverse)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows to predict: X, the offset and each factor's Z in the columns of the data, and the level
-    numbers, -1 for a level without data."""
-
-    index: pd.Index
-    X: Array
-    offset: Array
-    Z: dict[str, Array]
-    numbers: dict[str, NDArray[np.intp]]
 
 
 def chosen_factors(fit: SeveralResults, level: Any) -> list[str]:
@@ -207,41 +189,4 @@ def predict(
         result["ci_low"], result["ci_high"] = values - quantile * se, values + quantile * se
     for name in known:
         result[f"known_{name}"] = rows.numbers[name] >= 0
-    return result
-
-
-def prior_variance(fit: SeveralResults, name: str, Z: Array) -> Array:
-    """Variance (n,) of a factor's contribution to rows of levels without data."""
-    half = Z @ fit.z_map[name] @ fit.lambdas[name]
-    return np.asarray(fit.scale * np.sum(half**2, axis=1))
-
-
-def error_variance(fit: SeveralResults, rows: Rows) -> Array:
-    """Variance (n,) of ``x'(b - beta) + z'(u_hat - u)`` over the known factors, and of a whole
-    effect where the level has no data."""
-    sums, n = fit.sums, len(rows.X)
-    total = sum(factor.size for factor in sums.factors)
-    step = max(1, CHUNK_NUMBERS // total)
-    result = np.empty(n)
-    covariance, x_map = phi(fit), fit.scalings[0].x_map
-    for start in range(0, n, step):
-        part = slice(start, min(start + step, n))
-        direction = rows.X[part] @ x_map
-        t = len(direction)
-        W = [np.zeros((f.q, t, f.levels)) for f in sums.factors]
-        variance = np.zeros(t)
-        for name, numbers in rows.numbers.items():
-            here, z = numbers[part], rows.Z[name][part] @ fit.z_map[name]
-            variance += prior_variance(fit, name, rows.Z[name][part])
-            seen = np.flatnonzero(here >= 0)
-            Lambda = fit.lambdas[name]
-            W[fit.number[name]][:, seen, here[seen]] = Lambda @ (z[seen] @ Lambda).T
-            link = fit.coefficients[name][:, : sums.p, here[seen]]
-            direction[seen] -= np.einsum("nq,qcn->nc", z[seen], link)
-        if rows.numbers:
-            found, _ = solved(fit.at, W, t)
-            taken = sum(np.einsum("qtg,qtg->t", w, u) for w, u in zip(W, found, strict=True))
-            variance -= fit.scale * taken
-        result[part] = np.maximum(variance, 0.0)
-        result[part] += np.einsum("np,pr,nr->n", direction, covariance, direction)
     return result

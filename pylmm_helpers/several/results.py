@@ -13,7 +13,7 @@ from pylmm_helpers._crossprod import Array
 from pylmm_helpers._profile import factor_to_theta
 from pylmm_helpers._results import SINGULAR
 from pylmm_helpers._summary import Summary
-from pylmm_helpers.several.blocks import conditional_blocks
+from pylmm_helpers.several.blocks import Inverse, conditional_blocks, whole_inverse
 from pylmm_helpers.several.criterion import by_factor, lambdas_of
 from pylmm_helpers.several.fixed import FixedResults
 from pylmm_helpers.several.solve import backward
@@ -167,9 +167,14 @@ class SeveralResults(FixedResults):
         return found
 
     @cached_property
+    def inverse(self) -> Inverse:
+        """Blocks of the random effects' covariance given the data, over sigma^2."""
+        return whole_inverse(self.at.f)
+
+    @cached_property
     def random_effects_var_by_group(self) -> dict[str, Array]:
         """Conditional covariance matrices (L, q, q) of each factor's random effects."""
-        blocks = conditional_blocks(self.at.f)
+        blocks = conditional_blocks(self.at.f, self.inverse)
         return {
             name: np.asarray(
                 self.scale

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pylmm_helpers.several import information
-from pylmm_helpers.several.blocks import conditional_blocks
+from pylmm_helpers.several.blocks import conditional_blocks, whole_inverse
 from pylmm_helpers.several.criterion import (
     average_information,
     chain_rule,
@@ -176,7 +176,7 @@ def test_covariance_given_the_data(name: str, on_boundary: bool) -> None:
     m = dense(name, on_boundary)
     at = evaluate(m.theta, m.sums, True)
     lambdas, inverse = lambdas_of(m.theta, m.sums), np.linalg.inv(m.V)
-    found = conditional_blocks(at.f)
+    found = conditional_blocks(at.f, whole_inverse(at.f))
     for factor, z, L, blocks in zip(m.sums.factors, m.Z, lambdas, found, strict=True):
         delta = L @ L.T
         for level in range(factor.levels):

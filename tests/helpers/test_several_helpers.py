@@ -23,6 +23,7 @@ from pylmm_helpers import (
     lrt,
     predict,
     refit,
+    residuals,
     variance_components,
 )
 from pylmm_helpers._adapter import TAKES_SEVERAL
@@ -101,6 +102,66 @@ def test_predictions_and_their_errors(
     variance = np.einsum("ni,ij,nj->n", fit.X, errors[:p, :p], fit.X)
     variance += np.einsum("ni,ij,nj->n", Z, G, Z) + fit.scale
     np.testing.assert_allclose(found["std_error"], np.sqrt(variance), rtol=1e-7)
+
+
+def test_residuals_have_their_own_standard_deviations(fit: SeveralResults, matrices: Any) -> None:
+    Z, G, errors = matrices
+    p = fit.X.shape[1]
+    V = Z @ G @ Z.T + fit.scale * np.eye(fit.nobs)
+    half = np.linalg.solve(V, fit.X)
+    P = np.linalg.inv(V) - half @ np.linalg.solve(fit.X.T @ half, half.T)
+    found = residuals(fit)
+    conditional = fit.scale**2 * np.diag(P)  # of y - Xb - Zu = sigma^2 P y
+    np.testing.assert_allclose(found["conditional"], fit.scale * P @ fit.y, atol=1e-8)
+    np.testing.assert_allclose(
+        found["conditional_std"], found["conditional"] / np.sqrt(conditional), rtol=1e-6
+    )
+    marginal = np.diag(V - fit.X @ errors[:p, :p] @ fit.X.T)
+    np.testing.assert_allclose(
+        found["marginal_std"], found["marginal"] / np.sqrt(marginal), rtol=1e-6
+    )
+    spread = np.sqrt(np.diag(G @ Z.T @ P @ Z @ G))
+    start = 0
+    for name in fit.group_names:
+        table = residuals(fit, level=name)
+        stop = start + len(table)
+        np.testing.assert_allclose(table["sd"], spread[start:stop], rtol=1e-6)
+        start = stop
+    with pytest.raises(ValueError, match="'herd:cow' or 'herd' or 'day'"):
+        residuals(fit, level="group")
+
+
+def test_levels_that_never_met_are_predicted_too(herds: pd.DataFrame) -> None:
+    d = herds.assign(id=herds["herd"] * 100 + herds["cow"])
+    fit = fit_lmm("y ~ x + (1 | herd) + (1 | id) + (1 | day)", d)
+    moved = d.head(4).assign(herd=[5, 6, 5, 1])
+    found = predict(fit, moved, level="group", interval="confidence")
+    rows = [np.r_[1.0, x] for x in moved["x"]]
+    # by Henderson's equations, with the row's columns of Z
+    Z, G = [], []
+    for name in ("herd", "id", "day"):
+        Z.append((d[name].to_numpy()[:, None] == fit.labels_by_group[name].to_numpy()) * 1.0)
+        G += [fit.cov_re_by_group[name].iloc[0, 0]] * Z[-1].shape[1]
+    W = np.column_stack([fit.X, *Z])
+    equations = W.T @ W / fit.scale + np.diag(np.r_[0.0, 0.0, 1.0 / np.array(G)])
+    new = np.column_stack(
+        [rows]
+        + [
+            (moved[name].to_numpy()[:, None] == fit.labels_by_group[name].to_numpy()) * 1.0
+            for name in ("herd", "id", "day")
+        ]
+    )
+    solution = np.linalg.solve(equations, W.T @ fit.y / fit.scale)
+    np.testing.assert_allclose(found["prediction"], new @ solution, rtol=1e-8)
+    variance = np.einsum("ni,in->n", new, np.linalg.solve(equations, new.T))
+    np.testing.assert_allclose(found["std_error"], np.sqrt(variance), rtol=1e-7)
+
+
+def test_labels_of_another_type_are_the_same_groups(
+    fit: SeveralResults, herds: pd.DataFrame
+) -> None:
+    text = herds.astype({"herd": str, "cow": float})
+    pd.testing.assert_frame_equal(predict(fit, text, "group"), predict(fit, herds, "group"))
 
 
 def test_any_subset_of_levels_may_be_known(
@@ -297,7 +358,7 @@ def test_every_helper_takes_such_a_fit_or_refuses_it_by_name(fit: SeveralResults
         if outcome == "refused":
             refused.add(name)
         assert (outcome == "taken") == (name in TAKES_SEVERAL), (name, outcome)
-    assert {"residuals", "influence", "profile_ci", "report", "design_effect"} <= refused
+    assert {"influence", "profile_ci", "report", "design_effect"} <= refused
 
 
 def outcome_of(helper: Any, *arguments: Any) -> str:

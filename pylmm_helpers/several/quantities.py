@@ -16,14 +16,20 @@ from scipy.stats import chi2, norm
 from pylmm_helpers._arguments import a_level, one_of
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._ddf import positive_inverse
-from pylmm_helpers.several.criterion import chain_rule, evaluate, first_derivatives, lambdas_of
+from pylmm_helpers.several.criterion import (
+    chain_rule,
+    evaluate,
+    first_derivatives,
+    lambdas_of,
+    theta_hessian,
+)
 from pylmm_helpers.several.ddf import second_derivatives
 from pylmm_helpers.several.results import SeveralResults
-from pylmm_helpers.several.search import delta_gradient
+from pylmm_helpers.several.search import delta_gradient, delta_hessian
 from pylmm_helpers.several.sums import parent_levels
 
 #: Criterion by which an end of an interval may miss its level.
-MISS = 1e-5
+MISS = 1e-4
 #: A share below this is none.
 NOTHING = 1e-9
 
@@ -100,9 +106,10 @@ def icc(fit: SeveralResults, method: str, level: float) -> pd.DataFrame:
         )
     t = ratios(fit)
     total = 1.0 + sum(t.values())
+    second = curvature(fit, method == "delta")
     rows = []
     for name, shared in shared_factors(fit).items():
-        share = Share(fit, shared)
+        share = Share(fit, shared, second)
         low, high = share.profile(level) if method == "profile" else share.delta(level)
         rows.append((sum(t[g] for g in shared) / total, low, high, t[name] / total))
     index = pd.Index(fit.group_names, name="rows that share")
@@ -114,16 +121,21 @@ def icc(fit: SeveralResults, method: str, level: float) -> pd.DataFrame:
 class Share:
     """The share of some factors in the variance, as a function of theta."""
 
-    def __init__(self, fit: SeveralResults, shared: list[str]) -> None:
-        self.fit = fit
+    def __init__(self, fit: SeveralResults, shared: list[str], curvature: Array) -> None:
+        self.fit, self.curvature = fit, curvature
         weights = mean_outer(fit)
         self.every = [weights[factor.name] for factor in fit.sums.factors]
         self.part = [
             w * (f.name in shared) for w, f in zip(self.every, fit.sums.factors, strict=True)
         ]
-        # entries of theta are searched in units of their size
-        self.size = np.maximum(np.abs(fit.at.theta), 0.1)
+        # theta is searched in coordinates in which the criterion is nearly a sphere
+        values, vectors = np.linalg.eigh(curvature)
+        self.turn = vectors / np.sqrt(np.maximum(values, 1e-8 * values[-1]))
         self.seen: dict[bytes, tuple[float, Array]] = {}
+
+    def theta(self, x: Array) -> Array:
+        """Theta (d,) from the coordinates of the search."""
+        return np.asarray(self.fit.at.theta + self.turn @ x)
 
     def value(self, theta: Array) -> tuple[float, Array]:
         """The share and its gradient (d,)."""
@@ -137,30 +149,27 @@ class Share:
         slope = slope - chain_rule(sums, theta, self.every) * own / (1.0 + total)
         return own / (1.0 + total), slope / (1.0 + total)
 
-    def criterion(self, x: Array) -> tuple[float, Array]:
-        """The rise of the criterion above its minimum at theta = x * size, and its gradient (d,) in
-        x."""
+    def rise(self, x: Array) -> tuple[float, Array]:
+        """The rise of the criterion above its minimum, and its gradient (d,) in x."""
         key = x.tobytes()
         if key not in self.seen:
             fit = self.fit
-            at = evaluate(x * self.size, fit.sums, fit.reml)
+            at = evaluate(self.theta(x), fit.sums, fit.reml)
             if not np.isfinite(at.value):
                 return 1e6, np.zeros(len(x))
             slope = chain_rule(fit.sums, at.theta, delta_gradient(at, first_derivatives(at)))
-            self.seen = {key: (at.value - fit.at.value, slope * self.size)}
+            self.seen = {key: (at.value - fit.at.value, slope @ self.turn)}
         return self.seen[key]
 
     def delta(self, level: float) -> tuple[float, float]:
         """Normal interval for the logit of the share."""
-        at = self.fit.at
-        estimate, slope = self.value(at.theta)
+        estimate, slope = self.value(self.fit.at.theta)
         if estimate <= 0.0:
             raise ValueError(
                 "the estimated correlation is 0, where the delta method has no standard error; use "
                 "method='profile'"
             )
-        covariance = 2.0 * positive_inverse(second_derivatives(at, first_derivatives(at)))
-        variance = float(slope @ covariance[:-1, :-1] @ slope)
+        variance = 2.0 * float(slope @ positive_inverse(self.curvature) @ slope)
         half = float(norm.ppf(0.5 + level / 2.0)) * np.sqrt(variance)
         half /= estimate * (1.0 - estimate)
         return float(expit(logit(estimate) - half)), float(expit(logit(estimate) + half))
@@ -171,28 +180,57 @@ class Share:
         cutoff = float(chi2.ppf(level, 1))
         return self.extreme(cutoff, 1.0), self.extreme(cutoff, -1.0)
 
+    def starts(self, cutoff: float, sign: float) -> list[Array]:
+        """Where a search for the least (sign 1) or largest (sign -1) share begins: where it would
+        end if the criterion were a sphere; and beside zero variances, where its slope vanishes."""
+        theta = self.fit.at.theta
+        slope = self.value(theta)[1] @ self.turn
+        length = float(np.sqrt(slope @ slope))
+        found = [-sign * np.sqrt(2.0 * cutoff) * slope / length] if length > 0.0 else []
+        zero = np.abs(theta) < 1e-3
+        if zero.any() or not found:
+            away = np.where(zero, np.sqrt(cutoff) * np.linalg.norm(self.turn, axis=1), 0.0)
+            found.append(np.linalg.solve(self.turn, away))
+        return found
+
     def extreme(self, cutoff: float, sign: float) -> float:
         """The least (sign 1) or the largest (sign -1) share where the criterion has risen by at
         most `cutoff`."""
 
         def share(x: Array) -> tuple[float, Array]:
-            value, slope = self.value(x * self.size)
-            return sign * value, sign * slope * self.size
+            value, slope = self.value(self.theta(x))
+            return sign * value, sign * slope @ self.turn
 
-        best = self.fit.at.theta / self.size
-        for start in (best, 1.1 * best + 0.1, 0.9 * best + 0.02):
+        ends = []
+        for start in self.starts(cutoff, sign):
             found = minimize(
                 share, start, jac=True, method="SLSQP",
                 constraints={
                     "type": "ineq",
-                    "fun": lambda x: cutoff - self.criterion(x)[0],
-                    "jac": lambda x: -self.criterion(x)[1],
+                    "fun": lambda x: cutoff - self.rise(x)[0],
+                    "jac": lambda x: -self.rise(x)[1],
                 },
-                options={"maxiter": 200, "ftol": 1e-10},
+                options={"maxiter": 200, "ftol": 1e-9},
             )  # fmt: skip
-            if found.success and self.criterion(found.x)[0] <= cutoff + MISS:
-                end = float(sign * found.fun)
-                return 0.0 if end < NOTHING else end
-        raise ValueError(
-            "an end of the interval was not found: the criterion is too flat; use method='delta'"
+            if self.rise(found.x)[0] <= cutoff + MISS:
+                ends.append(float(found.fun))
+        if not ends:
+            raise ValueError(
+                "an end of the interval was not found: the criterion is too flat; use "
+                "method='delta'"
+            )
+        end = sign * min(ends)
+        return 0.0 if end < NOTHING else end
+
+
+def curvature(fit: SeveralResults, exact: bool) -> Array:
+    """Second derivatives (d, d) of the criterion in theta at the fit; with the average information
+    in a large model unless `exact`."""
+    at = fit.at
+    first = first_derivatives(at)
+    if exact:
+        whole = second_derivatives(at, first)
+        return np.asarray(
+            whole[:-1, :-1] - np.outer(whole[:-1, -1], whole[-1, :-1]) / whole[-1, -1]
         )
+    return theta_hessian(fit.sums, at.theta, delta_hessian(at, first), delta_gradient(at, first))

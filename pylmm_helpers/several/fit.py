@@ -28,8 +28,8 @@ from pylmm_helpers.several.sums import Sums, build_sums
 #: Share of the response left by the fixed effects, below which its products have lost half their
 #: digits.
 ALMOST_NOTHING = 1e-7
-#: A relative standard deviation this large means that nothing is left for the residual.
-NO_RESIDUAL = 1e6
+#: Beyond a relative standard deviation this large too few digits are left for the residual.
+NO_RESIDUAL = 1e5
 
 
 @dataclass(frozen=True)

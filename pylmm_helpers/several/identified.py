@@ -51,11 +51,12 @@ def check_identified(sums: Sums, design: SeveralDesign, reml: bool) -> None:
     steps = np.abs(np.column_stack([null[:, :-1] + null[:, -1:] * units, null[:, -1]]))
     touched = (steps > TOUCHED * steps.max(axis=1, keepdims=True, initial=1e-300)).any(axis=0)
     names = [n for n, t in zip(parameter_names(sums, design), touched | lost, strict=True) if t]
-    fixed = ""
+    listed = " and ".join(names)
+    finding = f"can't determine {listed}" if len(names) == 1 else f"can't tell {listed} apart"
     if reml and sums.p > 1:
-        fixed = f", or from the fixed effects of {design.first.formula!r}"
+        finding += f", beside the fixed effects of {design.first.formula!r}"
     raise ValueError(
-        f"the data can't tell {' and '.join(names)} apart{fixed}. Leave a random effect out whose "
+        f"the data {finding}. Leave a random effect out whose "
         "predictor is constant within the levels, or a fixed effect that tells the levels apart, "
         "or take (... || group)."
     )

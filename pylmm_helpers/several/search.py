@@ -123,7 +123,7 @@ def minimise(start: Array, sums: Sums, reml: bool) -> Optimum:
         if promise[0] <= DECREMENT:
             # the step is too small for the criterion's own rounding to judge it
             last = evaluate(best.theta + move[0], sums, reml)
-            sound = last.value <= best.value + ROUNDING
+            sound = last.value <= best.value + ROUNDING + noise(best)
             return Optimum(last if sound else best, sound, steps)
         trials = []
         if scored < SCORING_STEPS and promise[0] > SCORE_ABOVE:
@@ -149,9 +149,16 @@ def minimise(start: Array, sums: Sums, reml: bool) -> Optimum:
     return Optimum(best, False, steps)
 
 
+def noise(at: Point) -> float:
+    """Rounding of the criterion: what is left of y'y after the random effects are taken out has
+    lost the digits that they had more."""
+    p = at.f.sums.p
+    return 8.0 * float(np.finfo(float).eps) * at.nu * float(at.f.sums.RR[p, p]) / at.r2
+
+
 def not_above(there: Point, best: Point) -> bool:
     """Whether the criterion has not risen; rounding does not count as a rise."""
-    return there.value < best.value + 1e-13 * abs(best.value) + 1e-12
+    return there.value < best.value + 1e-13 * abs(best.value) + 1e-12 + 0.1 * noise(best)
 
 
 def starts(sums: Sums) -> list[Array]:

@@ -74,6 +74,36 @@ def test_bad_formulas_are_named_with_their_remedy(name: str, herds: pd.DataFrame
         fit_lmm(formula, herds)
 
 
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize(
+    ("formula", "words"),
+    [
+        ("y ~ x + (z|herd) + (1|id)", "variance of z between the levels of 'herd' apart"),
+        ("y ~ x + (0 + C(z)|herd) + (1|id)", r"determine the covariance of C\(z\)\[0\] and"),
+    ],
+)
+def test_variances_that_nothing_tells_apart_are_named(
+    herds: pd.DataFrame, formula: str, words: str, reml: bool
+) -> None:
+    # z has one value in each herd, and two in all
+    with pytest.raises(ValueError, match=words):
+        fit_lmm(formula, herds, reml=reml)
+
+
+@pytest.mark.parametrize("size", [1e2, 1e3, 1e4])
+def test_a_dominant_variance_leaves_the_residual_its_digits(
+    herds: pd.DataFrame, size: float
+) -> None:
+    herds = herds.assign(g=np.arange(len(herds)) % 5)
+    levels = np.random.default_rng(1).normal(size=2000)
+    plain = fit_lmm("y ~ x + C(id) + (1|g)", herds)  # what is left when the levels are taken out
+    shifted = herds.assign(y=herds["y"] + size * levels[herds["id"]])
+    fit = fit_lmm("y ~ x + (1|id) + (1|g)", shifted)
+    assert fit.converged
+    assert np.sqrt(fit.scale) == pytest.approx(np.sqrt(plain.scale), rel=3.0 / size)
+    assert fit.fe_params["x"] == pytest.approx(plain.fe_params["x"], rel=30.0 / size)
+
+
 @pytest.mark.parametrize("more", [{"groups": "herd"}, {"re_formula": "1 + x"}])
 def test_bars_and_groups_together_are_refused(herds: pd.DataFrame, more: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="groups= and re_formula="):

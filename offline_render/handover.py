@@ -20,6 +20,7 @@ from .cells import is_record_only, run_cells
 from .crossref import Document, Target
 from .downloads import offered, write_downloads
 from .execute import Runner, inputs_digest
+from .handover_paper import write_paper
 from .kept import write_whole
 from .lock import only_one
 from .order import check_order
@@ -59,11 +60,13 @@ def before_render(root: Path, wanted: Iterable[str] | None) -> list[Path]:
         sources = {c.source: split(c.path) for c in project.chapters}
         check_order(project, sources)
         outputs = run_cells(project, sources, Reporter(1), wanted=wanted)
-        return [
+        made = [
             write_notebook(project, chapter, sources[chapter.source], outputs[chapter.source])
             for chapter in project.chapters
             if chapter.source in outputs
         ]
+        write_paper(project, project.work / NOTEBOOKS, Pandoc(project.work / "pandoc"))
+        return made
 
 
 def write_notebook(

@@ -19,7 +19,7 @@ from .paper import column_widths, edition, leading
 from .project import Project
 from .tex_reading import read_tex
 
-TEMPLATE = Path(__file__).parent / "assets" / "book.typ"
+ASSETS = Path(__file__).parent / "assets"
 MARK = "HBFORMULA"
 UNBROKEN = 28
 ALIGN = {"AlignLeft": "left", "AlignRight": "right", "AlignCenter": "center"}
@@ -124,15 +124,8 @@ class TypstWriter(Writer):
         return raw("typst", f"#hb-image({quoted(path)}, {quoted(alt)});", inline=True)
 
     def math(self, node: Node) -> Node:
-        display = node["c"][0]["t"] == "DisplayMath"
-        tex = node["c"][1]
-        reading = read_tex(tex)
-        body = self.formulas[(node["c"][0]["t"], tex)]
-        block = "true" if display else "false"
-        code = f"math.equation(block: {block}, alt: {quoted(reading)}, {body})"
-        # A short formula in a sentence stays on one line.
-        short = not display and len(re.sub(r"\\[a-z]+|[{}_^\s]", "x", tex)) <= UNBROKEN
-        return raw("typst", f"#box({code});" if short else f"#{code};", inline=True)
+        kind, tex = node["c"][0]["t"], node["c"][1]
+        return raw("typst", formula_code(kind, tex, self.formulas[(kind, tex)]), inline=True)
 
     def heading(self, block: Node, found: Heading | None) -> list[Node]:
         level, attr, inlines = block["c"]
@@ -161,11 +154,21 @@ class TypstWriter(Writer):
         return {"t": "Span", "c": [["", [], []], node["c"][1]]}
 
 
-def formulas(documents: list[Document], engine: Pandoc) -> dict[tuple[str, str], str]:
-    """Every TeX formula of the book as Typst mathematics, in one call of pandoc."""
+def formula_code(kind: str, tex: str, body: str) -> str:
+    """A formula for Typst, ``body``, with its reading in words."""
+    display = kind == "DisplayMath"
+    block = "true" if display else "false"
+    code = f"math.equation(block: {block}, alt: {quoted(read_tex(tex))}, {body})"
+    # A short formula in a sentence stays on one line.
+    short = not display and len(re.sub(r"\\[a-z]+|[{}_^\s]", "x", tex)) <= UNBROKEN
+    return f"#box({code});" if short else f"#{code};"
+
+
+def formulas(trees: list[Node], engine: Pandoc) -> dict[tuple[str, str], str]:
+    """Every TeX formula of some documents as Typst mathematics, in one call of pandoc."""
     seen: dict[tuple[str, str], None] = {}
-    for document in documents:
-        for node in pandoc.nodes(document.tree["blocks"], "Math"):
+    for tree in trees:
+        for node in pandoc.nodes(tree["blocks"], "Math"):
             seen[(node["c"][0]["t"], node["c"][1])] = None
     if not seen:
         return {}
@@ -175,10 +178,8 @@ def formulas(documents: list[Document], engine: Pandoc) -> dict[tuple[str, str],
             {"t": "Para", "c": [{"t": "Math", "c": [{"t": kind}, print_tex(tex)]}]},
             {"t": "Para", "c": [pandoc.string(MARK)]},
         ]
-    tree = {"pandoc-api-version": documents[0].tree["pandoc-api-version"], "meta": {}}
-    text = engine.run(
-        json.dumps({**tree, "blocks": blocks}), "-f", "json", "-t", "typst-citations", "--wrap=none"
-    )
+    tree = {"pandoc-api-version": trees[0]["pandoc-api-version"], "meta": {}, "blocks": blocks}
+    text = engine.run(json.dumps(tree), "-f", "json", "-t", "typst-citations", "--wrap=none")
     parts = [part.strip() for part in text.split(MARK)][:-1]
     for (_, tex), part in zip(seen, parts, strict=True):
         if not part.startswith("$"):
@@ -210,7 +211,7 @@ def typst_source(
     """The whole book as one Typst text."""
     if lua is not None:
         documents = with_questions(documents, engine, lua)
-    known = formulas(documents, engine)
+    known = formulas([document.tree for document in documents], engine)
     blocks: list[Node] = []
     for document in documents:
         blocks += transform(document, TypstWriter(document, known))
@@ -224,7 +225,12 @@ def typst_source(
         f"edition: {quoted(edition(project))}, "
         f"lang: {quoted(str(project.config.get('lang', 'en'))[:2])})\n\n"
     )
-    return TEMPLATE.read_text(encoding="utf-8") + "\n" + settings + body
+    return design("look.typ", "book.typ") + settings + body
+
+
+def design(*names: str) -> str:
+    """Files of the page design as one text."""
+    return "".join((ASSETS / name).read_text(encoding="utf-8") + "\n" for name in names)
 
 
 def write_pdf(

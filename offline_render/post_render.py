@@ -1,4 +1,4 @@
-"""Quarto's post-render step: the downloads of the pages it wrote. No cell runs here."""
+"""Quarto's post-render step: what its pages lack, and their downloads. No cell runs here."""
 
 from __future__ import annotations
 

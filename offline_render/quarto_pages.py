@@ -132,7 +132,7 @@ def beside_their_formulas(text: str) -> str:
         number = re.sub(r"<[^>]+>", "", match["number"])
         return (
             f'<span id="{match["id"]}" class="hb-equation">{match["start"]}{match["end"]}'
-            f'<span class="hb-equation-number">({number})</span></span>'
+            f' <span class="hb-equation-number">({number})</span></span>'
         )
 
     return EQUATION.sub(moved, text)

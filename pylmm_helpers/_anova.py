@@ -14,6 +14,7 @@ from pylmm_helpers._arguments import counted, numbers
 from pylmm_helpers._columns import as_frame, require_column
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._design import response_and_columns
+from pylmm_helpers._layout import CONSTANT
 from pylmm_helpers._shown import shown_whole
 
 #: Singular values below this share of the largest are rounding noise.
@@ -138,6 +139,14 @@ def _basis(X: Array) -> Array:
     return np.asarray(u[:, s > RANK_TOLERANCE * max(s[0], RANK_TOLERANCE)])
 
 
+def spans_constant(X: Array) -> bool:
+    """Whether a column is constant, or some columns of zeros and ones add up to one."""
+    if np.any((np.ptp(X, axis=0) == 0.0) & (X[0] != 0.0)):
+        return True
+    indicators = np.all((X == 0.0) | (X == 1.0), axis=0)
+    return bool(np.all(X[:, indicators].sum(axis=1) == 1.0))
+
+
 def _within(values: Array, codes: NDArray[np.intp], sizes: Array) -> Array:
     """Deviations from the group means; columns of (n, k)."""
     means = np.column_stack([np.bincount(codes, weights=v) for v in values.T]) / sizes[:, None]
@@ -150,14 +159,19 @@ def one_way_parts(y: Array, X: Array, codes: NDArray[np.intp]) -> AnovaParts:
     n, groups = len(y), len(sizes)
     if groups < 2:
         raise ValueError("there is only one group; variance between groups needs at least two")
-    overall = _basis(X)
     centred = X - X.mean(axis=0)
+    with_constant = spans_constant(X)
+    overall = _basis(X)
+    if with_constant:  # far from 0 a column is nearly the constant: what counts is what varies
+        varying = centred[:, np.ptp(X, axis=0) > CONSTANT * np.abs(X).max(axis=0)]
+        overall = np.column_stack([np.full(n, n**-0.5), _basis(varying)])
     # deviations that are rounding noise beside the column itself carry no information within groups
     deviations = _within(centred, codes, sizes)
     spread = np.maximum(np.linalg.norm(centred, axis=0), 1e-300)
     inside = _basis(deviations[:, np.linalg.norm(deviations, axis=0) > RANK_TOLERANCE * spread])
-    y = y - y.mean()
-    y_within = _within(y[:, None], codes, sizes)[:, 0]
+    away = y - y.mean()
+    y_within = _within(away[:, None], codes, sizes)[:, 0]
+    y = away if with_constant else y
     residual = y - overall @ (overall.T @ y)
     residual_within = y_within - inside @ (inside.T @ y_within)
     ss_within = float(residual_within @ residual_within)
@@ -172,7 +186,7 @@ def one_way_parts(y: Array, X: Array, codes: NDArray[np.intp]) -> AnovaParts:
             "the predictors leave no difference between groups; drop predictors that vary only by "
             "group"
         )
-    if ss_within <= 1e-24 * max(float(y @ y), 1e-300):
+    if ss_within <= 1e-24 * max(float(away @ away), 1e-300):
         raise ValueError(
             "the response does not vary within groups; there is no residual variance to compare "
             "with"
@@ -234,6 +248,7 @@ def labels_of(groups: Any) -> pd.Series:
 
 
 def _from_formula(formula: str, data: pd.DataFrame | None) -> tuple[Array, Array, str]:
+    """Response and predictors as `fit_lmm` reads them."""
     if data is None:
         raise ValueError(f"formula {formula!r} needs data; give the DataFrame with its columns")
     if isinstance(formula, str) and "~" not in formula:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from numbers import Number
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,13 +23,10 @@ MANY = 20
 
 def as_frame(data: Any) -> pd.DataFrame:
     """A pandas DataFrame from pandas, or from Polars and other tables that pandas can read."""
-    if isinstance(data, pd.DataFrame):
-        frame = data
-    elif hasattr(data, "to_pandas"):
-        frame = data.to_pandas()
-    elif hasattr(data, "__dataframe__"):
+    frame = data.to_pandas() if hasattr(data, "to_pandas") else data
+    if not isinstance(frame, pd.DataFrame) and hasattr(data, "__dataframe__"):
         frame = pd.api.interchange.from_dataframe(data)
-    else:
+    if not isinstance(frame, pd.DataFrame):
         raise ValueError(
             f"data must be a pandas (or Polars) DataFrame, not {type(data).__name__}; wrap it in "
             "pd.DataFrame(...)."
@@ -238,6 +236,7 @@ def numbers_as_text(names: Iterable[str], frame: pd.DataFrame) -> None:
             continue
         distinct = distinct_texts(frame[name], name)
         good = pd.to_numeric(distinct, errors="coerce").notna()
+        good |= distinct.map(lambda value: isinstance(value, Number)).astype(bool)
         comma = distinct.astype(str).str.fullmatch(r"\s*[+-]?(\d[\d.' ]*)?,\d+\s*")
         stray = distinct[~(good | comma)]
         if len(stray) and (len(distinct) <= MANY or len(stray) > len(distinct) / 10):
@@ -253,7 +252,7 @@ def numbers_as_text(names: Iterable[str], frame: pd.DataFrame) -> None:
         odd = f" beside {', '.join(map(repr, stray[:3]))}" if len(stray) else ""
         raise ValueError(
             f"column '{name}' holds numbers stored as text or objects{odd}; convert it with "
-            f"pd.to_numeric, or write C({name}) if each value is a category."
+            f"pd.to_numeric or .astype(float), or write C({name}) if each value is a category."
         )
 
 

@@ -48,6 +48,7 @@ class FirstPass:
     rows: int
     complete: int
     sum_log_weights: float
+    mean_weight: float | None
 
 
 def lacking(column: Any) -> Any:
@@ -110,6 +111,7 @@ def first_pass(
         good = (weight > 0) & (weight <= number(LARGEST))
         wanted["bad weights"] = (~good & ~lacking(table[weights])).sum(**only)
         wanted["log weights"] = weight.ln().sum(where=good & keep)
+        wanted["sum of weights"] = weight.sum(where=good & keep)
     bare = {name for name, ones in indicator_candidates(terms)}
     for name in bare:
         column = distinct[name]
@@ -149,7 +151,8 @@ def first_pass(
         return Figures(short(mean), short(spread), max(abs(low), abs(high)), indicator)
 
     logs = float(row["log weights"]) if weights else 0.0
-    return FirstPass([figures(name) for name in names], int(row["rows"]), n, logs)
+    mean_weight = short(float(row["sum of weights"]) / n) if weights else None
+    return FirstPass([figures(name) for name in names], int(row["rows"]), n, logs, mean_weight)
 
 
 def indicator_candidates(terms: Terms) -> set[tuple[str, bool]]:

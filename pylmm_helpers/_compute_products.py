@@ -125,9 +125,9 @@ class ScaledTable:
 
 
 def scaled_table(
-    source: Source, table: Any, terms: Terms, layout: Layout, weights: str | None
+    source: Source, table: Any, terms: Terms, layout: Layout, weight: Any
 ) -> ScaledTable:
-    """The layout's columns as expressions."""
+    """The layout's columns as expressions; weights have the mean one."""
     parts = {"x": terms.x, "z": terms.z}
     columns: list[Any] = []
     for (part, position), shift, scale in zip(
@@ -136,7 +136,6 @@ def scaled_table(
         column = parts[part][position]
         columns.append(None if is_constant(column) else scaled(column, shift, scale))
     columns.append(scaled(terms.y, layout.y_shift, layout.y_scale))
-    weight = None if weights is None else table[weights].cast("float64")
     return ScaledTable(
         source, table, columns, layout.z_index, layout.x_index, table[terms.group_name], weight
     )

@@ -214,6 +214,9 @@ def arrow_table(source: Any, pa: Any) -> tuple[Any, dict[str, list[Any]]]:
         frame = frame.to_pandas()
         check_case(source.columns)
         table = source.to_arrow()
+    elif isinstance(source, pa.Table):
+        check_case(source.column_names)
+        frame, table = source.slice(0, 0).to_pandas(), source
     elif isinstance(source, pd.DataFrame):
         frame = source
         repeated = source.columns[source.columns.duplicated()]
@@ -234,9 +237,9 @@ def arrow_table(source: Any, pa: Any) -> tuple[Any, dict[str, list[Any]]]:
         )
     else:
         raise ValueError(
-            "source must be a pandas or Polars DataFrame, the path of a Parquet file or folder, or "
-            f"an Ibis table, not {type(source).__name__}; a Spark DataFrame becomes one by "
-            "ibis.pyspark.connect(session).table(name)."
+            "source must be a pandas or Polars DataFrame, an Arrow table, the path of a Parquet "
+            f"file or folder, or an Ibis table, not {type(source).__name__}; a Spark DataFrame "
+            "becomes one by ibis.pyspark.connect(session).table(name)."
         )
     categories = {
         str(name): list(column.cat.categories)

@@ -120,7 +120,7 @@ def translate(
 ) -> Terms:  # fmt: skip
     """Names and expressions of all columns of the model."""
     every = (fixed.lhs, fixed.rhs, random, fixed.offset)
-    used, _, coded = names_in([term for terms in every for term in terms], tiny, tools)
+    used, _, coded, _ = names_in([term for terms in every for term in terms], tiny, tools)
     numbers_as_text([name for name in used if name not in coded], tiny)
     y, x, z, known = (side_columns(terms, table, tiny, tools) for terms in every)
     check_names(formula, list(y), list(x), list(z))

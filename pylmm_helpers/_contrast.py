@@ -25,7 +25,9 @@ def independent_rows(res: LMMResults, L: Array, rhs: Array) -> tuple[Array, Arra
             weights, *_ = np.linalg.lstsq(C[keep].T, C[k], rcond=None)
             if np.linalg.norm(C[k] - weights @ C[keep]) < 1e-9:
                 exact, *_ = np.linalg.lstsq(L[keep].T, L[k], rcond=None)
-                if abs(exact @ rhs[keep] - rhs[k]) > 1e-9 * max(1.0, abs(rhs[k])):
+                if abs(exact @ rhs[keep] - rhs[k]) > 1e-9 * (
+                    np.abs(exact @ np.diag(rhs[keep])).sum() + abs(rhs[k])
+                ):
                     raise ValueError(f"row {k + 1} of the contrast contradicts the rows before it.")
                 continue
         keep.append(k)

@@ -34,7 +34,9 @@ class Scaling:
     ``X_scaled = X @ x_map``, ``Z_scaled = Z @ z_map`` and
     ``y_scaled = (y - y_shift) / y_scale - X_scaled @ offset``. ``X @ constant`` is a column of
     ones (zeros where X spans no constant; then nothing is centred and ``y_shift`` is 0). The offset
-    is zero unless the fixed effects explain almost all of y.
+    is zero unless the fixed effects explain almost all of y. Prior weights enter as their ratio to
+    their mean; the root of the mean is part of all scales, so that no result depends on their unit.
+    ``x_shift`` (p,) and ``z_shift`` (q,) are what was taken from each column.
     """
 
     x_map: Array
@@ -43,6 +45,25 @@ class Scaling:
     y_shift: float
     y_scale: float
     offset: Array
+    x_shift: Array
+    z_shift: Array
+
+    def x(self, X: Array) -> Array:
+        """Scaled rows of X (n, p); ``X @ x_map`` would round where the shift is large."""
+        return np.asarray((X - self.x_shift) * np.diag(self.x_map))
+
+    def z(self, Z: Array) -> Array:
+        """Scaled rows of Z (n, q)."""
+        return np.asarray((Z - self.z_shift) * np.diag(self.z_map))
+
+    def fixed(self, X: Array, scaled: Array) -> Array:
+        """What fixed effects (p,) give for rows (n, p) of X, less ``y_shift``: neither a large mean
+        of the response nor one of a predictor takes digits."""
+        return np.asarray(self.y_scale * (self.x(X) @ (scaled + self.offset)))
+
+    def random(self, Z: Array, scaled: Array) -> Array:
+        """What random effects (n, q), those of each row's group, give for rows (n, q) of Z."""
+        return np.asarray(self.y_scale * np.sum(self.z(Z) * scaled, axis=1))
 
     def beta(self, scaled: Array) -> Array:
         """Fixed effects (..., p) in the units of the data."""
@@ -104,6 +125,8 @@ class CrossProducts:
         Label of each group, in the order of the last axis.
     sum_log_weights : float
         Sum of the logarithms of the prior weights (0 without weights).
+    mean_weight : float or None
+        Mean of the prior weights; None without weights.
     RtR_within : ndarray (p + 1, p + 1) or None
         What is left of ``RtR`` once each group's own regression on Z is taken out, when it was
         computed from the rows; otherwise it is found by subtraction.
@@ -126,6 +149,7 @@ class CrossProducts:
     group_name: str
     group_labels: pd.Index
     sum_log_weights: float = 0.0
+    mean_weight: float | None = None
     RtR_within: Array | None = field(default=None)
     formula: str = ""
     re_formula: str = ""

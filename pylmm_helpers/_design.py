@@ -91,7 +91,7 @@ class Design:
         every = [term for part in self.terms.values() for term in part]
         names = names_in(every, self.frame, self.tools)
         return {
-            name: kind_in_fit(self.frame[name], name, name in names.coded)
+            name: kind_in_fit(self.frame[name], name, names.coded, names.also_coded)
             for name in names.used
             if name in self.frame
         }
@@ -136,7 +136,7 @@ def build_design(
     check_choices(groups, missing, frame)
     check_any(len(frame))
     every = [*fixed.lhs, *fixed.rhs, *fixed.offset, *random]
-    used, tools, coded = names_in(every, frame, context)
+    used, tools, coded, _ = names_in(every, frame, context)
     for name in [*used, groups]:
         require_column(frame, name)
     weight_values = read_weights(weights, frame)
@@ -155,6 +155,7 @@ def build_design(
     check_offset(fixed, known)
     for terms in (fixed.rhs, random):
         check_cells(terms, values, tools)
+    frame = frame.copy(deep=False)  # a column that the caller replaces later is not the fit's
     recipes = dict(zip(PARTS, (x_recipe, z_recipe, known_recipe), strict=True))
     return Design(
         formula, re_formula, y_names[0], tuple(x_names), tuple(z_names), groups,
@@ -168,7 +169,7 @@ def response_and_columns(formula: str, data: Any) -> tuple[Array, Array, str]:
     """Response (n,), fixed-effect matrix (n, p) and the response's name, by the same checks."""
     frame, fixed = as_frame(data), parse(formula)
     check_any(len(frame))
-    used, tools, coded = names_in([*fixed.lhs, *fixed.rhs, *fixed.offset], frame, None)
+    used, tools, coded, _ = names_in([*fixed.lhs, *fixed.rhs, *fixed.offset], frame, None)
     for name in used:
         require_column(frame, name)
     handle_missing(frame, used, None, "raise")

@@ -51,12 +51,14 @@ QUOTED = re.compile(r"(\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')|`([^`]*)`")
 
 
 class Names(NamedTuple):
-    """Columns that terms use (`coded`: the ones that stand in ``C(...)`` only), and functions and
-    constants of the caller's among the names."""
+    """Columns that terms use, and functions and constants of the caller's among the names;
+    `coded` are the columns that stand in ``C(...)`` only, `also_coded` those that stand elsewhere
+    too."""
 
     used: list[str]
     tools: dict[str, Any]
     coded: set[str]
+    also_coded: set[str]
 
 
 class Reading(ast.NodeTransformer):
@@ -212,7 +214,7 @@ def names_in(terms: Iterable[Any], frame: pd.DataFrame, context: Mapping[str, An
         used |= reading.used
         coded |= reading.coded
         tools |= reading.tools
-    return Names(sorted(used | coded), tools, coded - used)
+    return Names(sorted(used | coded), tools, coded - used, coded & used)
 
 
 class Evaluator(PandasMaterializer):  # type: ignore[misc]
@@ -257,7 +259,9 @@ def model_matrix(
         if isinstance(error, DataMismatchWarning):
             found = re.search(r"\{.*\}", reason)
             left_out = found[0] if found else "some"
-            reason, hint = f"rows hold categories that levels= leaves out: {left_out}", ""
+            left_out = re.sub(r"np\.\w+\((.*?)\)", r"\1", left_out)
+            reason = f"rows hold categories that the fit or levels= leaves out: {left_out}"
+            hint = ""
         reason = reason.rstrip(".")
         raise ValueError(f"the terms '{shown}' can't be computed: {reason}.{hint}") from error
     made = sum(len(part.columns) for part in matrix.model_spec.structure)

@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pylmm_helpers._arguments import a_level
-from pylmm_helpers._crossprod import Array
+from pylmm_helpers._arguments import a_level, a_number
+from pylmm_helpers._crossprod import Array, Scaling
 from pylmm_helpers._results import LMMResults
 
 #: Rows handled at a time: each needs q times p numbers of its own.
@@ -49,33 +49,33 @@ class GroupLevel:
         B_g; last, zeros.
     phi : ndarray (p, p)
         Covariance of the fixed effects.
-    x_map, z_map : ndarray (p, p), (q, q)
-        ``X @ x_map`` and ``Z @ z_map`` are the scaled columns.
+    scaling : Scaling
+        The way from the columns of the data to the scaled ones.
     """
 
     conditional: Array
     link: Array
     phi: Array
-    x_map: Array
-    z_map: Array
+    scaling: Scaling
 
     def conditional_covariance(self) -> Array:
         """Covariance (G, q, q) of the random effects given the data, in units of the data."""
-        return np.asarray(self.z_map @ self.conditional[:-1] @ self.z_map.T)
+        z_map = self.scaling.z_map
+        return np.asarray(z_map @ self.conditional[:-1] @ z_map.T)
 
     def prediction_covariance(self) -> Array:
         """Covariance (G, q, q) of ``u_hat - u``, uncertainty of the fixed effects included."""
-        link = self.z_map @ self.link[:-1]
+        link = self.scaling.z_map @ self.link[:-1]
         return self.conditional_covariance() + link @ self.phi @ link.swapaxes(1, 2)
 
     def fixed_variance(self, X: Array) -> Array:
         """Variance (n,) of ``x'b``."""
-        x = X @ self.x_map
+        x = self.scaling.x(X)
         return np.asarray(np.einsum("np,pr,nr->n", x, self.phi, x))
 
     def prior_variance(self, Z: Array) -> Array:
         """Variance (n,) of ``z'u``."""
-        z = Z @ self.z_map
+        z = self.scaling.z(Z)
         return np.asarray(np.einsum("nq,qr,nr->n", z, self.conditional[-1], z))
 
     def group_variance(self, X: Array, Z: Array, numbers: NDArray[np.intp]) -> Array:
@@ -83,8 +83,8 @@ class GroupLevel:
         result = np.empty(len(X))
         for start in range(0, len(X), CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
-            z, group = Z[rows] @ self.z_map, numbers[rows]
-            direction = X[rows] @ self.x_map - np.einsum("nq,nqp->np", z, self.link[group])
+            z, group = self.scaling.z(Z[rows]), numbers[rows]
+            direction = self.scaling.x(X[rows]) - np.einsum("nq,nqp->np", z, self.link[group])
             result[rows] = np.einsum("nq,nqr,nr->n", z, self.conditional[group], z)
             result[rows] += np.einsum("np,pr,nr->n", direction, self.phi, direction)
         return result
@@ -104,15 +104,47 @@ def group_level(res: LMMResults) -> GroupLevel:
     conditional = res.scale * np.concatenate([shared, (factor @ factor.T)[None]])
     link = np.concatenate([shared @ ztx, np.zeros((1, q, cross.p))])
     phi = res.scale * res.at.unscaled_cov()[0]
-    return GroupLevel(conditional, link, phi, cross.scaling.x_map, cross.scaling.z_map)
+    return GroupLevel(conditional, link, phi, cross.scaling)
 
 
-def mean_outer_z(res: LMMResults) -> Array:
-    """Average W (q, q) of ``z z'`` over the rows, in scaled columns."""
+def weight_of(res: LMMResults, weight: float | None, what: str) -> float:
+    """Weight of the row that a quantity is about; 1 for a fit without weights.
+
+    Raises
+    ------
+    ValueError
+        When the fit has weights and none is named, because `what` would then depend on their unit;
+        or when one is named that is no positive number, or that the fit has no use for.
+    """
+    mean = res.cross.mean_weight
+    if mean is None:
+        if weight is not None:
+            raise ValueError("the fit has no weights; leave weight= out")
+        return 1.0
+    if weight is None:
+        raise ValueError(
+            "the fit has weights, so that the residual variance of a row is sigma^2 over its "
+            f"weight, and {what} depends on it. Say which row is meant: weight={mean:.4g}, for "
+            "example, is the mean of the weights"
+        )
+    value = a_number(weight, "weight")
+    if value <= 0.0:
+        raise ValueError(f"weight is {value:g}; give a weight above 0")
+    return value
+
+
+def mean_outer_z(res: LMMResults, weight: float = 1.0) -> Array:
+    """Average W (q, q) of ``z z'`` over the rows, in scaled columns, for rows of a given weight."""
+    cross = res.cross
     if res.design is not None:
-        z = res.Z @ res.cross.scaling.z_map
-        return np.asarray(z.T @ z / len(z))
-    return np.asarray(res.cross.ZtZ.sum(axis=-1) / res.cross.nobs)
+        z = cross.scaling.z(res.Z)
+        return np.asarray(weight * z.T @ z / len(z))
+    if cross.mean_weight is not None and not is_random_intercept(res):
+        raise ValueError(
+            "this fit of cross products has weights and random slopes: the average over its rows "
+            "needs the rows themselves; fit the data frame"
+        )
+    return np.asarray(weight / (cross.mean_weight or 1.0) * cross.ZtZ.sum(axis=-1) / cross.nobs)
 
 
 def mean_ratio(res: LMMResults, weight: Array) -> float:

@@ -130,11 +130,13 @@ def assemble(
     *,
     fitted: tuple[float, Array] | None,
     sum_log_weights: float,
+    mean_weight: float | None,
     y_largest: float,
     n_dropped: int,
 ) -> CrossProducts:
     """Sufficient statistics from the products of a layout's columns over all rows (m + 1, m + 1)
-    and, for the columns of Z, within groups (q, m + 1, G); refuses collinear columns.
+    and, for the columns of Z, within groups (q, m + 1, G), under weights of mean one; refuses
+    collinear columns.
 
     With the unit of the response and the offset (p,) of an earlier fit, the response is what that
     fit leaves.
@@ -143,10 +145,11 @@ def assemble(
     shifts, scales = np.array(layout.shifts), np.array(layout.scales)
     ones = np.zeros(len(x_index)) if layout.ones_x is None else layout.ones_x
     y_scale, offset = fitted if fitted is not None else (layout.y_scale, np.zeros(len(x_index)))
+    root = 1.0 if mean_weight is None else float(np.sqrt(mean_weight))
     scaling = Scaling(
-        affine_map(layout.ones_x, shifts[x_index], scales[x_index]),
-        affine_map(layout.ones_z, shifts[z_index], scales[z_index]),
-        ones, layout.y_shift, y_scale, offset,
+        affine_map(layout.ones_x, shifts[x_index], scales[x_index] * root),
+        affine_map(layout.ones_z, shifts[z_index], scales[z_index] * root),
+        ones, layout.y_shift, y_scale * root, offset, shifts[x_index], shifts[z_index],
     )  # fmt: skip
     # a column with a large mean carries rounding errors that can pass for information
     noise = (8.0 * np.finfo(float).eps * shifts / scales) ** 2
@@ -159,9 +162,9 @@ def assemble(
     return CrossProducts(
         by_group[:, z_index], by_group[:, r_index], total[np.ix_(r_index, r_index)], sizes,
         scaling, model.x_names, model.z_names, model.y_name, model.group_name, group_labels,
-        sum_log_weights,
+        sum_log_weights, mean_weight,
         formula=model.formula, re_formula=model.re_formula,
-        y_largest=y_largest, n_dropped=n_dropped,
+        y_largest=y_largest * root, n_dropped=n_dropped,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from pylmm_helpers._newton import minimise, optimise, settle, way_down
 from pylmm_helpers._profile import Criterion, criterion, theta_to_factor, triangular
 from pylmm_helpers._progress import progress_bar
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._scaled_rows import scaled_rows
 
 #: Smallest eigenvalue of the predictors' correlation matrix below which they are collinear.
 COLLINEAR = 1e-10
@@ -54,20 +55,22 @@ def assemble(res: LMMResults, found: Refits, problems: list[str]) -> pd.DataFram
     cooks = np.einsum("gi,ij,gj->g", shift, np.linalg.inv(phi), shift) / p
     phi_g = np.where(bad[:, None, None], np.eye(p), found.sigma2[:, None, None] * found.phi)
     covratio = np.exp(np.linalg.slogdet(phi_g)[1] - np.linalg.slogdet(phi)[1])
-    root = np.where(bad[:, None, None], np.eye(q), scaling.z_map @ found.factor)
-    factor = triangular(root)
-    change = (factor - res.factor)[:, *np.tril_indices(q)]
-    largest = np.take_along_axis(change, np.abs(change).argmax(axis=1)[:, None], axis=1)[:, 0]
+    start = np.where(bad[:, None, None], np.eye(q), found.factor)
+    factor = triangular(scaling.z_map @ start)
+    # in the scaled columns, so that no unit of a predictor weighs more than another
+    size = np.linalg.norm(triangular(start) - res.factor_scaled, axis=(1, 2))
+    own = float(np.linalg.norm(res.factor_scaled))
+    change = size / own if own else np.where(size > 0.0, np.inf, 0.0)
     sigma2 = found.sigma2 * scaling.y_scale**2
     G = sigma2[:, None, None] * factor @ factor.swapaxes(1, 2)
     G[:, ~res.identification.known] = np.nan
     if not res.identified:
-        largest = np.full(len(largest), np.nan)
+        change = np.full(len(change), np.nan)
     columns: dict[str, Any] = {
         "n": res.cross.sizes,
         "cooks_distance": np.where(bad, np.inf, cooks),
         "covratio": np.where(bad, np.inf, covratio),
-        "change_theta": np.where(bad, np.nan, largest),
+        "change_theta": np.where(bad, np.nan, change),
     }
     columns |= {f"var[{term}]": G[:, j, j] for j, term in enumerate(terms)}
     for j, first in enumerate(terms):
@@ -83,16 +86,7 @@ def assemble(res: LMMResults, found: Refits, problems: list[str]) -> pd.DataFram
 def within_by_group(res: LMMResults) -> Array:
     """`GroupRows.within` split by group (G, p + 1, p + 1); reads the rows once."""
     design, scaling = res._rows_of, res.cross.scaling
-    columns = []
-    for k, column in enumerate(design.x_columns):
-        # centring first keeps the digits of a predictor with a large mean
-        shift = column.mean() if scaling.constant.any() and not scaling.constant[k] else 0.0
-        columns.append((column - shift) * scaling.x_map[k, k])
-    R = np.column_stack([*columns, (design.target - scaling.y_shift) / scaling.y_scale])
-    Z = np.column_stack(design.z_columns) @ scaling.z_map
-    if design.weights is not None:
-        root = np.sqrt(design.weights)[:, None]
-        R, Z = R * root, Z * root
+    Z, R = scaled_rows(design, scaling)
     codes, q = design.codes, Z.shape[1]
 
     def by_group(left: Array, right: Array) -> Array:

@@ -46,10 +46,8 @@ class Refits:
 
     Attributes
     ----------
-    factor : ndarray (G, q, q)
-        Relative covariance factor.
-    beta, phi, sigma2 : ndarray (G, p), (G, p, p), (G,)
-        Fixed effects, their covariance over sigma^2, residual variance.
+    factor, beta, phi, sigma2 : ndarray (G, q, q), (G, p), (G, p, p), (G,)
+        Relative covariance factor, fixed effects, their covariance over sigma^2, and sigma^2.
     """
 
     factor: Array

@@ -8,7 +8,7 @@ of the fit would answer to one value.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,12 +146,15 @@ class Kind:
         only; None for numbers.
     kind : dtype
         Of the column as given.
+    known : Levels or None
+        The values of numbers that stand in ``C(...)`` too.
     """
 
     name: str
     values: Any
     levels: Levels | None
     kind: Any
+    known: Levels | None = None
 
     def again(self, column: pd.Series) -> Any:
         """A column of new rows as the fit would have held it."""
@@ -177,14 +180,17 @@ class Kind:
         """Numbers of the fit's precision; whole ones where the fit had whole ones."""
         if not is_number(column):
             column = self.from_objects(column)
+        if self.known is not None:
+            refuse_levels(self.name, *self.known.positions(column)[1:], self.known.levels)
         values = column.to_numpy(dtype=float)
         if not np.isfinite(values).all():
             raise ValueError(
                 f"column {self.name!r} of new_data holds an infinite value; correct it."
             )
         if pd.api.types.is_bool_dtype(self.kind):
-            flags = bool(np.isin(values, (0.0, 1.0)).all())
-            return pd.Series(values.astype(bool) if flags else values, index=column.index)
+            others = [value for value in np.unique(values) if value not in (0.0, 1.0)]
+            refuse_levels(self.name, others, [], [False, True])
+            return pd.Series(values.astype(bool), index=column.index)
         if pd.api.types.is_integer_dtype(self.kind):
             if pd.api.types.is_integer_dtype(column.dtype):
                 return column.to_numpy(dtype=np.int64)
@@ -213,15 +219,23 @@ class Kind:
         )
 
 
-def kind_in_fit(column: pd.Series, name: str, only_coded: bool) -> Kind:
+def kind_in_fit(
+    column: pd.Series, name: str, coded: Container[str], also_coded: Container[str]
+) -> Kind:
     """What a column held, from the rows of the fit."""
     values = plain_values(column, name)
     if isinstance(column.dtype, pd.CategoricalDtype):
         levels = Levels(values.cat.categories)
-    elif pd.api.types.is_string_dtype(column.dtype) or only_coded:
-        held = plain_text(values) if isinstance(values, pd.Series) else values
-        levels = Levels(pd.unique(underlying(held)) if isinstance(held, pd.Series)
-                        else np.unique(held))  # fmt: skip
+    elif pd.api.types.is_string_dtype(column.dtype) or name in coded:
+        levels = levels_of(values)
     else:
-        return Kind(name, values, None, column.dtype)
+        known = levels_of(values) if name in also_coded else None
+        return Kind(name, values, None, column.dtype, known)
     return Kind(name, values, levels, column.dtype)
+
+
+def levels_of(values: Any) -> Levels:
+    """The different values of a column as it entered the fit."""
+    if isinstance(values, pd.Series):
+        return Levels(pd.unique(underlying(plain_text(values))))
+    return Levels(np.unique(values))

@@ -10,7 +10,7 @@ from scipy.special import gammaincc
 
 from pylmm_helpers._adapter import any_results, as_results
 from pylmm_helpers._crossprod import Array
-from pylmm_helpers._nesting import Comparison, compare, same_data, span_map
+from pylmm_helpers._nesting import Comparison, compare, same_data, same_fixed
 from pylmm_helpers._profile import criterion, derivatives, factor_to_theta, symmetric_basis
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers._shown import shown_whole
@@ -272,11 +272,5 @@ def comparable(first: LMMResults, second: LMMResults) -> None:
         "REML likelihoods of models with different fixed effects can't be compared; "
         "refit them with reml=False."
     )
-    if first.cross.p != second.cross.p:
-        raise ValueError(reason)
-    try:
-        x_map = span_map(first.X, second.X, list(second.cross.x_names), "fixed")
-    except ValueError as error:
-        raise ValueError(reason) from error
-    if not np.allclose(x_map, np.eye(len(x_map)), atol=1e-7):
+    if not same_fixed(first, second.X):
         raise ValueError(reason)

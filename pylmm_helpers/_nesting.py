@@ -131,7 +131,7 @@ def without_random_effects(big: LMMResults, reduced: Any) -> Comparison:
     x_map = np.eye(big.cross.p)
     if not isinstance(reduced, str):
         y = np.asarray(reduced.model.endog, dtype=float)
-        if len(y) != big.nobs or not np.allclose(y, big.y - big.offset, rtol=1e-12, atol=0.0):
+        if len(y) != big.nobs or not same_response(y, big._rows_of.target):
             raise ValueError(
                 "the models were fitted to different rows or responses; fit both to the same "
                 "complete rows."
@@ -140,13 +140,9 @@ def without_random_effects(big: LMMResults, reduced: Any) -> Comparison:
             raise ValueError(
                 "the mixed model has weights and the regression has none; fit it without weights."
             )
-        x_map = span_map(
-            big.X,
-            np.asarray(reduced.model.exog, dtype=float),
-            list(reduced.model.exog_names),
-            "fixed",
-        )
-        check_reml(big.reml, x_map, list(big.cross.x_names), list(reduced.model.exog_names))
+        columns, names = np.asarray(reduced.model.exog, dtype=float), list(reduced.model.exog_names)
+        x_map = span_map(big, columns, names, "fixed")
+        check_reml(big, columns, names)
     comparison = Comparison(big, None, x_map, np.zeros((big.cross.q, 0)), np.nan)
     basis = comparison.x_basis
     transform = np.zeros((big.cross.p + 1, basis.shape[1] + 1))
@@ -174,20 +170,27 @@ def same_data(first: LMMResults, second: LMMResults) -> None:
             f"the models were fitted to different rows ({first.nobs} and {second.nobs}); drop "
             "incomplete rows first, so that both use the same."
         )
-    if not np.allclose(first.y, second.y, rtol=1e-12, atol=0.0):
+    if not same_response(first.y, second.y):
         raise ValueError(
             f"the responses differ ('{first.endog_name}' and '{second.endog_name}', or other "
             "rows); likelihoods of different responses can't be compared."
         )
-    if not np.allclose(first.offset, second.offset, rtol=1e-12, atol=0.0):
+    if not same_response(first.offset, second.offset):
         raise ValueError("the models have different offsets; fit both with the same offset(...).")
     weights = [row_weights(fit) for fit in (first, second)]
-    if not np.allclose(weights[0], weights[1]):
+    if not np.allclose(weights[0], weights[1], rtol=1e-9, atol=0.0):
         raise ValueError("the models have different weights; fit both with the same.")
     if first.reml != second.reml:
         raise ValueError(
             "one model was fitted by REML and the other by ML; fit both by the same method."
         )
+
+
+def same_response(first: Array, second: Array) -> bool:
+    """Whether two responses are equal but for rounding, which is judged by their spread too: far
+    from zero a small part of a value may be all its variation."""
+    rounding = 8.0 * np.finfo(float).eps * float(np.abs(first).max())
+    return bool(np.abs(first - second).max() <= 1e-12 * np.ptp(first) + rounding)
 
 
 def different_groups(first: LMMResults, second: LMMResults) -> bool:
@@ -209,16 +212,15 @@ def nesting(big: LMMResults, small: LMMResults) -> tuple[Array, Array]:
         raise ValueError(
             "the second model has terms that the first lacks; give the full model first."
         )
-    x_map = span_map(big.X, small.X, list(small.cross.x_names), "fixed")
-    check_reml(big.reml, x_map, list(big.cross.x_names), list(small.cross.x_names))
-    return x_map, span_map(big.Z, small.Z, list(small.cross.z_names), "random")
+    x_map = span_map(big, small.X, list(small.cross.x_names), "fixed")
+    check_reml(big, small.X, list(small.cross.x_names))
+    return x_map, span_map(big, small.Z, list(small.cross.z_names), "random")
 
 
-def check_reml(reml: bool, x_map: Array, full_names: list[str], reduced_names: list[str]) -> None:
+def check_reml(big: LMMResults, part: Array, reduced_names: list[str]) -> None:
     """REML criteria are comparable only for identical fixed effects."""
-    if reml and (
-        x_map.shape[0] != x_map.shape[1] or not np.allclose(x_map, np.eye(len(x_map)), atol=1e-7)
-    ):
+    if big.reml and not same_fixed(big, part):
+        full_names = list(big.cross.x_names)
         raise ValueError(
             f"REML criteria of models with different fixed effects ({', '.join(full_names)} "
             f"against {', '.join(reduced_names)}) can't be compared: each is the likelihood of "
@@ -226,17 +228,47 @@ def check_reml(reml: bool, x_map: Array, full_names: list[str], reduced_names: l
         )
 
 
-def span_map(full: Array, part: Array, names: list[str], kind: str) -> Array:
-    """C with ``part = full @ C``; ValueError if there is none."""
-    size = np.sqrt(np.mean(full**2, axis=0))
-    coefficients, *_ = np.linalg.lstsq(full / size, part, rcond=None)
-    left = part - (full / size) @ coefficients
-    outside = np.sqrt(np.mean(left**2, axis=0)) > NESTED * np.sqrt(np.mean(part**2, axis=0))
+def same_fixed(fit: LMMResults, X: Array) -> bool:
+    """Whether a matrix (n, p0) is the fit's own X; in scaled columns, so that no unit counts."""
+    if X.shape != fit.X.shape:
+        return False
+    scaling = fit.cross.scaling
+    return bool(
+        np.abs(scaling.x(X) - scaling.x(fit.X)).max() < 1e-7 * np.abs(scaling.x(fit.X)).max()
+    )
+
+
+def span_map(big: LMMResults, part: Array, names: list[str], kind: str) -> Array:
+    """C with ``part = X @ C`` (or ``Z @ C``) for the columns of a fit; ValueError if there is none.
+
+    Worked out in the fit's scaled columns, in which a large mean or an odd unit takes no digits.
+    """
+    scaling = big.cross.scaling
+    full, scaled, to_data = (
+        (big.X, scaling.x(big.X), scaling.x_map)
+        if kind == "fixed"
+        else (big.Z, scaling.z(big.Z), scaling.z_map)
+    )
+    ones = np.linalg.lstsq(scaled, np.ones(len(full)), rcond=None)[0]
+    constant = np.abs(scaled @ ones - 1.0).max() < NESTED
+    middle = part.mean(axis=0) if constant else np.zeros(part.shape[1])
+    away = part - middle
+    size = np.maximum(np.sqrt(np.mean(away**2, axis=0)), 1e-300)
+    coefficients = np.linalg.lstsq(scaled, away / size, rcond=None)[0]
+    left = np.sqrt(np.mean((away - scaled @ coefficients * size) ** 2, axis=0))
+    # a constant column is nothing but rounding once its mean is gone
+    outside = left > NESTED * size + 8.0 * np.finfo(float).eps * np.abs(middle)
     if outside.any():
         missing = ", ".join(repr(n) for n, flag in zip(names, outside, strict=True) if flag)
         raise ValueError(
             f"the models are not nested: the {kind} effects of the full model don't contain "
             f"{missing}. Compare them by information_criteria, or fit a model that contains both."
         )
-    result = coefficients / size[:, None]
-    return np.asarray(np.where(np.abs(result) < 1e-10 * np.abs(result).max(), 0.0, result))
+    result = to_data @ (
+        np.where(np.abs(coefficients) < 1e-10, 0.0, coefficients) * size + np.outer(ones, middle)
+    )
+    for j, column in enumerate(part.T):  # a column that both have, to the last digit
+        same = [k for k, own in enumerate(full.T) if np.array_equal(own, column)]
+        if same:
+            result[:, j] = np.eye(full.shape[1])[same[0]]
+    return np.asarray(result)

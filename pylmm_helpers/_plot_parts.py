@@ -35,9 +35,10 @@ def own_effects(res: LMMResults) -> tuple[Array, Array]:
     """Unshrunken least-squares deviation of each group (G, q), and which groups have one (G,)."""
     weights = res._rows_of.weights
     root = np.ones(res.nobs) if weights is None else np.sqrt(weights)
-    rest = (res.y - res.offset - res.X @ res.fe_params.to_numpy()) * root
-    z_map = res.cross.scaling.z_map
-    Z = (res.Z @ z_map) * root[:, None]
+    scaling = res.cross.scaling
+    target = res._rows_of.target
+    rest = (target - scaling.y_shift - scaling.fixed(res.X, res.beta_scaled)) * root
+    Z = scaling.z(res.Z) * root[:, None]
     own = np.zeros((res.ngroups, res.cross.q))
     whole = np.zeros(res.ngroups, dtype=bool)
     order = np.argsort(res.codes, kind="stable")
@@ -46,7 +47,7 @@ def own_effects(res: LMMResults) -> tuple[Array, Array]:
         mine = order[start:end]
         own[g], _, rank, _ = np.linalg.lstsq(Z[mine], rest[mine], rcond=1e-8)
         whole[g] = rank == res.cross.q
-    return own @ z_map.T, whole
+    return own @ scaling.z_map.T, whole
 
 
 def typical_columns(res: LMMResults, x: str, values: Array) -> tuple[Array, Array, Array]:

@@ -178,17 +178,21 @@ def spaghetti(fit: Any, x: str, shrink: bool = True, ax: Any = None) -> Any:
     """
     res = as_results(fit)
     low, high = extent(res, x)
-    span = np.linspace(float(low.min()), float(high.max()), 61)
+    least, width = float(low.min()), float(high.max() - low.min())
+    along = np.linspace(0.0, width, 61)  # from 0, so that points far from 0 are not rounded
+    span = least + along
     X, Z, known = typical_columns(res, x, span)
-    population = X @ res.fe_params.to_numpy() + known
-    best = res.random_effects.to_numpy()
+    scaling = res.cross.scaling
+    population = scaling.fixed(X, res.beta_scaled) + scaling.y_shift + known
     ax = axes_or_new(ax)
     faint = float(np.clip(12.0 / res.ngroups, 0.25, 0.7))
     for g in range(res.ngroups):
-        inside = (span >= low[g] - 1e-9) & (span <= high[g] + 1e-9)
-        ax.plot(
-            span[inside], (population + Z @ best[g])[inside], color=BLUE, linewidth=0.9, alpha=faint
+        inside = (
+            np.abs(along - (low[g] + high[g] - 2.0 * least) / 2.0)
+            <= (high[g] - low[g] + 1e-9 * width) / 2.0
         )
+        line = population + scaling.random(Z, res.effects_scaled[g])
+        ax.plot(span[inside], line[inside], color=BLUE, linewidth=0.9, alpha=faint)
     ax.plot(span, population, color=INK, linewidth=2.2, label="population")
     ax.plot([], [], color=BLUE, linewidth=0.9, alpha=0.8, label=f"{res.groups} (BLUP)")
     if shrink:

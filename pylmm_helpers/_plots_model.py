@@ -84,8 +84,10 @@ def trend(x: Array, y: Array) -> tuple[Array, Array]:
 
     places, number = np.unique(x, return_inverse=True)
     if len(places) >= FEW_VALUES and np.bincount(number).max() < 0.5 * len(x):
-        smooth = lowess(y, x, frac=0.6, delta=0.01 * float(np.ptp(x)))
-        return smooth[:, 0], smooth[:, 1]
+        # from 0 to 1: statsmodels judges a window's spread by an absolute number
+        least, width = float(x.min()), float(np.ptp(x))
+        smooth = lowess(y, (x - least) / width, frac=0.6, delta=0.01)
+        return least + width * smooth[:, 0], smooth[:, 1]
     if len(places) >= FEW_VALUES:
         # most of a window at one value leaves a local line without a slope: means of ten classes
         number = np.searchsorted(np.unique(np.quantile(x, np.linspace(0.1, 0.9, 9))), x)

@@ -61,7 +61,7 @@ def respell(text: str) -> str:
             refuse_word(found["r"], text)
         return found[0]
 
-    return SPELLINGS.sub(word, text)
+    return SPELLINGS.sub(word, " ".join(text.splitlines()))
 
 
 def refuse_word(word: str, formula: str) -> NoReturn:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pylmm_helpers._crossprod import Array, CrossProducts, GroupRows
 from pylmm_helpers._design import Design
+from pylmm_helpers._fitted_rows import FittedRows
 from pylmm_helpers._identified import Identification, identification
 from pylmm_helpers._profile import (
     Criterion,
@@ -28,7 +29,7 @@ SINGULAR = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
-class LMMResults(ByGroup):
+class LMMResults(ByGroup, FittedRows):
     """A fitted linear mixed model.
 
     Built by `fit_lmm`, or by ``as_results`` from a statsmodels fit. Everything is in the units of
@@ -224,8 +225,8 @@ class LMMResults(ByGroup):
         return bool(np.diag(self.factor_scaled).min() < SINGULAR)
 
     @cached_property
-    def random_effects(self) -> pd.DataFrame:
-        """Predicted random effects (BLUPs), groups by terms."""
+    def effects_scaled(self) -> Array:
+        """Predicted random effects (G, q) of the scaled columns."""
         _, whitened = criterion(self.theta_scaled[None], self.rows, self.reml)
         q = self.cross.q
         weights = np.append(-self.beta_scaled, 1.0)
@@ -235,10 +236,15 @@ class LMMResults(ByGroup):
                 for w in whitened
             ]
         )
+        return np.asarray(score @ self.factor_scaled @ self.factor_scaled.T)
+
+    @cached_property
+    def random_effects(self) -> pd.DataFrame:
+        """Predicted random effects (BLUPs), groups by terms."""
         scaling = self.cross.scaling
-        to_data = scaling.y_scale * scaling.z_map @ self.factor_scaled @ self.factor_scaled.T
+        values = scaling.y_scale * self.effects_scaled @ scaling.z_map.T
         labels = pd.Index(self.cross.group_labels, name=self.cross.group_name)
-        return pd.DataFrame(score @ to_data.T, index=labels, columns=list(self.cross.z_names))
+        return pd.DataFrame(values, index=labels, columns=list(self.cross.z_names))
 
     @cached_property
     def random_effects_var(self) -> Array:
@@ -250,86 +256,23 @@ class LMMResults(ByGroup):
         return np.asarray(self.scale * to_data @ np.linalg.inv(inner) @ to_data.T)
 
     @cached_property
+    def _fitted(self) -> Array:
+        """Conditional fitted values (n,) less the response's shift and the offset."""
+        scaling = self.cross.scaling
+        own = scaling.random(self.Z, self.effects_scaled[self.codes])
+        return scaling.fixed(self.X, self.beta_scaled) + own
+
+    @cached_property
     def fittedvalues(self) -> pd.Series:
         """Conditional fitted values X beta + Z u, and the offset."""
-        effects = self.random_effects.to_numpy()
-        values = self.X @ self.fe_params.to_numpy() + self.offset
-        for k, column in enumerate(self._rows_of.z_columns):
-            values = values + column * effects[self.codes, k]
+        values = self._fitted + self.cross.scaling.y_shift + self.offset
         return pd.Series(values, index=self.frame.index, name="fitted")
 
     @cached_property
     def resid(self) -> pd.Series:
         """Response less conditional fitted values."""
-        return pd.Series(
-            self.y - self.fittedvalues.to_numpy(), index=self.frame.index, name="resid"
-        )
-
-    @property
-    def _rows_of(self) -> Design:
-        if self.design is None:
-            raise ValueError(
-                "this fit was made from cross products: it has no rows; fit the data frame to "
-                "get them."
-            )
-        return self.design
-
-    @property
-    def X(self) -> Array:
-        """Fixed-effect matrix (n, p)."""
-        return self._rows_of.X
-
-    @property
-    def Z(self) -> Array:
-        """Random-effect columns (n, q)."""
-        return self._rows_of.Z
-
-    @property
-    def y(self) -> Array:
-        """Response (n,)."""
-        return self._rows_of.y
-
-    @property
-    def offset(self) -> Array:
-        """What adds to the fitted values with a known slope of one (n,); zero without
-        ``offset(...)``."""
-        known = self._rows_of.offset
-        return np.broadcast_to(0.0, self.nobs) if known is None else known
-
-    @property
-    def codes(self) -> np.ndarray:
-        """Group number of each row (n,)."""
-        return self._rows_of.codes
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """The rows used, all columns of the data."""
-        return self._rows_of.frame
-
-    @property
-    def group_labels(self) -> pd.Index:
-        """Labels of the groups (G,)."""
-        return pd.Index(self.cross.group_labels)
-
-    @property
-    def groups(self) -> str:
-        """Name of the grouping column."""
-        return self.cross.group_name
-
-    @property
-    def endog_name(self) -> str:
-        """The response as the formula spells it."""
-        return self.cross.y_name
-
-    @property
-    def formula(self) -> str:
-        """Formula of the fixed part."""
-        return self._rows_of.formula
-
-    @property
-    def re_formula(self) -> str:
-        """Terms of the random part."""
-        return self._rows_of.re_formula
+        values = self._rows_of.target - self.cross.scaling.y_shift - self._fitted
+        return pd.Series(values, index=self.frame.index, name="resid")
 
     def summary(self) -> Summary:
         """Fixed and random effects as text (`print`) and as tables in a notebook."""

@@ -53,7 +53,8 @@ def roots(
         if not len(active):
             break
         a, b, fa, fb = low[active], high[active], f_low[active], f_high[active]
-        middle = (a * fb - b * fa) / (fb - fa)
+        with np.errstate(invalid="ignore"):  # no line leads to an infinite end: it is halved
+            middle = (a * fb - b * fa) / (fb - fa)
         halve = ~((middle > a) & (middle < b)) | (k % 3 == 2)
         middle = np.where(halve, 0.5 * (a + b), middle)
         value = f(index[active], middle)
@@ -61,7 +62,8 @@ def roots(
         up = value >= 0.0
         # the end that stays twice in a row counts for less from now on
         old, stays = np.where(up, fb, fa), np.where(up, fa, fb)
-        weight = 1.0 - value / old
+        with np.errstate(invalid="ignore"):
+            weight = 1.0 - value / old
         weight = np.where(weight > 0.0, weight, 0.5)
         again = side[active] == np.where(up, 1.0, -1.0)
         stays = np.where(again, weight * stays, stays)

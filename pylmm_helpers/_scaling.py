@@ -77,19 +77,26 @@ def cross_products(design: Design, fitted: tuple[Scaling, Array] | None = None) 
     parts = {"x": design.x_columns, "z": design.z_columns}
     columns = [parts[part][position] for part, position in layout.columns]
     y, y_shift, y_spread = design.target, layout.y_shift, layout.y_scale
+    weights, mean_weight = design.weights, None
+    if weights is not None:
+        mean_weight = float(weights.mean())
+        weights = weights / mean_weight
     fit_scale = None
     if fitted is not None:
         y, y_scale, offset = what_is_left(design, *fitted)
-        y_shift, y_spread, fit_scale = 0.0, 1.0, (y_scale, offset)
+        # the scaled fixed effects hold the root of the mean weight, which `assemble` puts in itself
+        fit_scale = (y_scale, offset / np.sqrt(mean_weight or 1.0))
+        y_shift, y_spread = 0.0, 1.0
     total, by_group = column_products(
         [*columns, y], np.array([*layout.shifts, y_shift]), np.array([*layout.scales, y_spread]),
-        layout.z_index, design.codes, ngroups, design.weights,
+        layout.z_index, design.codes, ngroups, weights,
     )  # fmt: skip
     return assemble(
         design, layout, total, by_group, np.bincount(design.codes, minlength=ngroups),
         design.group_labels,
         fitted=fit_scale,
         sum_log_weights=0.0 if design.weights is None else float(np.log(design.weights).sum()),
+        mean_weight=mean_weight,
         y_largest=y_moments.largest,
         n_dropped=design.dropped,
     )  # fmt: skip

@@ -60,9 +60,10 @@ def summarise(fit: LMMResults) -> Summary:
     residual = fit.scale if fit.identification.residual else np.nan
     variances = np.append(np.diag(fit.cov_re), residual)
     deviations = np.sqrt(variances)
+    even = fit.cross.mean_weight is None
     random = pd.DataFrame(
         {
-            "group": [fit.groups] * fit.cross.q + ["residual"],
+            "group": [fit.groups] * fit.cross.q + ["residual" if even else "residual, weight 1"],
             "term": [*fit.cov_re.index, ""],
             "variance": variances,
             "sd": deviations,
@@ -89,6 +90,11 @@ def summarise(fit: LMMResults) -> Summary:
         }
     )
     notes = []
+    if not even:
+        notes.append(
+            "The fit has weights: the residual variance of a row is the one above over its weight "
+            f"(mean weight {_number(fit.cross.mean_weight)})."
+        )
     if not fit.identified:
         notes.append(fit.identification.finding)
     elif fit.singular:

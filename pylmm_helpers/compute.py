@@ -22,7 +22,8 @@ import pandas as pd
 from formulaic.utils.context import capture_context
 
 from pylmm_helpers._cells import check_cells, crossed
-from pylmm_helpers._columns import group_codes, require_column
+from pylmm_helpers._columns import as_frame, group_codes, require_column
+from pylmm_helpers._compute_math import number
 from pylmm_helpers._compute_moments import adds_up, complete_rows, first_pass
 from pylmm_helpers._compute_products import Products, ScaledTable, scaled_table
 from pylmm_helpers._compute_source import Source, open_source
@@ -57,9 +58,10 @@ def cross_products(
     Parameters
     ----------
     source : DataFrame, path or Ibis table
-        A pandas or Polars data frame; the path of a Parquet file, or of a folder of them (its
-        folders included, names that start with a dot or an underscore left out); or a table of
-        Ibis on any database that it knows, such as DuckDB or Spark, where the work is then done.
+        A pandas or Polars data frame or an Arrow table; the path of a Parquet file, or of a folder
+        of them (its folders included, names that start with a dot or an underscore left out); or a
+        table of Ibis on any database that it knows, such as DuckDB or Spark, where the work is then
+        done.
     formula, groups, re_formula : str
         As in `fit_lmm`, ``offset(x)`` included. Terms may hold columns, ``C(...)`` with any of
         formulaic's contrasts, interactions, arithmetic in ``I(...)`` or ``{...}``, comparisons,
@@ -111,9 +113,11 @@ def cross_products(
     with open_source(source, memory_limit, progress) as opened:
         table = opened.table
         names = pd.DataFrame(columns=list(table.columns))
+        if isinstance(source, pd.DataFrame):
+            names = as_frame(source).iloc[:0]
         check_choices(groups, missing, names)
         parts = [*fixed.lhs, *fixed.rhs, *fixed.offset, *random]
-        used, tools, _ = names_in(parts, names, context)
+        used, tools, *_ = names_in(parts, names, context)
         needed = [*used, groups, *([weights] if weights else [])]
         for name in needed:
             require_column(names, name)
@@ -180,9 +184,13 @@ def collect(
         constant_of(x_moments, lambda k: adds_up(source, table, terms.x, k)),
         constant_of(z_moments, lambda k: adds_up(source, table, terms.z, k)),
     )  # fmt: skip
-    rows = scaled_table(source, table, terms, layout, weights)
+    weight = None
+    if weights is not None and first.mean_weight is not None:
+        weight = table[weights].cast("float64") / number(first.mean_weight)
+    rows = scaled_table(source, table, terms, layout, weight)
     facts = {
         "sum_log_weights": first.sum_log_weights,
+        "mean_weight": first.mean_weight,
         "y_largest": moments[0].largest,
         "n_dropped": first.rows - first.complete,
     }

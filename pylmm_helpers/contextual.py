@@ -89,10 +89,11 @@ def center_within(data: pd.DataFrame, column: str, groups: str) -> pd.DataFrame:
             f"column {column!r} has the same mean in every group of {groups!r} (was it centred "
             "before?): it has no between effect; give the original column"
         )
+    same = 1e-6 * spread + 8.0 * np.finfo(float).eps * abs(middle)
     new = {f"{column}_within": within, f"{column}_mean": means + middle}
     for name, made in new.items():
         if name in data.columns and not np.allclose(
-            pd.to_numeric(data[name], errors="coerce"), made, equal_nan=False
+            pd.to_numeric(data[name], errors="coerce"), made, rtol=0.0, atol=same
         ):
             raise ValueError(
                 f"the data already have a column {name!r} with other values; rename it first"
@@ -192,14 +193,16 @@ def deviations_with_gaps(res: LMMResults, raw: Array, means: Array, spread: floa
 def _parts(res: LMMResults, position: list[int], terms: tuple[str, str]) -> tuple[Array, Array]:
     """Share (0 or 1) of each term in the within part and in the between part of the predictor."""
     raw = res.X[:, position]
+    rounding = 8.0 * np.finfo(float).eps * np.abs(raw).max(axis=0)
     columns = raw - raw.mean(axis=0)
     sizes = res.cross.sizes[:, None]
     means = np.column_stack([np.bincount(res.codes, c, res.ngroups) for c in columns.T]) / sizes
     inside = columns - means[res.codes]
     spread = np.abs(columns).max(axis=0)
     # less than a millionth of the spread is rounding, not variation
-    has_within = np.abs(inside).max(axis=0) > 1e-6 * spread
-    has_between = np.abs(means).max(axis=0) > 1e-6 * spread
+    noise = 1e-6 * spread + rounding
+    has_within = np.abs(inside).max(axis=0) > noise
+    has_between = np.abs(means).max(axis=0) > noise
     # deviations have a mean of zero in each group, but not in one of which rows were dropped since
     has_between[0] &= not deviations_with_gaps(res, raw, means[:, 0] + raw[:, 0].mean(), spread[0])
     if not has_within.any():
@@ -214,7 +217,7 @@ def _parts(res: LMMResults, position: list[int], terms: tuple[str, str]) -> tupl
         )
     if has_within.all():
         gap = np.abs(inside[:, 0] - inside[:, 1]).max()
-        if gap > 1e-6 * float(spread.max()):
+        if gap > float(noise.max()):
             raise ValueError(
                 f"{terms[0]!r} and {terms[1]!r} are not made from one predictor in the same units"
             )

@@ -77,19 +77,20 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     blocks = group_level(res)
     weights = res._rows_of.weights
     root = np.ones(res.nobs) if weights is None else np.sqrt(weights)
-    X, Z = res.X * root[:, None], res.Z * root[:, None]
     sigma2 = res.scale
-    var_marginal = sigma2 + blocks.prior_variance(Z) - blocks.fixed_variance(X)
-    var_conditional = sigma2 - blocks.group_variance(X, Z, res.codes)
-    fitted_marginal = res.X @ res.fe_params.to_numpy() + res.offset
-    fitted = res.fittedvalues.to_numpy()
-    marginal, conditional = res.y - fitted_marginal, res.y - fitted
+    prior, fixed_part = blocks.prior_variance(res.Z), blocks.fixed_variance(res.X)
+    var_marginal = sigma2 + root**2 * (prior - fixed_part)
+    var_conditional = sigma2 - root**2 * blocks.group_variance(res.X, res.Z, res.codes)
+    scaling = res.cross.scaling
+    fixed = scaling.fixed(res.X, res.beta_scaled)
+    marginal = res._rows_of.target - scaling.y_shift - fixed
+    conditional = res.resid.to_numpy()
     return pd.DataFrame(
         {
             "group": np.asarray(res.group_labels)[res.codes],
-            "fitted_marginal": fitted_marginal,
+            "fitted_marginal": fixed + scaling.y_shift + res.offset,
             "marginal": marginal,
-            "fitted": fitted,
+            "fitted": res.fittedvalues.to_numpy(),
             "conditional": conditional,
             "marginal_std": _over_sd(marginal * root, var_marginal, sigma2),
             "conditional_std": _over_sd(conditional * root, var_conditional, sigma2),
@@ -146,9 +147,10 @@ def influence(fit: Any) -> pd.DataFrame:
         Indexed by group. `n`; `cooks_distance`, :math:`(b - b_{(g)})'\Phi^{-1}(b - b_{(g)})/p`;
         `covratio`, :math:`|\Phi_{(g)}| / |\Phi|` (below 1: without the group the fixed effects are
         estimated more precisely); `change_theta`, the length of the change of theta relative to its
-        own; then, as they come out without the group, `var[term]` and `cov[a, b]` of the random
-        effects, `residual_variance`, and `beta[term]`. Where a coefficient rests on one group
-        alone, that group's distance and covratio are infinite and `note` says so.
+        own, for columns scaled to unit spread; then, as they come out without the group,
+        `var[term]` and `cov[a, b]` of the random effects, `residual_variance`, and `beta[term]`.
+        Where a coefficient rests on one group alone, that group's distance and covratio are
+        infinite and `note` says so.
 
     Notes
     -----

@@ -13,7 +13,7 @@ from scipy.stats import norm, t
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._arguments import a_name, numbers, one_of
 from pylmm_helpers._design import PARTS
-from pylmm_helpers._group_level import check_level, group_by_group, group_level
+from pylmm_helpers._group_level import check_level, group_by_group, group_level, weight_of
 from pylmm_helpers._new_data import as_new_frame, check_own_rows, group_numbers, model_columns
 from pylmm_helpers._shown import shown_whole
 from pylmm_helpers.several import prediction as several
@@ -169,6 +169,7 @@ def predict(
     interval: str | None = None,
     confidence: float = 0.95,
     df: float | None = None,
+    weight: float | None = None,
 ) -> pd.DataFrame:
     r"""Predictions for the average group or for particular groups, also groups that were not in the
     data. The fit's formula is code that is run: never take one from strangers.
@@ -194,6 +195,9 @@ def predict(
     df : float, optional
         Use Student's t with these degrees of freedom instead of the normal distribution, which is
         too narrow when there are few groups.
+    weight : float, optional
+        For prediction intervals of a fit with weights: the weight of the new observation. For the
+        rows of the fit itself (no `new_data`) their own weights, if left out.
 
     Returns
     -------
@@ -215,7 +219,7 @@ def predict(
     group      new          :math:`z'Gz + x'\Phi x`
     ========== ============ =======================================================================
 
-    For ``prediction`` add :math:`\sigma^2` (of a row with weight 1), and for the population
+    For ``prediction`` add :math:`\sigma^2` (over the weight), and for the population
     :math:`z'Gz` too. The second row is the quadratic form of (x, z) in the inverse of Henderson's
     mixed-model equations: errors in the fixed effects and in the BLUPs are correlated, and adding
     their variances as if they were not would be wrong. Variances are taken as known, as everywhere
@@ -225,7 +229,8 @@ def predict(
     ------
     ValueError
         For an unknown level or interval, a missing column, missing values, a category that the fit
-        has not seen, or a value that could be two of its levels.
+        has not seen, a value that could be two of its levels, or prediction intervals of new rows
+        of a fit with weights without `weight`.
 
     References
     ----------
@@ -252,12 +257,13 @@ def predict(
             check_own_rows(res._rows_of)
         X, Z, offsets = (model_columns(res._rows_of, frame, part) for part in PARTS)
         known = offsets.sum(axis=1)
-    values = X @ res.fe_params.to_numpy() + known
+    scaling = res.cross.scaling
+    values = scaling.fixed(X, res.beta_scaled) + scaling.y_shift + known
     numbers = np.full(len(frame), -1)
     if level == "group":
         numbers = res.codes if new_data is None else group_numbers(res, frame)
-        effects = np.vstack([res.random_effects.to_numpy(), np.zeros(res.cross.q)])
-        values = values + np.einsum("nq,nq->n", Z, effects[numbers])
+        effects = np.vstack([res.effects_scaled, np.zeros(res.cross.q)])
+        values = values + scaling.random(Z, effects[numbers])
     result = pd.DataFrame({"prediction": values}, index=frame.index)
     if interval is not None:
         blocks = group_level(res)
@@ -266,7 +272,9 @@ def predict(
         else:
             variance = blocks.group_variance(X, Z, numbers)
         if interval == "prediction":
-            variance = variance + res.scale
+            own = weight is None and new_data is None and res._rows_of.weights is not None
+            at = res._rows_of.weights if own else weight_of(res, weight, "a prediction interval")
+            variance = variance + res.scale / np.asarray(at)
         se = np.sqrt(variance)
         quantile = float(norm.ppf(coverage) if df is None else t.ppf(coverage, df))
         result["std_error"] = se

@@ -13,7 +13,7 @@ import pandas as pd
 
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._arguments import one_of
-from pylmm_helpers._group_level import check_level, is_random_intercept
+from pylmm_helpers._group_level import check_level, is_random_intercept, weight_of
 from pylmm_helpers._report_words import Words, squared, words_for
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers.inference import coef_table
@@ -54,6 +54,7 @@ def report(
     level: float = 0.95,
     labels: Mapping[str, str] | None = None,
     per: Mapping[str, str] | None = None,
+    weight: float | None = None,
 ) -> Report:
     """Write the methods-and-results paragraphs of a fitted model.
 
@@ -76,6 +77,9 @@ def report(
     per : mapping of str to str, optional
         Units of predictors, by column or term: with ``{"parity": "lactation"}`` the coefficient is
         in "kg per lactation". An interaction takes the units of its parts.
+    weight : float, optional
+        For a fit with weights: the weight of the rows whose ICC is reported. Without it there is
+        none, because rows of different weights have different ones.
 
     Returns
     -------
@@ -98,7 +102,7 @@ def report(
     words = words_for(res, unit, labels, per)
     method = df or ("kenward-roger" if res.reml else "satterthwaite")
     table = coef_table(res, df=method, level=check_level(level))
-    parts = [_methods(fit, words, method, level), _results(words, table, level)]
+    parts = [_methods(fit, words, method, level), _results(words, table, level, weight)]
     return Report("\n\n".join(parts))
 
 
@@ -115,6 +119,12 @@ def _methods(fit: Any, words: Words, method: str, level: float) -> str:
         f"{words.fixed()} and {words.random()} for each {words.name(res.groups)}, to "
         f"{res.nobs:,} observations in {res.ngroups:,} groups ({spread})."
     )
+    if res.cross.mean_weight is not None:
+        text += (
+            " Rows have prior weights (mean "
+            f"{_three(res.cross.mean_weight)}): the residual variance of a row is the residual "
+            "variance of weight 1 over its weight."
+        )
     if res.n_dropped:
         rows = "row" if res.n_dropped == 1 else "rows"
         text += f" {res.n_dropped:,} {rows} with missing values were left out."
@@ -124,7 +134,7 @@ def _methods(fit: Any, words: Words, method: str, level: float) -> str:
     )
 
 
-def _results(words: Words, table: pd.DataFrame, level: float) -> str:
+def _results(words: Words, table: pd.DataFrame, level: float, weight: float | None) -> str:
     res = words.res
     components = variance_components(res)[["variance", "sd"]].to_dict("index")
     sizes = {str(term): (row["variance"], row["sd"]) for term, row in components.items()}
@@ -133,13 +143,17 @@ def _results(words: Words, table: pd.DataFrame, level: float) -> str:
     for term in terms:
         what = (
             f"between-{words.name(res.groups)} variance"
+            if terms == ["Intercept"]
+            else f"between-{words.name(res.groups)} variance of the intercept"
             if term == "Intercept"
             else f"variance of the {words.effect(term)}"
         )
         size = _variance(*sizes[term], words.unit_of(term))
         parts.append(f"the {what} was {UNKNOWN if np.isnan(sizes[term][0]) else size}")
     residual = _variance(*sizes["Residual"], words.unit) if res.identification.residual else UNKNOWN
-    text = f"T{', '.join(parts)[1:]}, and the residual variance was {residual}."
+    weighted = res.cross.mean_weight is not None
+    which = "residual variance of weight 1" if weighted else "residual variance"
+    text = f"T{', '.join(parts)[1:]}, and the {which} was {residual}."
     names = [words.effect(t) for t in terms]
     G = res.cov_re.to_numpy(dtype=float)
     for j, i in combinations(range(len(terms)), 2):
@@ -147,11 +161,13 @@ def _results(words: Words, table: pd.DataFrame, level: float) -> str:
             text += (
                 f" The correlation of {names[j]} and {names[i]} was {_decimals(G[i, j] / size, 2)}."
             )
-    if is_random_intercept(res):
-        share = icc(res, level=level)
+    at = weight_of(res, weight, "the intraclass correlation") if weight is not None else 1.0
+    if is_random_intercept(res) and (weight is not None or not weighted):
+        share = icc(res, level=level, weight=weight)
         given = "" if list(res.fe_params.index) == ["Intercept"] else ", given the predictors,"
+        rows = f" of rows of weight {at:g}" if weighted else ""
         text += (
-            f" The intraclass correlation{given} was {_decimals(share['estimate'], 2)} "
+            f" The intraclass correlation{rows}{given} was {_decimals(share['estimate'], 2)} "
             f"({100 * level:g}% profile "
             f"likelihood CI {_decimals(share['ci_low'], 2)} to {_decimals(share['ci_high'], 2)})."
         )

@@ -136,7 +136,7 @@ def _cell(value: Any, digits: int) -> str:
         return "∞" if number > 0 else "\u2212∞"
     if number and abs(number) < 0.5 * 10.0**-digits:
         return f"{number:.1e}".replace("-", "\u2212")
-    text = f"{number:,.{digits}f}".replace("-", "\u2212")
+    text = f"{number or 0.0:,.{digits}f}".replace("-", "\u2212")
     return text
 
 

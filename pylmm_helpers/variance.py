@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,14 @@ from numpy.typing import ArrayLike
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._anova import anova_components, one_way_parts
 from pylmm_helpers._arguments import a_mapping, a_name, a_number, numbers, one_of
-from pylmm_helpers._group_level import check_level, is_random_intercept, mean_outer_z, mean_ratio
+from pylmm_helpers._design_effect import design_effect
+from pylmm_helpers._group_level import (
+    check_level,
+    is_random_intercept,
+    mean_outer_z,
+    mean_ratio,
+    weight_of,
+)
 from pylmm_helpers._icc import RatioProfile, delta_interval, f_interval, profile_interval
 from pylmm_helpers._shown import shown_whole
 from pylmm_helpers.several import quantities
@@ -24,13 +31,17 @@ ICC_METHODS = ("profile", "delta", "f")
 
 
 @shown_whole
-def variance_components(fit: Any) -> pd.DataFrame:
+def variance_components(fit: Any, weight: float | None = None) -> pd.DataFrame:
     r"""Variances and standard deviations of the random effects and of the residual.
 
     Parameters
     ----------
     fit : MixedLMResults or LMMResults
         A fitted linear mixed model.
+    weight : float, optional
+        For a fit with weights: the weight of the row whose residual variance, sigma^2 / weight, and
+        total are meant. Without it such a fit has neither total nor shares, and Residual is
+        sigma^2, the residual variance of a row of weight 1, as in lme4.
 
     Returns
     -------
@@ -48,17 +59,24 @@ def variance_components(fit: Any) -> pd.DataFrame:
     then the average of :math:`z'Gz + \sigma^2` over the rows (Johnson 2014,
     doi:10.1111/2041-210X.12225); see `variance_function` for the variance at chosen values.
 
+    Raises
+    ------
+    ValueError
+        For a weight that is not above 0, or one for a fit without weights.
+
     Examples
     --------
     >>> variance_components(fit).loc["Intercept", "variance"]  # doctest: +SKIP
     """
     if isinstance(fit, SeveralResults):
-        return quantities.variance_components(fit)
+        return quantities.variance_components(fit, weight)
     res = as_results(fit)
     terms = [str(t) for t in res.cov_re.index]
     G = res.cov_re.to_numpy(dtype=float)
-    sigma2 = float(res.scale)
-    total = sigma2 * (1.0 + mean_ratio(res, mean_outer_z(res)))
+    whole = res.cross.mean_weight is None or weight is not None
+    at = weight_of(res, weight, "the total") if whole else 1.0
+    sigma2 = float(res.scale) / at
+    total = sigma2 * (1.0 + mean_ratio(res, mean_outer_z(res, at))) if whole else np.nan
     name = str(res.groups)
     rows: list[tuple[str, str, float, float, float]] = []
     for i, term in enumerate(terms):
@@ -69,19 +87,24 @@ def variance_components(fit: Any) -> pd.DataFrame:
             correlation = G[i, j] / size if size > 0.0 else np.nan
             rows.append((f"cov({terms[j]}, {terms[i]})", name, G[i, j], np.nan, correlation))
     rows.append(("Residual", "", sigma2, np.sqrt(sigma2), np.nan))
-    rows.append(("Total", "", total, np.sqrt(total), np.nan))
+    if whole:
+        rows.append(("Total", "", total, np.sqrt(total), np.nan))
     columns = ["component", "group", "variance", "sd", "correlation"]
     frame = pd.DataFrame(rows, columns=columns).set_index("component")
     if len(terms) == 1:
         frame = frame.drop(columns="correlation")
-    if is_random_intercept(res):
+    if whole and is_random_intercept(res):
         frame["share"] = frame["variance"] / total
     return frame
 
 
 @shown_whole
 def variance_function(
-    fit: Any, term: str, values: ArrayLike, other: Mapping[str, float] | None = None
+    fit: Any,
+    term: str,
+    values: ArrayLike,
+    other: Mapping[str, float] | None = None,
+    weight: float | None = None,
 ) -> pd.DataFrame:
     """Variance between groups, and ICC, as a function of a predictor that has a random slope.
 
@@ -95,6 +118,9 @@ def variance_function(
         Values of the term.
     other : mapping, optional
         Values of further random-effect terms (0 unless given; the intercept is 1).
+    weight : float, optional
+        For a fit with weights: the weight of the row whose residual variance, sigma^2 / weight, is
+        meant.
 
     Returns
     -------
@@ -105,7 +131,7 @@ def variance_function(
     Raises
     ------
     ValueError
-        If the term has no random effect in this model.
+        If the term has no random effect in this model, or for a fit with weights and no `weight`.
 
     References
     ----------
@@ -129,8 +155,10 @@ def variance_function(
     for j, name in enumerate(terms):
         z[:, j] = 1.0 if name == "Intercept" else a_number((other or {}).get(name, 0.0), name)
     z[:, terms.index(term)] = x
-    sigma2 = float(res.scale)
-    between = sigma2 * np.sum((z @ res.factor) ** 2, axis=1)
+    sigma2 = float(res.scale) / weight_of(res, weight, "the total variance")
+    # in scaled columns: far from 0, z'Gz would be a difference of large numbers
+    columns = res.cross.scaling.z(z) if "Intercept" in terms else z @ res.cross.scaling.z_map
+    between = float(res.scale) * np.sum((columns @ res.factor_scaled) ** 2, axis=1)
     return pd.DataFrame(
         {
             term: x,
@@ -144,7 +172,7 @@ def variance_function(
 
 
 @shown_whole
-def icc(fit: Any, method: str = "profile", level: float = 0.95) -> Any:
+def icc(fit: Any, method: str = "profile", level: float = 0.95, weight: float | None = None) -> Any:
     r"""Intraclass correlation: the share of the variance that lies between groups, with an
     interval.
 
@@ -169,6 +197,9 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95) -> Any:
           a model without predictors, and around the ANOVA estimate, which may be negative.
     level : float
         Confidence level.
+    weight : float, optional
+        For a fit with weights: the weight of the rows whose correlation is meant. Their residual
+        variance is sigma^2 / weight, so that rows of another weight have another ICC.
 
     Returns
     -------
@@ -182,8 +213,8 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95) -> Any:
     Raises
     ------
     ValueError
-        For an unknown method, ``delta`` at an estimate of 0, or ``f`` for a model with predictors
-        or slopes.
+        For a fit with weights and no `weight`, an unknown method, ``delta`` at an estimate of 0, or
+        ``f`` for a model with predictors, slopes or weights.
 
     References
     ----------
@@ -192,21 +223,23 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95) -> Any:
     (doi:10.2307/2531060).
     """
     if isinstance(fit, SeveralResults):
-        return quantities.icc(fit, method, level)
+        return quantities.icc(fit, method, level, weight)
     res = as_results(fit)
     level = check_level(level)
     one_of(method, ICC_METHODS, "method")
-    weight = mean_outer_z(res)
-    sigma2 = float(res.scale)
+    at = weight_of(res, weight, "the intraclass correlation")
+    outer = mean_outer_z(res, at)
+    sigma2 = float(res.scale) / at
     if method == "f":
         if (
-            not is_random_intercept(res)
+            res.cross.mean_weight is not None
+            or not is_random_intercept(res)
             or list(res.fe_params.index) != ["Intercept"]
             or res.design is None
         ):
             raise ValueError(
-                "method='f' is for a random intercept without predictors, fitted from rows; use "
-                "'profile'"
+                "method='f' is for a random intercept without predictors or weights, fitted from "
+                "rows; use 'profile'"
             )
         parts = one_way_parts(res.y - res.offset, np.ones((res.nobs, 1)), res.codes)
         low, high = f_interval(
@@ -214,8 +247,8 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95) -> Any:
         )
         estimate, sigma2_g, sigma2 = parts.icc, parts.sigma2_g, parts.sigma2
     else:
-        sigma2_g = sigma2 * mean_ratio(res, weight)
-        profile = RatioProfile(res, weight)
+        sigma2_g = sigma2 * mean_ratio(res, outer)
+        profile = RatioProfile(res, outer)
         ends = (
             profile_interval(profile, level)
             if method == "profile"
@@ -233,77 +266,4 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95) -> Any:
             "sigma2": sigma2,
         },
         name=f"ICC ({method})",
-    )
-
-
-@shown_whole
-def design_effect(
-    fit_or_icc: Any, sizes: int | Sequence[int] | ArrayLike | None = None
-) -> pd.Series:
-    r"""Design effect and effective sample size of clustered data.
-
-    The variance of the plain mean, relative to independent observations, is
-    :math:`1 + (\tilde m - 1)\rho` with :math:`\tilde m = \sum m_j^2 / \sum m_j` (Kish 1965, section
-    5.4). For equal sizes this is the familiar :math:`1 + (m - 1)\rho`. A mixed model weights groups
-    better; its estimate of the mean is worth :math:`\sum m_j / (1 + (m_j - 1)\rho)` independent
-    observations.
-
-    Parameters
-    ----------
-    fit_or_icc : fit or float
-        A fitted random-intercept model (ICC and sizes are taken from it), or the ICC itself.
-    sizes : int or array_like, optional
-        Group sizes; one number for a common size. Needed with a plain ICC.
-
-    Returns
-    -------
-    Series
-        `icc`, `groups`, `n`, `mean_size`, `size_cv` (coefficient of variation of the sizes),
-        `design_effect`, `effective_n` (n / design effect, for the plain mean), `effective_n_model`
-        (for the mixed model's mean). With a single common size and no number of groups, `groups` is
-        1 and n counts one group.
-
-    Raises
-    ------
-    ValueError
-        For an ICC outside [0, 1], sizes that are not whole numbers of at least 1, or a model with
-        random slopes (its design effect depends on the predictors).
-    """
-    if isinstance(fit_or_icc, (int, float, np.floating, np.integer)) and not isinstance(
-        fit_or_icc, bool
-    ):
-        rho = float(fit_or_icc)
-        if sizes is None:
-            raise ValueError(
-                "sizes is missing; give the group sizes beside the ICC, such as sizes=20"
-            )
-    else:
-        res = as_results(fit_or_icc)
-        if not is_random_intercept(res):
-            raise ValueError(
-                "the design effect needs one ICC; fit a random-intercept model or give the ICC as "
-                "a number"
-            )
-        sigma2_g = float(res.cov_re.to_numpy(dtype=float)[0, 0])
-        rho = sigma2_g / (sigma2_g + float(res.scale))
-        sizes = res.cross.sizes if sizes is None else sizes
-    if not 0.0 <= rho <= 1.0:
-        raise ValueError(f"the ICC is {rho!r}; it must lie between 0 and 1")
-    m = np.atleast_1d(numbers(sizes, "sizes")).ravel()
-    if m.size == 0 or not np.all(np.isfinite(m)) or np.any(m < 1) or np.any(m != np.round(m)):
-        raise ValueError("sizes must be whole numbers of at least 1, one for each group")
-    n = float(m.sum())
-    deff = 1.0 + (float(np.sum(m**2)) / n - 1.0) * rho
-    return pd.Series(
-        {
-            "icc": rho,
-            "groups": float(m.size),
-            "n": n,
-            "mean_size": n / m.size,
-            "size_cv": float(m.std() / m.mean()),
-            "design_effect": deff,
-            "effective_n": n / deff,
-            "effective_n_model": float(np.sum(m / (1.0 + (m - 1.0) * rho))),
-        },
-        name="design effect",
     )

@@ -382,31 +382,11 @@ local function add_files_in_quarto()
 end
 
 -- Pandoc turns the dashes of a wide pipe table into relative widths, so that columns of numbers break
--- on pages and overprint each other in Typst. Without widths columns fit what is in them.
+-- on pages. Without widths columns fit what is in them; paper.lua sets those of the PDF.
 local function free_widths(tbl)
   tbl.colspecs = tbl.colspecs:map(function(spec) return { spec[1], pandoc.ColWidthDefault } end)
   return tbl
 end
-
--- What Quarto's own Typst template leaves open; the embedded renderer has a template of its own.
-local PAPER = [[
-// long tables go on over the page
-#show figure.where(kind: "quarto-float-tbl"): set block(breakable: true)
-// only labelled equations have numbers, as on the pages
-#set math.equation(numbering: none)
-// "Chapter 7" in a sentence, without the full stop of the heading's own number
-#show ref: it => {
-  let target = it.element
-  if target == none or target.func() != heading or target.level != 1 { return it }
-  if target.numbering == none { return it }
-  let digits = numbering(target.numbering, ..counter(heading).at(target.location()))
-  if type(digits) != str { return it }
-  let words = if it.supplement == auto { target.supplement } else { it.supplement }
-  link(target.location(), [#words~#digits.trim(".")])
-}
-// the text of a definition stands below its term
-#show terms.item: it => block(below: 0.9em)[#strong(it.term) #block(inset: (left: 1.2em), above: 0.6em, it.description)]
-]]
 
 -- The name under which a chapter can be downloaded: the embedded renderer says it; for Quarto it is
 -- the input's name, where a numbered chapter has code.
@@ -497,10 +477,7 @@ function Pandoc(doc)
   local asked = next(state.made) ~= nil
   local offered = web and add_downloads(doc)
   if web and (asked or offered or state.explorer) then add_files_in_quarto() end
-  if quarto and FORMAT:match("typst") then
-    quarto.doc.include_text("in-header", PAPER)
-  end
-  if quarto then doc.blocks = doc.blocks:walk({ Table = free_widths }) end
+  if quarto and web then doc.blocks = doc.blocks:walk({ Table = free_widths }) end
   if key_level then
     doc.blocks = doc.blocks:walk({
       Div = function(div)

@@ -12,7 +12,6 @@ of it succeeded; records that no model asks for any more are removed.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -96,6 +95,8 @@ def differences(old: Any, new: Any, where: str = "") -> list[str]:
 
 def check(target: Path) -> int:
     """Report how the committed records differ from those in `target`."""
+    from pylmm_helpers._reference import read
+
     names = {p.name for folder in (FOLDER, target) for p in folder.glob("*.json")}
     wrong = []
     for name in sorted(names):
@@ -103,8 +104,10 @@ def check(target: Path) -> int:
         if not (old.is_file() and new.is_file()):
             wrong.append(f"{name}: {'no model asks for it' if old.is_file() else 'missing'}")
             continue
-        pair = [json.loads(p.read_text(encoding="utf-8")) for p in (old, new)]
-        wrong += [f"{name}{text}" for text in differences(*pair)]
+        try:
+            wrong += [f"{name}{text}" for text in differences(read(old), read(new))]
+        except ValueError as error:
+            wrong.append(f"{name}: {error}")
     print("\n".join(wrong) or f"{len(names)} records repeated, all equal.")
     return 1 if wrong else 0
 

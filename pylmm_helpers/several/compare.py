@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pylmm_helpers._crossprod import Array
+from pylmm_helpers._crossprod import Array, Scaling
 from pylmm_helpers._nesting import (
     check_reml,
     is_ordinary,
@@ -35,6 +35,7 @@ class Term:
     levels: int
     Z: Array
     factor: Array
+    scaling: Scaling
 
     def __str__(self) -> str:
         return f"({' + '.join(self.z_names)} | {self.name})"
@@ -70,7 +71,9 @@ def random_terms(fit: Any) -> list[Term]:
     formula."""
     if not isinstance(fit, SeveralResults):
         names = [str(name) for name in fit.cov_re.index]
-        return [Term(fit.groups, names, fit.codes, fit.ngroups, fit.Z, fit.factor)]
+        return [
+            Term(fit.groups, names, fit.codes, fit.ngroups, fit.Z, fit.factor, fit.cross.scaling)
+        ]
     found: dict[int, Term] = {}
     for name, own in fit.design.by_factor.items():
         start = 0
@@ -79,7 +82,9 @@ def random_terms(fit: Any) -> list[Term]:
             block = fit.scalings[k].factor(fit.lambdas[name][start:stop, start:stop])
             start = stop
             levels = len(part.group_labels)
-            found[k] = Term(name, list(part.z_names), part.codes, levels, part.Z, block)
+            found[k] = Term(
+                name, list(part.z_names), part.codes, levels, part.Z, block, fit.scalings[k]
+            )
     return [found[k] for k in sorted(found)]
 
 
@@ -109,10 +114,16 @@ def matched(full: list[Term], reduced: list[Term]) -> list[list[int]]:
 def inside(part: Term, whole: Term) -> bool:
     """Whether one term's columns are combinations of another's."""
     try:
-        span_map(whole.Z, part.Z, part.z_names, "random")
+        z_map(whole, part)
     except ValueError:
         return False
     return True
+
+
+def z_map(whole: Term, part: Term) -> Array:
+    """C with ``part.Z = whole.Z @ C``; ValueError if there is none."""
+    fit: Any = SimpleNamespace(Z=whole.Z, cross=SimpleNamespace(scaling=whole.scaling))
+    return span_map(fit, part.Z, part.z_names, "random")
 
 
 def difference(full: list[Term], reduced: list[Term]) -> Difference:
@@ -138,7 +149,7 @@ def lrt(full: Any, reduced: Any, as_results: Any) -> pd.DataFrame:
     """`pylmm_helpers.lrt` where a model has several random terms."""
     from pylmm_helpers._lrt import chi2_tail, describe, mixture_tail
 
-    big = full if isinstance(full, SeveralResults) else as_results(full)
+    big: Any = full if isinstance(full, SeveralResults) else as_results(full)
     terms = random_terms(big)
     if is_ordinary(reduced):
         ordinary = without_random_effects(as_one_factor(big), reduced)
@@ -151,8 +162,8 @@ def lrt(full: Any, reduced: Any, as_results: Any) -> pd.DataFrame:
             raise ValueError(
                 "the second model has terms that the first lacks; give the full model first."
             )
-        x_map = span_map(big.X, small.X, names[1], "fixed")
-        check_reml(big.reml, x_map, *names)
+        x_map = span_map(big, small.X, names[1], "fixed")
+        check_reml(big, small.X, names[1])
         value, small_terms = small.criterion, random_terms(small)
     change = difference(terms, small_terms)
     fixed = int(x_map.shape[0] - x_map.shape[1])
@@ -207,7 +218,8 @@ def as_one_factor(fit: SeveralResults) -> Any:
     return SimpleNamespace(
         cross=cross, X=fit.X, y=fit.y, offset=fit.offset, nobs=fit.nobs, reml=fit.reml,
         design=fit.design.first,
-        criterion=fit.criterion, at=SimpleNamespace(value=[fit.at.value]),
+        _rows_of=fit.design.first, criterion=fit.criterion,
+        at=SimpleNamespace(value=[fit.at.value]),
     )  # fmt: skip
 
 
@@ -227,7 +239,7 @@ def new_term_weights(
         roots = [
             np.linalg.solve(
                 big.scalings[k].z_map,
-                span_map(terms[k].Z, small[j].Z, small[j].z_names, "random") @ small[j].factor,
+                z_map(terms[k], small[j]) @ small[j].factor,
             )
             for j in pairs[k]
         ]

@@ -104,7 +104,7 @@ def build(
     check_choices(group_columns[0], missing, frame)
     check_any(len(frame))
     every = [*fixed.lhs, *fixed.rhs, *fixed.offset, *(term for terms in random for term in terms)]
-    used, tools, as_categories = names_in(every, frame, context)
+    used, tools, as_categories, _ = names_in(every, frame, context)
     for name in [*used, *group_columns]:
         require_column(frame, name)
     weight_values = read_weights(weights, frame)
@@ -119,6 +119,7 @@ def build(
     check_offset(fixed, known)
     check_cells(fixed.rhs, values, tools)
     shared = dict(zip(x_names, x_columns, strict=True))
+    frame = frame.copy(deep=False)  # a column that the caller replaces later is not the fit's
     coded = {name: group_codes(frame[name], name) for name in group_columns}
     levels: dict[frozenset[str], tuple[NDArray[np.intp], pd.Index]] = {}
     names: dict[frozenset[str], str] = {}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers._crossprod import Array
-from pylmm_helpers.several.errors import Rows, error_variance, phi, prior_variance
+from pylmm_helpers.several.errors import error_variance, phi, prior_variance
 from pylmm_helpers.several.prediction import a_factor, by_terms, rows_of
 from pylmm_helpers.several.results import SeveralResults
 
@@ -20,15 +20,16 @@ def residuals(fit: SeveralResults, level: str) -> pd.DataFrame:
         )
     if level != "observation":
         return of_levels(fit, a_factor(fit, fit.group_names[0] if level == "group" else level))
-    weights, own = fit.design.first.weights, rows_of(fit, None, fit.group_names)
-    root = np.ones(fit.nobs) if weights is None else np.sqrt(weights)
-    Z = {name: z * root[:, None] for name, z in own.Z.items()}
-    weighted = Rows(own.index, own.X * root[:, None], own.offset, Z, own.numbers)
-    x = weighted.X @ fit.scalings[0].x_map
-    marginal_variance = fit.scale - np.einsum("np,pr,nr->n", x, phi(fit), x)
-    for name in fit.group_names:
-        marginal_variance = marginal_variance + prior_variance(fit, name, Z[name])
-    conditional_variance = fit.scale - error_variance(fit, weighted)
+    rows = rows_of(fit, None, fit.group_names)
+    weight = fit.design.first.weights
+    weight = np.ones(fit.nobs) if weight is None else weight
+    root = np.sqrt(weight)
+    x = fit.scalings[0].x(rows.X)
+    between = sum(prior_variance(fit, name, rows.Z[name]) for name in fit.group_names)
+    fixed = np.einsum("np,pr,nr->n", x, phi(fit), x)
+    # of a row multiplied by the root of its weight
+    marginal_variance = fit.scale + weight * (between - fixed)
+    conditional_variance = fit.scale - weight * error_variance(fit, rows)
     fitted_marginal = fit.X @ fit.fe_params.to_numpy() + fit.offset
     fitted = fit.fittedvalues.to_numpy()
     marginal, conditional = fit.y - fitted_marginal, fit.y - fitted

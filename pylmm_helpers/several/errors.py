@@ -44,7 +44,7 @@ def phi(fit: SeveralResults) -> Array:
 
 def prior_variance(fit: SeveralResults, name: str, Z: Array) -> Array:
     """Variance (n,) of a factor's contribution to rows of levels without data."""
-    half = Z @ fit.z_map[name] @ fit.lambdas[name]
+    half = fit.scaled_z(name, Z) @ fit.lambdas[name]
     return np.asarray(fit.scale * np.sum(half**2, axis=1))
 
 
@@ -52,13 +52,13 @@ def error_variance(fit: SeveralResults, rows: Rows) -> Array:
     """Variance (n,) of ``x'(b - beta) + z'(u_hat - u)`` over the known factors, and of a whole
     effect where the level has no data."""
     p = fit.sums.p
-    direction = rows.X @ fit.scalings[0].x_map
+    direction = fit.scalings[0].x(rows.X)
     variance = np.zeros(len(direction))
     z, numbers = {}, {}
     for name, found in rows.numbers.items():
         k, new = fit.number[name], found < 0
         variance[new] += prior_variance(fit, name, rows.Z[name][new])
-        z[k], numbers[k] = rows.Z[name] @ fit.z_map[name], found
+        z[k], numbers[k] = fit.scaled_z(name, rows.Z[name]), found
         link = fit.coefficients[name][:, :p]
         for start in range(0, len(found), CHUNK_NUMBERS // (p * len(link))):
             part = slice(start, start + CHUNK_NUMBERS // (p * len(link)))

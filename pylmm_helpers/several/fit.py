@@ -134,7 +134,11 @@ def scale(design: SeveralDesign, fitted: tuple[Scaling, Array] | None = None) ->
     y_moments = RowMoments(first.target)
     x_moments = [RowMoments(column) for column in first.x_columns]
     ones_x = constant_of(x_moments, partial(add_up, first.x_columns))
-    root = None if first.weights is None else np.sqrt(first.weights)
+    # weights enter by their ratio to their mean, whose root becomes part of all scales
+    mean_weight, root = None, None
+    if first.weights is not None:
+        mean_weight = float(first.weights.mean())
+        root = np.sqrt(first.weights / mean_weight)
     Z, scalings, R = [], [], np.zeros((0, 0))
     for part in design.parts:
         z_moments = [RowMoments(column) for column in part.z_columns]
@@ -145,7 +149,8 @@ def scale(design: SeveralDesign, fitted: tuple[Scaling, Array] | None = None) ->
         cross = assemble(
             part, layout, total, np.zeros((len(part.z_names), len(total), 0)),
             np.zeros(0, dtype=np.int64), part.group_labels,
-            fitted=fit_scale, sum_log_weights=0.0, y_largest=0.0, n_dropped=0,
+            fitted=fit_scale, sum_log_weights=0.0, mean_weight=mean_weight, y_largest=0.0,
+            n_dropped=0,
         )  # fmt: skip
         Z.append(rows[layout.z_index])
         R = rows[[*layout.x_index, len(rows) - 1]]
@@ -174,7 +179,8 @@ def scaled_columns(
         rows[-1] = (part.target - layout.y_shift) / layout.y_scale
     else:
         rows[-1], y_scale, offset = what_is_left(part, *fitted)
-        fit_scale = (y_scale, offset)
+        mean = 1.0 if part.weights is None else float(part.weights.mean())
+        fit_scale = (y_scale, offset / np.sqrt(mean))
     if root is not None:
         rows *= root
     return rows, fit_scale

@@ -24,6 +24,7 @@ class FixedPart:
     x_names: tuple[str, ...]
     y_name: str
     scaling: Scaling
+    mean_weight: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,9 @@ class FixedResults:
     def cross(self) -> FixedPart:
         """Number, names and scaling of the fixed effects."""
         first = self.design.first
-        return FixedPart(self.sums.p, first.x_names, first.y_name, self.scalings[0])
+        weights = first.weights
+        mean_weight = None if weights is None else float(weights.mean())
+        return FixedPart(self.sums.p, first.x_names, first.y_name, self.scalings[0], mean_weight)
 
     @property
     def beta_scaled(self) -> Array:

@@ -16,6 +16,7 @@ from scipy.stats import chi2, norm
 from pylmm_helpers._arguments import a_level, one_of
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._ddf import positive_inverse
+from pylmm_helpers._group_level import weight_of
 from pylmm_helpers.several.criterion import (
     chain_rule,
     evaluate,
@@ -34,19 +35,20 @@ MISS = 1e-4
 NOTHING = 1e-9
 
 
-def mean_outer(fit: SeveralResults) -> dict[str, Array]:
-    """Average (q, q) of ``z z'`` over the rows for each factor, in scaled columns."""
+def mean_outer(fit: SeveralResults, weight: float) -> dict[str, Array]:
+    """Average (q, q) of ``z z'`` over the rows for each factor, in scaled columns, for rows of a
+    given weight."""
     found = {}
     for name, own in fit.design.by_factor.items():
         columns = [c for k in own for c in fit.design.parts[k].z_columns]
-        z = np.column_stack(columns) @ fit.z_map[name]
-        found[name] = z.T @ z / len(z)
+        z = fit.scaled_z(name, np.column_stack(columns))
+        found[name] = weight * z.T @ z / len(z)
     return found
 
 
-def ratios(fit: SeveralResults) -> dict[str, float]:
+def ratios(fit: SeveralResults, weight: float) -> dict[str, float]:
     """The variance that each factor adds to a row, averaged over the rows, over sigma^2."""
-    weights = mean_outer(fit)
+    weights = mean_outer(fit, weight)
     return {g: float(np.sum((weights[g] @ L) * L)) for g, L in fit.lambdas.items()}
 
 
@@ -55,7 +57,7 @@ def intercepts_only(fit: SeveralResults) -> bool:
     return all(names == ["Intercept"] for names in fit.z_names.values())
 
 
-def variance_components(fit: SeveralResults) -> pd.DataFrame:
+def variance_components(fit: SeveralResults, weight: float | None) -> pd.DataFrame:
     """`pylmm_helpers.variance_components`, factor by factor."""
     rows: list[tuple[str, str, float, float, float]] = []
     for group, covariance in fit.cov_re_by_group.items():
@@ -68,14 +70,18 @@ def variance_components(fit: SeveralResults) -> pd.DataFrame:
                 size = sd[i] * sd[j]
                 correlation = G[i, j] / size if size > 0.0 else np.nan
                 rows.append((f"cov({names[j]}, {names[i]})", group, G[i, j], np.nan, correlation))
-    total = fit.scale * (1.0 + sum(ratios(fit).values()))
-    rows.append(("Residual", "", fit.scale, np.sqrt(fit.scale), np.nan))
-    rows.append(("Total", "", total, np.sqrt(total), np.nan))
+    whole = fit.cross.mean_weight is None or weight is not None
+    at = weight_of(fit, weight, "the total") if whole else 1.0  # type: ignore[arg-type]
+    sigma2 = fit.scale / at
+    total = sigma2 * (1.0 + sum(ratios(fit, at).values()))
+    rows.append(("Residual", "", sigma2, np.sqrt(sigma2), np.nan))
+    if whole:
+        rows.append(("Total", "", total, np.sqrt(total), np.nan))
     columns = ["component", "group", "variance", "sd", "correlation"]
     frame = pd.DataFrame(rows, columns=columns).set_index("component")
     if frame["correlation"].isna().all():
         frame = frame.drop(columns="correlation")
-    if intercepts_only(fit) and fit.design.first.weights is None:
+    if whole and intercepts_only(fit):
         frame["share"] = frame["variance"] / total
     return frame
 
@@ -95,21 +101,17 @@ def shared_factors(fit: SeveralResults) -> dict[str, list[str]]:
     }
 
 
-def icc(fit: SeveralResults, method: str, level: float) -> pd.DataFrame:
+def icc(fit: SeveralResults, method: str, level: float, weight: float | None) -> pd.DataFrame:
     """`pylmm_helpers.icc`: a row for each factor."""
     a_level(level)
     one_of(method, ("profile", "delta"), "method")
-    if fit.design.first.weights is not None:
-        raise ValueError(
-            "with weights the residual variance differs from row to row, and so does the "
-            "intraclass correlation; take variance_components and say for which weight."
-        )
-    t = ratios(fit)
+    at = weight_of(fit, weight, "the intraclass correlation")  # type: ignore[arg-type]
+    t = ratios(fit, at)
     total = 1.0 + sum(t.values())
     second = curvature(fit, method == "delta")
     rows = []
     for name, shared in shared_factors(fit).items():
-        share = Share(fit, shared, second)
+        share = Share(fit, shared, second, at)
         low, high = share.profile(level) if method == "profile" else share.delta(level)
         rows.append((sum(t[g] for g in shared) / total, low, high, t[name] / total))
     index = pd.Index(fit.group_names, name="rows that share")
@@ -121,9 +123,11 @@ def icc(fit: SeveralResults, method: str, level: float) -> pd.DataFrame:
 class Share:
     """The share of some factors in the variance, as a function of theta."""
 
-    def __init__(self, fit: SeveralResults, shared: list[str], curvature: Array) -> None:
+    def __init__(
+        self, fit: SeveralResults, shared: list[str], curvature: Array, weight: float
+    ) -> None:
         self.fit, self.curvature = fit, curvature
-        weights = mean_outer(fit)
+        weights = mean_outer(fit, weight)
         self.every = [weights[factor.name] for factor in fit.sums.factors]
         self.part = [
             w * (f.name in shared) for w, f in zip(self.every, fit.sums.factors, strict=True)

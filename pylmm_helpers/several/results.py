@@ -92,6 +92,15 @@ class SeveralResults(FixedResults):
             found[name] = matrix
         return found
 
+    def scaled_z(self, name: str, Z: Array) -> Array:
+        """Scaled rows of a factor's columns Z (n, q)."""
+        found, start = [], 0
+        for k in self.design.by_factor[name]:
+            stop = start + len(self.scalings[k].z_map)
+            found.append(self.scalings[k].z(Z[:, start:stop]))
+            start = stop
+        return np.hstack(found)
+
     @cached_property
     def lambdas(self) -> dict[str, Array]:
         """Each factor's relative covariance factor (q, q) in scaled columns."""

@@ -55,12 +55,14 @@ def test_the_interval_covers_in_small_studies(page: dict[str, Any]) -> None:
     assert page["coverage"]["SD"].min() > 0.2
 
 
-def test_c18_is_the_cheapest_and_still_inside_the_band(page: dict[str, Any]) -> None:
+def test_c18_is_the_cheapest_and_pushes_others_out_of_the_band(page: dict[str, Any]) -> None:
     from pylmm_helpers import residuals
 
     u = residuals(page["fit_log"], level="group")
     assert u["residual"].idxmin() == "C18"
     assert 0.4 < np.exp(u["residual"].min()) < 0.6
+    assert len(page["outside"]) > 1 and "C18" not in page["outside"]
+    assert (u.loc[page["outside"], "standardised"].between(-0.5, 0)).all(), "on the inner side"
 
 
 def test_means_need_half_of_both_variances(page: dict[str, Any]) -> None:

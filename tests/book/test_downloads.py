@@ -165,6 +165,8 @@ def test_a_script_runs_as_it_is(book: Path, reader: Path, tmp_path: Path) -> Non
         [str(reader), str(scripts[0])], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "std_error" in done.stdout and "tolerance" in done.stdout  # tables, as a notebook shows
+    assert list(tmp_path.glob(f"{scripts[0].stem}-figure-*.png"))
 
 
 def test_the_archive_holds_all_data_with_a_valid_codebook(root: Path, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_references_on_a_page_without_number_read_as_on_all_others(site: Path) -
 
 def test_an_equations_number_stands_beside_it_and_formulas_say_nothing_twice(site: Path) -> None:
     text = read(site, "chapters/one")
-    assert '</math><span class="hb-equation-number">(1.1)</span></span>' in text
+    assert '</math> <span class="hb-equation-number">(1.1)</span></span>' in text
     assert text.count("1.1") == 2 and "2.0em" not in text  # the equation's and the table's
     assert "annotation" not in text and text.count("</math>") == 2
 
@@ -114,7 +114,7 @@ def test_the_search_index_holds_no_answer_and_no_formula_twice(site: Path) -> No
     assert {entry["href"]: entry["text"] for entry in index} == {
         "index.html": "See Chapter 1 and Section 2.1 and Appendix A.",
         "chapters/one.html": "Start Section 2.1 of xa b.",
-        "chapters/one.html#part": "xa b(1.1) cell &lt;b&gt; Table 1.1: Two rows. Sub Below.",
+        "chapters/one.html#part": "xa b (1.1) cell &lt;b&gt; Table 1.1: Two rows. Sub Below.",
         "chapters/two.html": "of another run",
         "chapters/extra.html": "Text.",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -209,6 +210,23 @@ def test_whatever_a_record_has_lost_is_noticed(without_r, tmp_path, monkeypatch,
     said = damaged(monkeypatch, tmp_path, json.dumps(record).encode())
     # a key without its parts belongs to another model, and says so
     assert "classic-dyestuff.json" in said and "record.py" in said
+
+
+def test_the_comparison_of_records_names_a_damaged_one(tmp_path, monkeypatch, capsys):
+    path = Path(__file__).parents[2] / "datasets" / "reference" / "record.py"
+    spec = importlib.util.spec_from_file_location("record", path)
+    assert spec and spec.loader
+    record = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(record)
+    folders = [tmp_path / "committed", tmp_path / "new"]
+    for folder, content in zip(folders, (DYESTUFF[:-500], DYESTUFF), strict=True):
+        folder.mkdir()
+        (folder / "classic-dyestuff.json").write_bytes(content)
+    monkeypatch.setattr(record, "FOLDER", folders[0])
+    assert record.check(folders[1]) == 1
+    assert "committed/classic-dyestuff.json is damaged" in capsys.readouterr().out
+    (folders[0] / "classic-dyestuff.json").write_bytes(DYESTUFF)
+    assert record.check(folders[1]) == 0
 
 
 def test_a_damaged_record_of_another_model_is_named_too(without_r, tmp_path, monkeypatch):

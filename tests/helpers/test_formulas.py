@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,17 @@ def test_r_gives_the_recorded_values_again(tmp_path: Path) -> None:
         assert new["fitted"] == pytest.approx(old["fitted"], rel=1e-4)
 
 
+def test_a_formula_may_run_over_lines() -> None:
+    long = """
+        log(Reaction)
+          - log(u) ~ Days +
+          factor(k)
+          + offset(log(w))
+    """
+    short = "log(Reaction) - log(u) ~ Days + factor(k) + offset(log(w))"
+    assert fit_lmm(long, sleep(), "Subject").criterion == unhidden(short).criterion
+
+
 # --- what is refused, and with which words --------------------------------------------------------
 
 REFUSED = {
@@ -215,7 +228,9 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=400, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+)
 @given(st.lists(PIECES, min_size=0, max_size=9), st.booleans())
 def test_any_text_gives_an_answer_or_a_value_error(pieces: list[str], random: bool) -> None:
     text = "".join(pieces)
@@ -319,6 +334,8 @@ def test_columns_called_like_the_codings_and_functions_are_both() -> None:
 def test_where_a_column_is_looked_for_is_said(change, formula, groups, words) -> None:
     text = refusal(formula, change(sleep()), groups=groups)
     assert pd.Series([text]).str.contains(words).all(), text
+    with pytest.raises(ValueError, match=words):
+        cross_products(change(sleep()), formula, groups, progress=False)
 
 
 # --- predictors that can't be meant ---------------------------------------------------------------
@@ -351,6 +368,14 @@ def test_numbers_as_text_are_refused_wherever_they_stand(values: Any, formula: s
     d = sleep().assign(s=sleep()["Reaction"].map(values))
     text = refusal(formula, d)
     assert "'s'" in text and "pd.to_numeric" in text
+
+
+@pytest.mark.parametrize("number", [int, float, Fraction, Decimal, np.int64, np.float32])
+def test_numbers_held_as_objects_are_refused(number: Any) -> None:
+    values = [number(int(v)) for v in sleep()["u"]]
+    text = refusal("Reaction ~ s", sleep().assign(s=pd.Series(values, dtype=object)))
+    assert "'s'" in text
+    assert "pd.to_numeric" in text
 
 
 def test_text_that_holds_few_numbers_stays_text() -> None:

@@ -302,3 +302,11 @@ def test_profile_of_a_fixed_effect_keeps_the_weights() -> None:
         moved = data.assign(y=data["y"] - end * data["x"])
         rise = fit_lmm("y ~ z", moved, "g", reml=False, weights="w").criterion - full.criterion
         assert rise == pytest.approx(stats.chi2.ppf(0.95, 1), abs=1e-4)
+
+
+def test_profile_names_categories_as_lme4_does() -> None:
+    data = read("u3").assign(k=lambda d: np.arange(len(d)) % 3)
+    data["arm"] = np.where(data["z"] > 0, "old", "new")
+    fit = fit_lmm("y ~ C(k) + arm + np.exp(x)", data, "g")
+    names = profile_ci(fit, parameters=[*fit.fe_params.index])["lme4_name"]
+    assert list(names) == ["(Intercept)", "factor(k)1", "factor(k)2", "armold", "exp(x)"]

@@ -99,7 +99,8 @@ def test_variances_of_slopes_have_units_too(trial):
     assert "slope of Days was 35.1 (ms per day)² (SD 5.92 ms per day)" in text
     assert "slope of Days was 35.1 (SD 5.92)," in report(sleep)
     assert "was 35.1 (kg/d per unit)² (SD 5.92 kg/d per unit)" in report(sleep, unit="kg/d")
-    assert "between-Subject variance was 612 (kg/d)² (SD 24.7 kg/d)" in report(sleep, unit="kg/d")
+    between = "between-Subject variance of the intercept was 612 (kg/d)² (SD 24.7 kg/d)"
+    assert between in report(sleep, unit="kg/d")
 
 
 def test_labels_stand_for_the_names_of_columns_and_terms(trial):

@@ -27,6 +27,8 @@ TAKES_SEVERAL = (
     "information_criteria",
     "refit",
     "residuals",
+    "check_singular",
+    "check_convergence",
 )
 
 

@@ -13,6 +13,7 @@ from pylmm_helpers._checks import Check, convergence_check, singularity_check
 from pylmm_helpers._group_level import group_by_group, group_level
 from pylmm_helpers._leave_out import leave_one_group_out
 from pylmm_helpers._shown import shown_whole
+from pylmm_helpers.several import checks as several_checks
 from pylmm_helpers.several import diagnostics as several
 from pylmm_helpers.several.results import SeveralResults
 
@@ -186,6 +187,8 @@ def check_singular(fit: Any) -> Check:
     ----------
     Bates, Kliegl, Vasishth & Baayen (2015), Parsimonious mixed models (arXiv:1506.04967).
     """
+    if isinstance(fit, SeveralResults):
+        return several_checks.singularity_check(fit)
     return singularity_check(as_results(fit))
 
 
@@ -207,4 +210,6 @@ def check_convergence(fit: Any) -> Check:
         estimates and at the best point found, the largest scaled gradient, the smallest eigenvalue
         of the scaled curvature).
     """
+    if isinstance(fit, SeveralResults):
+        return several_checks.convergence_check(fit)
     return convergence_check(as_results(fit))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from test_several_reference import fitted, read
 import pylmm_helpers
 from pylmm_helpers import (
     blups,
+    check_convergence,
+    check_singular,
     coef_table,
     contrast,
     fit_lmm,
@@ -28,6 +31,7 @@ from pylmm_helpers import (
 )
 from pylmm_helpers._adapter import TAKES_SEVERAL
 from pylmm_helpers.several import fit as engine
+from pylmm_helpers.several.criterion import evaluate
 from pylmm_helpers.several.design import build
 from pylmm_helpers.several.results import SeveralResults
 
@@ -291,6 +295,43 @@ def test_the_covariance_of_two_new_effects_is_weighted_as_with_one_factor() -> N
         return [float(part.split()[0]) for part in row["reference"].split(" + ")]
 
     np.testing.assert_allclose(weights(found), weights(expected), atol=0.02)
+
+
+def test_checks_say_what_is_zero_and_whether_the_minimum_is_one(fit: SeveralResults) -> None:
+    assert check_singular(fit) and check_convergence(fit)
+    singular = fitted("herds-day-weights")
+    found = check_singular(singular)
+    assert not found and "variance of `x` between the levels of `day`" in found.finding
+    assert check_convergence(singular) and "boundary" in check_convergence(singular).finding
+    away = replace(fit, at=evaluate(1.2 * fit.at.theta, fit.sums, fit.reml))
+    assert "can still fall" in check_convergence(away).finding
+
+
+def test_quantities_of_weighted_fits_ask_for_the_weight(herds: pd.DataFrame) -> None:
+    fit = fit_lmm("y ~ x + (1 | herd/cow)", herds, weights="w")
+    assert "Total" not in variance_components(fit).index
+    with pytest.raises(ValueError, match="weight="):
+        icc(fit)
+    table, shares = variance_components(fit, weight=2.0), icc(fit, weight=2.0)
+    assert table.loc["Residual", "variance"] == pytest.approx(fit.scale / 2.0)
+    own = table.loc[table["group"] == "herd", "share"].iloc[0]
+    assert shares.loc["herd", "estimate"] == pytest.approx(own)
+    # a row of weight 2 is known twice as well; a residual over its own SD has none
+    found = residuals(fit)
+    X, root = fit.X, np.sqrt(herds["w"].to_numpy())
+    Z = [
+        (fit.design.factors[g].codes[:, None] == np.arange(fit.ngroups_by_group[g])) * 1.0
+        for g in fit.group_names
+    ]
+    V = np.diag(fit.scale / root**2)
+    for g, z in zip(fit.group_names, Z, strict=True):
+        V += fit.cov_re_by_group[g].iloc[0, 0] * z @ z.T
+    half = np.linalg.solve(V, X)
+    P = np.linalg.inv(V) - half @ np.linalg.solve(X.T @ half, half.T)
+    sd = fit.scale * np.sqrt(np.diag(P)) / root**2
+    np.testing.assert_allclose(found["conditional_std"], found["conditional"] / sd, rtol=1e-6)
+    marginal = np.sqrt(np.diag(V - X @ np.linalg.inv(X.T @ half) @ X.T))
+    np.testing.assert_allclose(found["marginal_std"], found["marginal"] / marginal, rtol=1e-6)
 
 
 CHANGES: dict[str, Any] = {

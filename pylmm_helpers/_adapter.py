@@ -13,6 +13,28 @@ from pylmm_helpers._design import Design
 from pylmm_helpers._profile import criterion, factor_to_theta
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers._scaling import cross_products, reduce_rows
+from pylmm_helpers.several.results import SeveralResults
+
+#: Helpers that take a fit with several random terms.
+TAKES_SEVERAL = (
+    "coef_table",
+    "contrast",
+    "variance_components",
+    "icc",
+    "blups",
+    "predict",
+    "lrt",
+    "information_criteria",
+    "refit",
+    "residuals",
+    "check_singular",
+    "check_convergence",
+)
+
+
+def any_results(fit: Any) -> Any:
+    """`as_results` for helpers that take a fit with several random terms too."""
+    return fit if isinstance(fit, SeveralResults) else as_results(fit)
 
 
 def as_results(fit: Any) -> LMMResults:
@@ -37,6 +59,11 @@ def as_results(fit: Any) -> LMMResults:
     """
     if isinstance(fit, LMMResults):
         return fit
+    if isinstance(fit, SeveralResults):
+        raise ValueError(
+            "this helper doesn't take a fit with several random terms, "
+            f"{fit.formula!r}, yet; those that do are {', '.join(TAKES_SEVERAL)}."
+        )
     model = getattr(fit, "model", None)
     if type(model).__name__ != "MixedLM" or not hasattr(fit, "cov_re"):
         raise ValueError(

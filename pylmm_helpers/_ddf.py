@@ -83,7 +83,7 @@ def in_basis(fit: LMMResults, L: Array) -> Array:
     """Contrasts L (k, p) in the basis where ``X'V^-1X`` is the identity: ``cov(L beta) = sigma^2 C
     C'``."""
     p = fit.cross.p
-    root = fit.at.root[0, :p, :p]
+    root = fit.at.root.reshape(p + 1, p + 1)[:p, :p]
     return np.asarray(np.linalg.solve(root, (L @ fit.cross.scaling.x_map).T).T)
 
 

@@ -192,9 +192,9 @@ def check_choices(groups: Any, missing: Any, frame: pd.DataFrame) -> None:
     joined = isinstance(groups, str) and groups not in frame.columns
     if isinstance(groups, (list, tuple, set)) or (joined and re.search(r"\w\s*[+/*:|]", groups)):
         raise ValueError(
-            f"groups={groups!r} names more than one grouping factor, and this estimator has one. "
-            "For crossed or nested factors use statsmodels' mixedlm with vc_formula, or lme4 "
-            "through lmer('y ~ x + (1 | a) + (1 | b)')."
+            f"groups={groups!r} names more than one grouping factor, and groups= has one. Write "
+            "the random terms in the formula, as in 'y ~ x + (1 | a) + (1 | b)' or '(1 | a/b)'. "
+            "statsmodels' mixedlm takes them as vc_formula, lme4 through lmer('...')."
         )
     if not isinstance(groups, str):
         raise ValueError(f"groups must be the name of one column, not {type(groups).__name__}.")

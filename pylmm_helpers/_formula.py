@@ -31,8 +31,8 @@ RESERVED = frozenset(keyword.kwlist)
 COLUMN = re.compile(r"`([^`]+)`|([^\W\d][\w.]*)")
 BAR = "Name the grouping column in groups= and the random terms in re_formula=, not in the formula."
 UNCORRELATED = (
-    "Random effects without correlations (||) can't be fitted here; use lme4 through "
-    "lmer('y ~ x + (x || g)', data)."
+    "Random effects without correlations (||) stand in the formula of fit_lmm, as in "
+    "'y ~ x + (x || g)', without groups= and re_formula=."
 )
 POWER = "'^' is no power of numbers in Python: write ** (or != for 'either, not both')"
 

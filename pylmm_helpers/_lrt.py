@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaincc
 
-from pylmm_helpers._adapter import as_results
+from pylmm_helpers._adapter import any_results, as_results
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._nesting import Comparison, compare, same_data, same_fixed
 from pylmm_helpers._profile import criterion, derivatives, factor_to_theta, symmetric_basis
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers._shown import shown_whole
+from pylmm_helpers.several import compare as several
+from pylmm_helpers.several.results import SeveralResults
 
 #: Draws for the mixture weights when two random terms are tested together; fixed, so that p-values
 #: repeat.
@@ -55,6 +57,8 @@ def lrt(full: Any, reduced: Any) -> pd.DataFrame:
     Self SG, Liang K-Y (1987) J Am Stat Assoc 82, 605-610; Stram DO, Lee JW (1994)
     Biometrics 50, 1171-1177.
     """
+    if isinstance(full, SeveralResults) or isinstance(reduced, SeveralResults):
+        return several.lrt(full, reduced, as_results)
     models = compare(full, reduced)
     degrees, weights = reference_mixture(models)
     statistic = models.statistic
@@ -132,7 +136,11 @@ def cone_weights(models: Comparison) -> list[float]:
     semidefinite; those of 1 and 2 complete each to one half (Shapiro 1988, Int Stat Rev 56, 49-62,
     on chi-bar-squared weights).
     """
-    J = new_term_information(models)
+    return cone_weights_of(new_term_information(models))
+
+
+def cone_weights_of(J: Array) -> list[float]:
+    """`cone_weights` for the information J (3, 3)."""
     rng = np.random.default_rng(WEIGHT_SEED)
     root = np.linalg.cholesky(J)
     normal = rng.standard_normal((WEIGHT_DRAWS, 3))
@@ -223,14 +231,14 @@ def information_criteria(*fits: Any, names: list[str] | None = None) -> pd.DataF
         Different rows, responses or weights; REML against ML; REML fits with different fixed
         effects.
     """
-    results = [as_results(fit) for fit in fits]
+    results = [any_results(fit) for fit in fits]
     if not results:
         raise ValueError("give at least one fitted model.")
     for other in results[1:]:
         same_data(results[0], other)
         if other.reml:
             comparable(results[0], other)
-    labels = names or [f"{r.formula} + ({r.re_formula} | {r.groups})" for r in results]
+    labels = names or [whole_formula(r) for r in results]
     if len(labels) != len(results):
         raise ValueError(f"{len(labels)} names for {len(results)} models; give one each.")
     table = pd.DataFrame(
@@ -249,6 +257,13 @@ def information_criteria(*fits: Any, names: list[str] | None = None) -> pd.DataF
     for column in ("delta_aic", "delta_bic"):
         table[column] -= table[column].min()
     return table
+
+
+def whole_formula(fit: Any) -> str:
+    """The formula of a fit with its random terms."""
+    if isinstance(fit, SeveralResults):
+        return fit.formula
+    return f"{fit.formula} + ({fit.re_formula} | {fit.groups})"
 
 
 def comparable(first: LMMResults, second: LMMResults) -> None:

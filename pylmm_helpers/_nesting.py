@@ -201,7 +201,8 @@ def different_groups(first: LMMResults, second: LMMResults) -> bool:
 
 def row_weights(fit: LMMResults) -> Array:
     """Prior weights (n,) of a fit; ones if it has none."""
-    given = None if fit.design is None else fit.design.weights
+    design = getattr(fit.design, "first", fit.design)
+    given = None if design is None else design.weights
     return np.ones(fit.nobs) if given is None else given
 
 

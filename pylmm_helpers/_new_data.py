@@ -187,14 +187,20 @@ def group_numbers(res: LMMResults, frame: pd.DataFrame) -> NDArray[np.intp]:
             f"column {name!r} of new_data has {counted(gaps, 'missing value')}; give new groups "
             "a label of their own"
         )
-    numbers = np.array(res.group_labels.get_indexer(pd.Index(frame[name])), dtype=np.intp)
+    return label_positions(res.group_labels, frame[name])
+
+
+def label_positions(labels: pd.Index, column: pd.Series) -> NDArray[np.intp]:
+    """Positions (k,) of a column's values among the labels of the fit's groups; -1 for new
+    ones."""
+    numbers = np.array(labels.get_indexer(pd.Index(column)), dtype=np.intp)
     missed = numbers < 0
     if missed.any():  # the same group may be named by a label of another type
-        found, _, ambiguous = Levels(res.group_labels).positions(frame[name][missed])
+        found, _, ambiguous = Levels(labels).positions(column[missed])
         if ambiguous:
             raise ValueError(
-                f"column {name!r} of new_data holds {listed(ambiguous)}, which could be more than "
-                "one group of the fit; give the labels the type that they had in the fit"
+                f"column {column.name!r} of new_data holds {listed(ambiguous)}, which could be "
+                "more than one group of the fit; give the labels the type that they had in the fit"
             )
         numbers[missed] = found
     return numbers

@@ -20,6 +20,7 @@ from pylmm_helpers._profile import (
     theta_to_factor,
 )
 from pylmm_helpers._summary import Summary, summarise
+from pylmm_helpers.several.single import ByGroup
 
 #: A diagonal entry of the relative factor below this is a zero variance. lme4 draws the same line,
 #: but for the columns as given, so that its verdict depends on their units; here it is drawn for
@@ -28,7 +29,7 @@ SINGULAR = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
-class LMMResults(FittedRows):
+class LMMResults(ByGroup, FittedRows):
     """A fitted linear mixed model.
 
     Built by `fit_lmm`, or by ``as_results`` from a statsmodels fit. Everything is in the units of

@@ -13,6 +13,9 @@ from pylmm_helpers._checks import Check, convergence_check, singularity_check
 from pylmm_helpers._group_level import group_by_group, group_level
 from pylmm_helpers._leave_out import leave_one_group_out
 from pylmm_helpers._shown import shown_whole
+from pylmm_helpers.several import checks as several_checks
+from pylmm_helpers.several import diagnostics as several
+from pylmm_helpers.several.results import SeveralResults
 
 __all__ = ["Check", "check_convergence", "check_singular", "influence", "residuals"]
 
@@ -26,8 +29,8 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     fit : MixedLMResults or LMMResults
         A fitted linear mixed model.
     level : {"observation", "group"}
-        Rows of the data, or groups. Look at the groups first: a problem there shows up among the
-        rows too.
+        Rows of the data, or groups; with several grouping factors the name of one. Look at the
+        groups first: a problem there shows up among the rows too.
 
     Returns
     -------
@@ -66,6 +69,8 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     Haslett (2007), International Statistical Review 75, 1-24
     (doi:10.1111/j.1751-5823.2006.00001.x).
     """
+    if isinstance(fit, SeveralResults):
+        return several.residuals(fit, level)
     res = as_results(fit)
     one_of(level, ("observation", "group"), "level")
     if level == "group":
@@ -182,6 +187,8 @@ def check_singular(fit: Any) -> Check:
     ----------
     Bates, Kliegl, Vasishth & Baayen (2015), Parsimonious mixed models (arXiv:1506.04967).
     """
+    if isinstance(fit, SeveralResults):
+        return several_checks.singularity_check(fit)
     return singularity_check(as_results(fit))
 
 
@@ -203,4 +210,6 @@ def check_convergence(fit: Any) -> Check:
         estimates and at the best point found, the largest scaled gradient, the smallest eigenvalue
         of the scaled curvature).
     """
+    if isinstance(fit, SeveralResults):
+        return several_checks.convergence_check(fit)
     return convergence_check(as_results(fit))

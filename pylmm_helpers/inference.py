@@ -15,22 +15,18 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import fdtrc, gammaincc, ndtr, ndtri, stdtr, stdtrit
 
-from pylmm_helpers._adapter import as_results
+from pylmm_helpers import _ddf
+from pylmm_helpers._adapter import any_results
 from pylmm_helpers._arguments import a_level
 from pylmm_helpers._bootstrap import parametric_bootstrap
 from pylmm_helpers._contrast import independent_rows, read_contrast
 from pylmm_helpers._crossprod import Array
-from pylmm_helpers._ddf import (
-    in_basis,
-    kenward_roger,
-    kenward_roger_f,
-    satterthwaite,
-    variance_information,
-)
+from pylmm_helpers._ddf import in_basis, kenward_roger_f
 from pylmm_helpers._lrt import information_criteria, lrt
 from pylmm_helpers._profile_ci import profile_ci
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers._shown import shown_whole
+from pylmm_helpers.several import ddf as several_ddf
 
 __all__ = [
     "coef_table",
@@ -88,7 +84,7 @@ def coef_table(fit: Any, df: str = "kenward-roger", level: float = 0.95) -> pd.D
     Kenward & Roger (1997) Biometrics 53, 983-997; Kuznetsova et al. (2017),
     doi:10.18637/jss.v082.i13.
     """
-    res = as_results(fit)
+    res = any_results(fit)
     table = single_contrasts(res, np.eye(res.cross.p), np.zeros(res.cross.p), df, level)
     table.index = pd.Index(res.cross.x_names, name="term")
     table.attrs["df_method"] = df
@@ -146,7 +142,7 @@ def contrast(
     Halekoh & Højsgaard (2014), doi:10.18637/jss.v059.i09, for Kenward-Roger; Kuznetsova
     et al. (2017), doi:10.18637/jss.v082.i13, for Satterthwaite with several rows.
     """
-    res = as_results(fit)
+    res = any_results(fit)
     rows, values, labels = read_contrast(L, rhs, res)
     if len(rows) == 1:
         table = single_contrasts(res, rows, values, df, level)
@@ -167,11 +163,12 @@ def single_contrasts(res: LMMResults, L: Array, rhs: Array, df: str, level: floa
     if df == "wald":
         degrees = np.full(len(L), np.inf)
     else:
-        info = variance_information(res)
+        methods = methods_for(res)
+        info = methods.variance_information(res)
         if df == "satterthwaite":
-            degrees = satterthwaite(res, L, info)
+            degrees = methods.satterthwaite(res, L, info)
         else:
-            pieces = kenward_roger(res, info)
+            pieces = methods.kenward_roger(res, info)
             variance = sigma2 * np.einsum("ka,ab,kb->k", C, pieces.adjusted, C)
             degrees = np.array([kenward_roger_f(pieces, row[None])[0] for row in C])
     check_defined(res, L, df, (degrees > NO_DF) & (variance > 0.0))
@@ -201,13 +198,13 @@ def joint_contrast(res: LMMResults, L: Array, rhs: Array, df: str) -> pd.DataFra
     covariance = res.scale * C @ C.T
     scale, denominator = 1.0, np.inf
     if df == "kenward-roger":
-        pieces = kenward_roger(res)
+        pieces = methods_for(res).kenward_roger(res)
         covariance = res.scale * C @ pieces.adjusted @ C.T
         denominator, scale = kenward_roger_f(pieces, C)
     elif df == "satterthwaite":
         # uncorrelated combinations, largest variance first, each with its own degrees of freedom
         _, vectors = np.linalg.eigh(covariance)
-        each = satterthwaite(res, vectors.T @ L)
+        each = methods_for(res).satterthwaite(res, vectors.T @ L)
         denominator = pooled_df(each)
     size2 = np.diag(covariance)
     sound = denominator > NO_DF and np.isfinite(scale) and scale > 0.0
@@ -225,6 +222,12 @@ def joint_contrast(res: LMMResults, L: Array, rhs: Array, df: str) -> pd.DataFra
             "f_scale": [scale],
         }
     )
+
+
+def methods_for(res: Any) -> Any:
+    """The module whose functions give degrees of freedom for a fit with one random term or
+    several."""
+    return _ddf if isinstance(res, LMMResults) else several_ddf
 
 
 def pooled_df(each: Array) -> float:

@@ -38,6 +38,9 @@ from pylmm_helpers._newton import optimise
 from pylmm_helpers._reduce import no_residual, reduce_products
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers._scaling import cross_products, reduce_rows
+from pylmm_helpers.several.fit import check_bars_alone, fit_bars, refit_bars
+from pylmm_helpers.several.formula import has_bars
+from pylmm_helpers.several.results import SeveralResults
 
 __all__ = ["LMMResults", "fit_lmm", "refit"]
 
@@ -54,21 +57,23 @@ def fit_lmm(
     reml: bool = True,
     weights: Any = None,
     missing: str = "raise",
-) -> LMMResults:
-    """Fit a linear mixed model with one grouping factor.
+) -> LMMResults | SeveralResults:
+    """Fit a linear mixed model with one grouping factor or several.
 
     Parameters
     ----------
     formula : str or CrossProducts
         Response and fixed effects, such as ``"milk_kg ~ parity"`` or ``"np.log(cost) ~
         C(severity)"``. The left-hand side is arithmetic (``post - pre``), as in lme4;
-        ``offset(x)`` on the right adds x with a known slope of one. Or what `cross_products` made
-        of data too large for memory; then only `reml` is left to choose. A formula is code that is
-        run: never take one from strangers.
+        ``offset(x)`` on the right adds x with a known slope of one. For several random terms lme4's
+        spelling: ``"y ~ x + (1 + x | herd) + (1 | herd:cow)"``; ``(1 | a/b)`` stands for ``(1 | a)
+        + (1 | a:b)``, and ``(x || g)`` for effects without covariance. Or what `cross_products`
+        made of data too large for memory; then only `reml` is left to choose. A formula is code
+        that is run: never take one from strangers.
     data : DataFrame
         One row per observation; pandas, or Polars with pandas at hand.
-    groups : str
-        Column that names each row's group.
+    groups : str, optional
+        Column that names each row's group, when the formula has no random terms in it.
     re_formula : str
         Terms whose coefficients vary between groups: ``"1"`` for a random intercept, ``"1 + x"``
         for a random intercept and slope with their covariance.
@@ -84,6 +89,8 @@ def fit_lmm(
     Returns
     -------
     LMMResults
+        Or, for several random terms, `SeveralResults`, whose attributes of a single factor are
+        dicts by factor.
 
     Raises
     ------
@@ -124,6 +131,9 @@ def fit_lmm(
     if data is None:
         raise ValueError("data is missing: give the data frame that holds the formula's columns.")
     context = capture_context(1)
+    if has_bars(formula):
+        check_bars_alone(groups, re_formula)
+        return fit_bars(formula, data, reml, weights, missing, context)
     if groups is None:
         raise ValueError(
             "groups is missing: give the name of the column that holds each row's group."
@@ -133,14 +143,14 @@ def fit_lmm(
     return fit_design(design, reml)
 
 
-def refit(fit: LMMResults, y: ArrayLike) -> LMMResults:
+def refit(fit: LMMResults | SeveralResults, y: ArrayLike) -> LMMResults | SeveralResults:
     """Fit the model of an earlier fit to another response.
 
     For simulations: formula and columns are not read again, so a small model takes half the time.
 
     Parameters
     ----------
-    fit : LMMResults
+    fit : LMMResults or SeveralResults
         A fit made by `fit_lmm`.
     y : array_like (n,)
         The new response, one value for each row that `fit` used, in its order (a Series: with its
@@ -162,7 +172,7 @@ def refit(fit: LMMResults, y: ArrayLike) -> LMMResults:
     ----------
     The counterpart of lme4's `refit`.
     """
-    if not isinstance(fit, LMMResults):
+    if not isinstance(fit, LMMResults | SeveralResults):
         raise ValueError(
             f"refit takes a fit made by fit_lmm, not {type(fit).__name__}; fit the model with "
             "fit_lmm first."
@@ -186,6 +196,8 @@ def refit(fit: LMMResults, y: ArrayLike) -> LMMResults:
             "can't drop rows, so fit the model anew with fit_lmm."
         )
     check_size(values, name)
+    if isinstance(fit, SeveralResults):
+        return refit_bars(fit, values)
     return fit_design(replace(design, y=values), fit.reml)
 
 

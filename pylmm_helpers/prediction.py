@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from pylmm_helpers._design import PARTS
 from pylmm_helpers._group_level import check_level, group_by_group, group_level, weight_of
 from pylmm_helpers._new_data import as_new_frame, check_own_rows, group_numbers, model_columns
 from pylmm_helpers._shown import shown_whole
+from pylmm_helpers.several import prediction as several
+from pylmm_helpers.several.results import SeveralResults
 
 __all__ = ["blups", "predict", "shrinkage_factor"]
 
@@ -70,7 +73,7 @@ def shrinkage_factor(sigma2_g: ArrayLike, sigma2: ArrayLike, m: ArrayLike) -> An
 
 
 @shown_whole
-def blups(fit: Any, term: str | None = None, level: float = 0.95) -> pd.DataFrame:
+def blups(fit: Any, term: str | None = None, level: float = 0.95, group: str | None = None) -> Any:
     r"""Best linear unbiased predictors of the random effects, with their uncertainty and shrinkage.
 
     Parameters
@@ -81,10 +84,13 @@ def blups(fit: Any, term: str | None = None, level: float = 0.95) -> pd.DataFram
         One random-effect term, as in ``fit.cov_re.index``. Without it, all terms.
     level : float
         Confidence level of the intervals.
+    group : str, optional
+        One grouping factor of several, such as ``"herd:cow"``.
 
     Returns
     -------
-    DataFrame
+    DataFrame, or dict of DataFrame
+        With several grouping factors and none chosen, a dict from factor to its table.
         One row for each group, indexed by its label; with several terms and none chosen, indexed by
         group and term. Columns: `n` (rows of the group); `estimate` (units of the response, per
         unit of the term); `prediction_sd`, the SD of estimate minus true effect; `conditional_sd`,
@@ -109,7 +115,11 @@ def blups(fit: Any, term: str | None = None, level: float = 0.95) -> pd.DataFram
     Henderson (1975), Biometrics 31, 423-447 (doi:10.2307/2529430). Robinson (1991), Statistical
     Science 6, 15-32 (doi:10.1214/ss/1177011926).
     """
+    if isinstance(fit, SeveralResults):
+        return several.blups(fit, term, group, level)
     res = as_results(fit)
+    if group not in (None, res.groups):
+        raise ValueError(f"group is {group!r}; the only grouping factor is '{res.groups}'")
     quantile = float(norm.ppf(0.5 + check_level(level) / 2.0))
     if not res.identified:
         raise ValueError(
@@ -155,7 +165,7 @@ def blups(fit: Any, term: str | None = None, level: float = 0.95) -> pd.DataFram
 def predict(
     fit: Any,
     new_data: Any = None,
-    level: str = "population",
+    level: str | Sequence[str] = "population",
     interval: str | None = None,
     confidence: float = 0.95,
     df: float | None = None,
@@ -175,7 +185,8 @@ def predict(
     level : {"population", "group"}
         ``population``: fixed effects only, the average over groups. ``group``: BLUPs added; a group
         that the fit has not seen gets the population's prediction and the uncertainty of a group
-        about which nothing is known.
+        about which nothing is known. With several grouping factors ``group`` takes all of them as
+        known; the name of one, or a list of names, those only.
     interval : {None, "confidence", "prediction"}
         ``confidence``: for the mean (of the population, or of that group). ``prediction``: for one
         new observation (with ``level="population"``, of a new group).
@@ -193,7 +204,8 @@ def predict(
     DataFrame
         Index of `new_data`; column `prediction` (units of the response). With an interval also
         `std_error` (of the mean, or for ``prediction`` of the new observation), `ci_low`,
-        `ci_high`. With ``level="group"`` also `known_group`.
+        `ci_high`. With ``level="group"`` also `known_group`; with several factors `known_herd` and
+        so on for those in `level`.
 
     Notes
     -----
@@ -224,8 +236,6 @@ def predict(
     ----------
     Henderson (1975), Biometrics 31, 423-447 (doi:10.2307/2529430).
     """
-    res = as_results(fit)
-    one_of(level, ("population", "group"), "level")
     one_of(interval, (None, "confidence", "prediction"), "interval")
     coverage = 0.5 + check_level(confidence) / 2.0
     number = isinstance(df, (int, float, np.number)) and not isinstance(df, bool)
@@ -233,6 +243,12 @@ def predict(
         raise ValueError(
             f"df is {df!r}; give degrees of freedom above 0, or None for the normal distribution"
         )
+    if isinstance(fit, SeveralResults):
+        frame = None if new_data is None else as_new_frame(new_data)
+        quantile = float(norm.ppf(coverage) if df is None else t.ppf(coverage, df))
+        return several.predict(fit, frame, level, interval, quantile)
+    res = as_results(fit)
+    one_of(level, ("population", "group"), "level")
     frame = res.frame if new_data is None else as_new_frame(new_data)
     if new_data is None:
         X, Z, known = res.X, res.Z, res.offset

@@ -22,6 +22,8 @@ from pylmm_helpers._group_level import (
 )
 from pylmm_helpers._icc import RatioProfile, delta_interval, f_interval, profile_interval
 from pylmm_helpers._shown import shown_whole
+from pylmm_helpers.several import quantities
+from pylmm_helpers.several.results import SeveralResults
 
 __all__ = ["anova_components", "design_effect", "icc", "variance_components", "variance_function"]
 
@@ -66,6 +68,8 @@ def variance_components(fit: Any, weight: float | None = None) -> pd.DataFrame:
     --------
     >>> variance_components(fit).loc["Intercept", "variance"]  # doctest: +SKIP
     """
+    if isinstance(fit, SeveralResults):
+        return quantities.variance_components(fit, weight)
     res = as_results(fit)
     terms = [str(t) for t in res.cov_re.index]
     G = res.cov_re.to_numpy(dtype=float)
@@ -168,9 +172,7 @@ def variance_function(
 
 
 @shown_whole
-def icc(
-    fit: Any, method: str = "profile", level: float = 0.95, weight: float | None = None
-) -> pd.Series:
+def icc(fit: Any, method: str = "profile", level: float = 0.95, weight: float | None = None) -> Any:
     r"""Intraclass correlation: the share of the variance that lies between groups, with an
     interval.
 
@@ -203,7 +205,10 @@ def icc(
     -------
     Series
         `estimate`, `ci_low`, `ci_high`, `level`, `sigma2_g` (average variance between groups),
-        `sigma2` (residual variance); its name says which method gave the interval.
+        `sigma2` (residual variance); its name says which method gave the interval. For several
+        random terms a DataFrame with a row for each factor: the correlation of two rows that share
+        one of its levels and those that it is nested in (of two rows of a cow: the shares of cow
+        and herd), with its interval (``profile`` or ``delta``), and the factor's own `share`.
 
     Raises
     ------
@@ -217,6 +222,8 @@ def icc(
     (doi:10.1002/9780470316856). Donner & Wells (1986), Biometrics 42, 401-412
     (doi:10.2307/2531060).
     """
+    if isinstance(fit, SeveralResults):
+        return quantities.icc(fit, method, level, weight)
     res = as_results(fit)
     level = check_level(level)
     one_of(method, ICC_METHODS, "method")

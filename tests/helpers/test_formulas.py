@@ -151,8 +151,8 @@ REFUSED = {
     "Reaction ~ u + u**2": r"I\(u\*\*2\)",
     "Reaction ~ .": "one by one",
     "Reaction ~ . - Days": "one by one",
-    "Reaction ~ Days || Subject": "lmer",
-    "Reaction ~ (Days || Subject)": "lmer",
+    "Reaction ~ Days || Subject": r"\(1 \| group\)",
+    "Reaction ~ (Days || Subject)": "groups= and re_formula=",
     "Reaction ~ Days + (1 | Subject)": "groups=",
     "Reaction ~ k %in% t": "a:b",
     "Reaction ~ u %% 2": "np.mod",
@@ -209,8 +209,9 @@ def test_a_query_refuses_the_same_formulas(formula: str) -> None:
 
 @pytest.mark.parametrize(
     ("random", "words"),
-    [("1 + Days || Subject", "lmer"), ("1 | Subject", "groups="), ("Days^2", r"I\(Days\*\*2\)"),
-     ("I(Days^2)", r"\*\*"), ("1 + offset(u)", "write it in the formula"), (".", "one by one"),
+    [("1 + Days || Subject", r"x \|\| g"), ("1 | Subject", "groups="),
+     ("Days^2", r"I\(Days\*\*2\)"), ("I(Days^2)", r"\*\*"),
+     ("1 + offset(u)", "write it in the formula"), (".", "one by one"),
      ("", "too early"), ("0", "no term"), ("Days ~ 1", "one-sided"), ("Days - u", "not there")],
 )  # fmt: skip
 def test_the_random_part_is_read_by_the_same_rules(random: str, words: str) -> None:

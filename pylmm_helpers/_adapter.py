@@ -26,6 +26,7 @@ TAKES_SEVERAL = (
     "lrt",
     "information_criteria",
     "refit",
+    "parametric_bootstrap",
     "residuals",
     "check_singular",
     "check_convergence",

@@ -20,6 +20,8 @@ from pylmm_helpers._results import LMMResults
 from pylmm_helpers._shown import whole
 from pylmm_helpers._simulate import narrowed, simulate
 from pylmm_helpers._summary import as_pipe_table
+from pylmm_helpers.several import bootstrap as several
+from pylmm_helpers.several.results import SeveralResults
 
 #: Numbers held at a time; more replicates are done in turns.
 BATCH = 4_000_000
@@ -117,6 +119,8 @@ def parametric_bootstrap(
         raise ValueError(f"replicates must be a whole number of at least 1, not {replicates!r}.")
     a_level(level)
     generator = np.random.default_rng(rng)
+    if isinstance(fit, SeveralResults) or isinstance(reduced, SeveralResults):
+        return bootstrap_of_several(fit, reduced, int(replicates), level, generator)
     if reduced is None:
         return bootstrap_intervals(as_results(fit), int(replicates), level, generator)
     return bootstrap_test(compare(fit, reduced), int(replicates), generator, fit, reduced)
@@ -139,11 +143,32 @@ def bootstrap_test(
         else:
             narrow = refit(narrow_rows, near(z_basis.T @ root, full), full.reml).value
         parts.append(np.maximum(narrow - wide.value, 0.0))
-    null = np.concatenate(parts)
-    statistic = models.statistic
-    p_value = (1.0 + np.sum(null >= statistic - 1e-9)) / (1.0 + replicates)
     known = models.random_dropped <= (2 if full.identified else 1)
     asymptotic = float(lrt(fit, reduced)["p_value"].iloc[0]) if known else float("nan")
+    return test_of(np.concatenate(parts), models.statistic, asymptotic)
+
+
+def bootstrap_of_several(
+    fit: Any, reduced: Any, replicates: int, level: float, rng: np.random.Generator
+) -> BootstrapTest | BootstrapIntervals:
+    """The same where a model has several random terms, one replicate after the other."""
+    if reduced is None:
+        draws = several.draws(fit, replicates, rng)
+        return intervals_of(draws, several.parameters(fit, fit.at), level)
+    if isinstance(reduced, str) or not hasattr(reduced, "cov_re_by_group"):
+        raise ValueError(
+            "the bootstrap of a model with several random terms takes a fit made by fit_lmm as the "
+            "reduced model; drop the terms one at a time."
+        )
+    statistic, asymptotic = several.statistic_and_p(fit, reduced, as_results)
+    null = several.null_statistics(fit, reduced, replicates, rng)
+    return test_of(null, statistic, asymptotic)
+
+
+def test_of(null: Array, statistic: float, asymptotic: float) -> BootstrapTest:
+    """The test from the statistics under the reduced model."""
+    replicates = len(null)
+    p_value = (1.0 + np.sum(null >= statistic - 1e-9)) / (1.0 + replicates)
     table = pd.DataFrame(
         {
             "statistic": [statistic],
@@ -238,6 +263,11 @@ def bootstrap_intervals(
         fit, fit.theta_scaled[None], fit.beta_scaled[None], np.array([fit.sigma2_scaled])
     )[0]
     own[unknown] = np.nan
+    return intervals_of(draws, own, level)
+
+
+def intervals_of(draws: pd.DataFrame, own: Array, level: float) -> BootstrapIntervals:
+    """Percentile intervals from draws, beside a fit's own estimates."""
     tail = 0.5 * (1.0 - level)
     table = pd.DataFrame(
         {
@@ -247,6 +277,6 @@ def bootstrap_intervals(
             "ci_low": draws.quantile(tail).to_numpy(),
             "ci_high": draws.quantile(1.0 - tail).to_numpy(),
         },
-        index=pd.Index(names, name="parameter"),
+        index=pd.Index(draws.columns, name="parameter"),
     )
     return BootstrapIntervals(table, draws)

@@ -25,6 +25,10 @@ from pylmm_helpers.several.results import SeveralResults
 from pylmm_helpers.several.search import terms_of, vector_of
 
 
+class SeveralDifferencesError(ValueError):
+    """Nested models that differ by more than one random effect."""
+
+
 @dataclass(frozen=True)
 class Term:
     """A random term of a fit: its grouping, its columns (n, q) and their relative factor (q, q)."""
@@ -138,9 +142,10 @@ def difference(full: list[Term], reduced: list[Term]) -> Difference:
                 found.append(found[-1])
     if len(found) > 1 or any(d.dropped > 2 or (d.dropped == 2 and d.kept) for d in found):
         names = ", ".join(str(full[d.term]) for d in found)
-        raise ValueError(
+        raise SeveralDifferencesError(
             f"the models differ by more than one random effect, in {names}: the mixture of "
-            "chi-squared distributions is known for one. Drop them one at a time."
+            "chi-squared distributions is known for one. Drop them one at a time, or use "
+            "parametric_bootstrap(full, reduced)."
         )
     return found[0] if found else Difference(-1, 0, 0, 0)
 

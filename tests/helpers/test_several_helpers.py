@@ -24,6 +24,7 @@ from pylmm_helpers import (
     icc,
     information_criteria,
     lrt,
+    parametric_bootstrap,
     predict,
     refit,
     residuals,
@@ -31,6 +32,7 @@ from pylmm_helpers import (
 )
 from pylmm_helpers._adapter import TAKES_SEVERAL
 from pylmm_helpers.several import fit as engine
+from pylmm_helpers.several.bootstrap import Refits, simulated
 from pylmm_helpers.several.criterion import evaluate
 from pylmm_helpers.several.design import build
 from pylmm_helpers.several.results import SeveralResults
@@ -334,6 +336,42 @@ def test_quantities_of_weighted_fits_ask_for_the_weight(herds: pd.DataFrame) -> 
     np.testing.assert_allclose(found["marginal_std"], found["marginal"] / marginal, rtol=1e-6)
 
 
+def test_the_bootstrap_refits_the_same_model(herds: pd.DataFrame) -> None:
+    fit = fit_lmm(FORMULA, herds, weights="w")
+    refits = Refits(fit)
+    other = 1.3 * fit.y + fit.X[:, 1] ** 2
+    assert refits.criterion(other) == pytest.approx(refit(fit, other).criterion, abs=1e-7)
+    assert refits.criterion(fit.y) == pytest.approx(fit.criterion, abs=1e-8)
+    draws = np.array([simulated(fit, np.random.default_rng(k)) for k in range(400)])
+    np.testing.assert_allclose(draws.mean(axis=0), fit.X @ fit.fe_params, atol=0.4)
+    expected = fit.scale / herds["w"].to_numpy()
+    for group in fit.group_names:
+        columns = [c for k in fit.design.by_factor[group] for c in fit.design.parts[k].z_columns]
+        z = np.column_stack(columns)
+        expected = expected + np.einsum("ni,ij,nj->n", z, fit.cov_re_by_group[group], z)
+    assert np.mean(draws.var(axis=0) / expected) == pytest.approx(1.0, abs=0.03)
+
+
+def test_bootstrap_of_a_variance_and_of_more_than_one() -> None:
+    d = read("pastes")
+    full = fit_lmm("strength ~ (1 | batch/cask)", d)
+    small = fit_lmm("strength ~ (1 | batch:cask)", d)
+    found = parametric_bootstrap(full, small, replicates=100)
+    assert found.table["p_value_lrt"].iloc[0] == pytest.approx(lrt(full, small)["p_value"].iloc[0])
+    # half of the null distribution lies at zero, to three standard errors of 100 replicates
+    assert abs(np.mean(found.statistics > 1e-6) - 0.5) < 0.2
+    herds = read("herds")
+    two = parametric_bootstrap(
+        fit_lmm("y ~ x + (1 | herd/cow) + (1 | day)", herds), fit_lmm("y ~ x", herds, "herd"), 5
+    )
+    assert np.isnan(two.table["p_value_lrt"].iloc[0]) and two.table["p_value"].iloc[0] < 0.2
+    table = parametric_bootstrap(full, replicates=30).table
+    assert list(table.index[:2]) == ["sd(Intercept | batch:cask)", "sd(Intercept | batch)"]
+    assert table.loc["Intercept", "estimate"] == pytest.approx(full.fe_params["Intercept"])
+    with pytest.raises(ValueError, match="one at a time"):
+        parametric_bootstrap(full, "ols", replicates=5)
+
+
 CHANGES: dict[str, Any] = {
     "rows permuted": lambda d: d.sample(frac=1.0, random_state=1),
     "other index": lambda d: d.set_index(np.arange(len(d)) * 7 + 3),
@@ -388,7 +426,13 @@ def test_satterthwaite_goes_on_where_kenward_roger_is_refused(
 
 
 def test_every_helper_takes_such_a_fit_or_refuses_it_by_name(fit: SeveralResults) -> None:
-    more = {"lrt": ["ols"], "contrast": ["x"], "refit": [fit.y], "contextual_effect": ["x"]}
+    more = {
+        "lrt": ["ols"],
+        "parametric_bootstrap": ["ols"],
+        "contrast": ["x"],
+        "refit": [fit.y],
+        "contextual_effect": ["x"],
+    }
     refused = set()
     for name in pylmm_helpers.__all__:
         helper = getattr(pylmm_helpers, name)

@@ -59,6 +59,11 @@ def render(root: Path, quarto: Path) -> Path:
 def run(command: list[str], root: Path, log: Path) -> tuple[int, str]:
     """Run Quarto, its words on the terminal and in ``log``; exit code and words."""
     environment = {**os.environ, "QUARTO_PYTHON": sys.executable, HELD: str(root)}
+    # Quarto renders with a data folder of its own, but looks for headings with the user's; pandoc
+    # takes ~/.pandoc where this one lacks the folder "pandoc"
+    data = log.with_name("pandoc-home")
+    (data / "pandoc").mkdir(parents=True, exist_ok=True)
+    environment["XDG_DATA_HOME"] = str(data)
     said = []
     try:
         process = subprocess.Popen(

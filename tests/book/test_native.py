@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 from minibook import write
 
-from offline_render import quarto
+from offline_render import pandoc, quarto
 from offline_render.__main__ import main
 from offline_render.errors import BuildError
 from offline_render.native import render
@@ -50,6 +52,24 @@ def test_a_failure_says_why_in_quartos_own_words(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"exit code 1: ERROR: no such filter$"):
         render(root, program(tmp_path, said))
     assert "one.qmd" in (root / ".handbook" / "quarto.log").read_text()
+
+
+def test_pandoc_in_quarto_finds_no_data_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Quarto's search for headings of level 1 runs pandoc with the user's init.lua."""
+    mine = tmp_path / "home" / "share"
+    (mine / "pandoc").mkdir(parents=True)
+    (mine / "pandoc" / "init.lua").write_text("error('the init.lua of a user')")
+    monkeypatch.setenv("XDG_DATA_HOME", str(mine))
+    (tmp_path / "empty.lua").write_text("return {}")
+    command = [pandoc.executable(), "-t", "html", "-L", str(tmp_path / "empty.lua")]
+    asks = f'{GOOD}echo x | {shlex.join(command)} > "$3/said.html" || exit 1\n'
+    out = render(write(tmp_path / "book"), program(tmp_path, asks))
+    assert (out / "said.html").read_text() == "<p>x</p>\n"
+    # without, it is read
+    found = subprocess.run(command, input=b"x", capture_output=True, check=False)
+    assert b"the init.lua of a user" in found.stderr
 
 
 def on_path(monkeypatch: pytest.MonkeyPatch, root: Path, text: str) -> None:

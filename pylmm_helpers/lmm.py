@@ -1,6 +1,7 @@
-"""Linear mixed models with one grouping factor, by maximum or restricted maximum likelihood.
+"""Linear mixed models by maximum or restricted maximum likelihood.
 
-The path of a fit, each step in a module of its own that can be read alone:
+The path of a fit with one grouping factor, each step in a module of its own that can be read alone
+(models with several random terms have a room of their own, `pylmm_helpers.several`):
 
 1. `_design` checks the data and lays out the columns of X, Z and y (formulaic reads the formula);
 2. `_scaling` centres and scales them, `_crossprod` multiplies them group by group and reduces each

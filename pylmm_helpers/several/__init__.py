@@ -5,6 +5,8 @@ The path, each step in a module that can be read alone: `formula` takes the rand
 formula, `design` lays out the columns and groupings, `fit` scales them, `sums` multiplies them
 level by level and cell by cell and orders the factors, `solve` eliminates them, `criterion` gives
 the likelihood with its slopes, `blocks` the part of single levels in them, `search` finds the
-minimum, `results` turns it into estimates. `information` and `ddf` give degrees of freedom,
-`prediction` and `quantities` what the fit says, `compare` tests.
+minimum, `results` turns it into estimates. `identified` and `labels`
+say what the data can't tell or a reader may not have meant. `information` and `ddf` give degrees of
+freedom, `errors` the variances of predictions and residuals. What the helpers say of a fit stands
+in `quantities`, `prediction`, `diagnostics`, `checks`, `compare` and `bootstrap`.
 """

@@ -3,14 +3,20 @@
 #   Rscript --vanilla tests/helpers/record_several.R        (from the project's root)
 #
 # writes tests/helpers/data/several_*.csv (small generated data sets, and parts of lme4's own) and
-# tests/helpers/reference/several.json. The tests read both without R.
+# tests/helpers/reference/several.json. The tests read both without R. With arguments
+#
+#   Rscript --vanilla tests/helpers/record_several.R FILE CASE ...
+#
+# it fits some cases to the data as they are and writes them to FILE.
 
 suppressMessages({library(lme4); library(lmerTest); library(pbkrtest); library(jsonlite)})
 here <- "tests/helpers"
+wanted <- commandArgs(trailingOnly = TRUE)
 
 # --- data -----------------------------------------------------------------------------------------------------------
 set.seed(20261126)
 save <- function(d, name) {
+  if (length(wanted)) return(invisible())
   for (v in names(d)) if (is.double(d[[v]])) d[[v]] <- round(d[[v]], 4)
   write.csv(d, file.path(here, "data", paste0("several_", name, ".csv")), row.names = FALSE, quote = FALSE)
 }
@@ -59,6 +65,7 @@ best <- function(formula, data, reml, weights) {
 grouping <- c("herd", "cow", "day", "rater", "item", "school", "class", "pupil", "replicate", "s", "d", "dept",
               "plate", "sample", "batch", "cask", "Subject")
 case <- function(id, data, formula, reml = TRUE, prior = NULL, kr = reml && is.null(prior)) {
+  if (length(wanted) && !id %in% wanted) return(NULL)
   d <- read(data)
   for (v in intersect(names(d), grouping)) d[[v]] <- factor(d[[v]])
   d$.w <- if (is.null(prior)) rep(1, nrow(d)) else d[[prior]]
@@ -113,5 +120,6 @@ cases <- list(
   case("schools", "schools", "y ~ x + (1 | school/class/pupil)"),
   case("insteval", "insteval", "y ~ service + (1 | s) + (1 | d) + (1 | dept:service)"))
 versions <- sapply(c("lme4", "lmerTest", "pbkrtest"), function(p) as.character(packageVersion(p)))
+cases <- Filter(Negate(is.null), cases)
 write_json(list(versions = as.list(c(R = as.character(getRversion()), versions)), cases = cases),
-           file.path(here, "reference", "several.json"), digits = NA, auto_unbox = TRUE, null = "null")
+           if (length(wanted)) wanted[1] else file.path(here, "reference", "several.json"), digits = NA, auto_unbox = TRUE, null = "null")

@@ -151,7 +151,7 @@ REFUSED = {
     "Reaction ~ u + u**2": r"I\(u\*\*2\)",
     "Reaction ~ .": "one by one",
     "Reaction ~ . - Days": "one by one",
-    "Reaction ~ Days || Subject": r"\(1 \| group\)",
+    "Reaction ~ Days || Subject": r"\(1 \| group\)|x \|\| g",
     "Reaction ~ (Days || Subject)": "groups= and re_formula=",
     "Reaction ~ Days + (1 | Subject)": "groups=",
     "Reaction ~ k %in% t": "a:b",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from recorded import HERE, ROOT
+from test_reference_helpers_live import r_is_ready
 
 from pylmm_helpers import coef_table, contrast, fit_lmm
 from pylmm_helpers.several.results import SeveralResults
@@ -127,6 +130,19 @@ def test_joint_kenward_roger(name: str) -> None:
     assert found["statistic"] == pytest.approx(expected["f"], rel=2e-5)
     assert found["df_den"] == pytest.approx(expected["df"], rel=1e-4)
     assert found["f_scale"] == pytest.approx(expected["scale"], rel=1e-5)
+
+
+def test_r_gives_the_recorded_values_again(tmp_path: Path) -> None:
+    if not r_is_ready():
+        pytest.skip("needs Rscript with lme4, lmerTest and pbkrtest")
+    made, chosen = tmp_path / "several.json", ["pastes", "herds-slope", "raters"]
+    script = ["Rscript", "--vanilla", "tests/helpers/record_several.R", str(made), *chosen]
+    subprocess.run(script, cwd=ROOT, check=True, capture_output=True)
+    for today in json.loads(made.read_text(encoding="utf-8"))["cases"]:
+        recorded = CASES[today["id"]]
+        for key in ("criterion", "theta", "sigma", "beta", "vcov", "satterthwaite", "kr_df"):
+            # other versions of R and lme4 stop their searches a little elsewhere
+            np.testing.assert_allclose(today[key], recorded[key], rtol=1e-4, atol=1e-5)
 
 
 def test_published_values_of_the_specification() -> None:

@@ -158,9 +158,12 @@ def right_side(text: str, formula: str) -> Any:
     hidden, put_back = hide(text, formula)
     try:
         tokens = list(tokenize(hidden))
-        parsed = formulaic.Formula(hidden)
+        odd = odd_operators(tokens, put_back)
+        parsed = None if odd else formulaic.Formula(hidden)
     except Exception as error:
         raise unreadable(formula, put_back(plain_words(error)), text) from error
+    if odd:
+        raise ValueError(f"in {formula!r}, {odd}.")
     if not tokens:
         raise ValueError(f"{formula!r} ends too early; write 1 for an intercept alone.")
     if not isinstance(parsed, formulaic.SimpleFormula):
@@ -187,6 +190,23 @@ def final(factor: Factor, formula: str, put_back: Callable[[str], str]) -> Facto
         return Factor(put_back(factor.expr).strip("`"), eval_method="lookup")
     check_code(factor.expr, formula)
     return expression(factor.expr, put_back)
+
+
+def odd_operators(tokens: list[Token], put_back: Callable[[str], str]) -> str:
+    """What is wrong with numbers beside ``*``, ``/`` and ``:``, and with operators that follow each
+    other: formulaic reads some of them, and drops or rescales a term."""
+    for left, sign, right in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        numbers = Token.Kind.VALUE in (left.kind, right.kind)
+        if sign.kind is Token.Kind.OPERATOR and sign.token in ("*", "/", ":") and numbers:
+            shown = put_back(left.token + sign.token.replace(":", "*") + right.token)
+            return (
+                f"'{sign.token}' beside a number joins terms and is no arithmetic; write I({shown})"
+            )
+    for token in tokens:
+        signs = set(token.token)
+        if token.kind is Token.Kind.OPERATOR and signs & set("+-") and signs & set("*/:^"):
+            return f"the signs {token.token} follow each other, which can't be read"
+    return ""
 
 
 def check_minus(text: str, formula: str, put_back: Callable[[str], str]) -> None:

@@ -46,7 +46,7 @@ MOST_LEVELS = 1_000
 def cross_products(
     source: Any,
     formula: str,
-    groups: str,
+    groups: str | None = None,
     re_formula: str = "1",
     weights: str | None = None,
     missing: str = "raise",
@@ -106,6 +106,8 @@ def cross_products(
     """
     context = capture_context(1)
     fixed, random = parse(formula), parse_random(re_formula)
+    if groups is None:
+        raise ValueError("groups is missing; give the name of the column that names the groups.")
     if not (weights is None or isinstance(weights, str)):
         raise ValueError(
             f"weights must be the name of a column of the table, not {type(weights).__name__}."

@@ -55,6 +55,12 @@ def summarise(fit: SeveralResults) -> Summary:
 def notes(fit: SeveralResults) -> list[str]:
     """What a reader must know before the numbers are used."""
     found = []
+    weights = fit.design.first.weights
+    if weights is not None and np.ptp(weights) > 0.0:
+        found.append(
+            "The fit has weights: the residual variance of a row is the one above over its weight "
+            f"(mean weight {_number(float(weights.mean()))})."
+        )
     if fit.singular:
         found.append("Singular fit: a variance is estimated as zero, or a correlation as one.")
     if not fit.converged:

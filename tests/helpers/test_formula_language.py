@@ -529,3 +529,23 @@ def test_messages_hold_no_codes_for_a_terminal() -> None:
         with pytest.raises(ValueError) as caught:
             call()
         assert "\x1b" not in str(caught.value) and "⧛" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("formula", "remedy"),
+    [
+        ("reaction ~ 1/days", r"I\(1/days\)"),
+        ("reaction ~ days/2", r"I\(days/2\)"),
+        ("reaction ~ 2*days", r"I\(2\*days\)"),
+        ("reaction ~ 2:days", r"I\(2\*days\)"),
+        ("reaction ~ -*days", "follow each other"),
+        ("reaction ~ days + - * w", "follow each other"),
+    ],
+)
+def test_operators_that_lose_or_rescale_a_term_are_refused(formula: str, remedy: str) -> None:
+    days = np.tile(np.arange(1.0, 11.0), 6)
+    data = pd.DataFrame(
+        {"days": days, "w": days**2, "reaction": np.sin(days * 7.0), "g": np.repeat(range(6), 10)}
+    )
+    with pytest.raises(ValueError, match=remedy):
+        fit_lmm(formula, data, groups="g")

@@ -239,10 +239,13 @@ def test_a_real_quarto_renders_the_same_book(book: Path, root: Path, tmp_path: P
             shutil.copy2(root / name, copy / name)
     for kept in ("cells", "pandoc"):
         shutil.copytree(root / ".handbook" / kept, copy / ".handbook" / kept)
+    home = tmp_path / "home"
+    (home / "pandoc").mkdir(parents=True)
+    (home / "pandoc" / "init.lua").write_text("error('the init.lua of a user')")
     quarto = find_quarto()
     done = subprocess.run(
         [str(quarto), "render"], cwd=copy, capture_output=True, text=True,
-        env={**os.environ, "QUARTO_PYTHON": sys.executable},
+        env={**os.environ, "QUARTO_PYTHON": sys.executable, "XDG_DATA_HOME": str(home)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     said = done.stderr + done.stdout

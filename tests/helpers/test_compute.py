@@ -323,7 +323,7 @@ def test_missing_values_are_refused_with_counts() -> None:
 #: Cases of `fit_lmm` that a table can't have, or that read differently here.
 ELSEWHERE = {
     "complex numbers", "column name twice", "no table", "groups left out",
-    "weights of another length", "negative weights",
+    "weights of another length", "negative weights", "lme4's bar",
 }  # fmt: skip
 
 
@@ -340,6 +340,14 @@ def test_bad_input_gives_the_words_of_fit_lmm(case: str) -> None:
     with pytest.raises(ValueError) as theirs:
         fit_lmm(arguments.pop("formula"), data, reml=reml, **arguments)
     assert same_words(str(ours.value)) == same_words(str(theirs.value))
+
+
+def test_a_bar_in_the_formula_points_to_the_arguments() -> None:
+    data = BAD["lme4's bar"][0]
+    with pytest.raises(ValueError, match=r"groups= and the random terms in re_formula="):
+        cross_products(data, "y ~ x + (1 | g)", "g")
+    with pytest.raises(ValueError, match="groups is missing"):
+        cross_products(data, "y ~ x")
 
 
 def same_words(message: str) -> str:

@@ -96,7 +96,9 @@ HELD: dict[str, list[Callable[[pd.Series], pd.Series]]] = {
 
 
 def through_csv(d: pd.DataFrame, **options: Any) -> pd.DataFrame:
-    return pd.read_csv(io.StringIO(d.to_csv(index=False)), float_precision="round_trip", **options)
+    # pandas 2 reads the last digit exactly only when asked to; pandas 3 always does
+    exact = {"float_precision": "round_trip"} if pd.__version__ < "3" else {}
+    return pd.read_csv(io.StringIO(d.to_csv(index=False)), **exact, **options)
 
 
 def through_parquet(d: pd.DataFrame) -> pd.DataFrame:
@@ -342,7 +344,7 @@ def test_what_the_caller_does_to_the_data_afterwards_is_no_matter() -> None:
     fit, plain = fit_lmm("y ~ x + t + C(k)", d, "g"), fit_lmm("y ~ x", d, "g")
     before = d.copy()
     d["t"], d["k"], d["x"] = "z", d["k"].astype(str) + "!", d["x"].astype(str)
-    d.drop(columns="y", inplace=True)
+    del d["y"]
     for fitted in (fit, plain):
         same_rows(fitted, before, np.arange(60))
 

@@ -149,9 +149,7 @@ def test_an_installed_package_finds_its_own_copy_or_says_what_to_set(
 ) -> None:
     # As from a wheel: the package alone, with the data inside it or without.
     installed = tmp_path / "site" / "pylmm_helpers"
-    installed.mkdir(parents=True)
-    for name in ("__init__.py", "datasets.py"):
-        shutil.copy(root / "pylmm_helpers" / name, installed)
+    shutil.copytree(root / "pylmm_helpers", installed)
     if packed:
         shutil.copytree(root / "datasets", installed / "_datasets")
     code = (

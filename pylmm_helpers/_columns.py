@@ -165,7 +165,7 @@ def plain_values(column: pd.Series, name: str) -> Any:
         return column
     if pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind):
         # whole numbers stay whole: C(x) names its categories after them
-        whole = pd.api.types.is_integer_dtype(kind)
+        whole = pd.api.types.is_integer_dtype(kind) and float(column.max()) < 2**63
         values = column.to_numpy(dtype=np.int64 if whole else float)
         check_size(values, name)
         return values

@@ -216,6 +216,13 @@ def check_names(formula: str, y: list[str], x: list[str], z: list[str]) -> None:
             f"({', '.join(y[:4])}). Text and categories can't be a response here; "
             "convert numbers stored as text with pd.to_numeric."
         )
+    for names in (x, z):
+        twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
+        if twice is not None:
+            raise ValueError(
+                f"two terms of {formula!r} give columns of the same name, {twice!r}; rename the "
+                "column of the data."
+            )
     if not x:
         raise ValueError(f"{formula!r} has no fixed effect at all; keep at least the intercept.")
     if not z:

@@ -19,33 +19,14 @@ import numpy as np
 import pandas as pd
 from formulaic.errors import DataMismatchWarning
 from formulaic.materializers import PandasMaterializer
-from formulaic.transforms import TRANSFORMS
 from formulaic.utils.layered_mapping import LayeredMapping
 from formulaic.utils.stateful_transforms import stateful_eval
 from interface_meta import override
 
 from pylmm_helpers._formula import plain_words
+from pylmm_helpers._language import LANGUAGE, arithmetic
 from pylmm_helpers._r_words import R_WORDS
 
-
-def logarithm(x: Any, base: float | None = None) -> Any:
-    """Natural logarithm, or to another base, as in R."""
-    return np.log(x) if base is None else np.log(x) / np.log(base)
-
-
-def coded(data: Any, contrasts: Any = None, **options: Any) -> Any:
-    """Categories; a coding may be given by its class, as statsmodels and patsy allow."""
-    return TRANSFORMS["C"](data, contrasts() if callable(contrasts) else contrasts, **options)
-
-
-#: The functions, codings and modules that a formula knows.
-LANGUAGE: dict[str, Any] = {
-    **{name: value for name, value in TRANSFORMS.items() if name not in R_WORDS},
-    **{name: getattr(np, name) for name in ("sqrt", "log1p", "expm1")},
-    "C": coded,
-    "log": logarithm,
-    "numpy": np,
-}
 MODULES = ("np", "numpy", "contr")
 QUOTED = re.compile(r"(\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')|`([^`]*)`")
 
@@ -148,6 +129,28 @@ class Reading(ast.NodeTransformer):
         also = also or f" and no column '{name}'"
         raise ValueError(f"there is no function '{name}'{also} for {name}(...); {remedy}.")
 
+    def in_arithmetic(self, node: ast.expr) -> ast.expr:
+        """An operand, as floats."""
+        if isinstance(node, ast.Constant):
+            return node
+        self.meaning["_arithmetic"] = arithmetic
+        return ast.Call(ast.Name("_arithmetic", ast.Load()), [node], [])
+
+    def visit_BinOp(self, node: ast.BinOp) -> Any:
+        """Arithmetic; the operators of logic keep their operands."""
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.BitOr | ast.BitAnd | ast.BitXor | ast.LShift | ast.RShift):
+            node.left = self.in_arithmetic(node.left)
+            node.right = self.in_arithmetic(node.right)
+        return node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
+        """A sign."""
+        self.generic_visit(node)
+        if isinstance(node.op, ast.USub | ast.UAdd):
+            node.operand = self.in_arithmetic(node.operand)
+        return node
+
     def visit_Attribute(self, node: ast.Attribute) -> Any:
         """A column whose name has dots, a module of the language, or a method."""
         path = ast.unparse(node)
@@ -222,6 +225,14 @@ class Evaluator(PandasMaterializer):  # type: ignore[misc]
 
     REGISTER_NAME = "pylmm_helpers"
     REGISTER_INPUTS = ()
+
+    @override
+    def _lookup(self, name: str) -> tuple[Any, set[Any]]:
+        value, variables = super()._lookup(name)
+        kind = getattr(value, "dtype", None)
+        # products of whole numbers in an interaction overflow
+        whole = isinstance(kind, np.dtype) and kind.kind in "iu"
+        return (value.astype(float) if whole else value), variables
 
     @override
     def _evaluate(self, expr: str, metadata: Any, spec: Any) -> tuple[Any, set[Any]]:

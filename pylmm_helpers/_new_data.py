@@ -98,32 +98,34 @@ def check_own_rows(design: Design) -> None:
     """Refuse terms that a row of the fit, given as new data, would get other values for: those
     computed from all rows together, such as ``x - x.mean()``.
 
-    Where a term is computed, the rows in which it is smallest and largest are tried one by one:
-    whatever depends on the other rows changes in one of them.
+    Where a term is computed, the rows in which it is smallest and largest are tried one by one, and
+    some rows from last to first: what depends on the other rows changes in one of these.
     """
     every: list[Any] = [design.x_columns, design.z_columns, [design.offset]]
     for part, own in zip(PARTS, every, strict=True):
         if not len(design.terms[part]) or (design.recipes and design.recipes[part] is None):
             continue
-        for row in telling_rows(design, part, own):
-            wanted = np.array([column[row] for column in own])
+        for rows in telling_rows(design, part, own):
+            wanted = np.column_stack([column[rows] for column in own])
             try:
-                found = model_columns(design, design.frame.iloc[[row]], part)[0]
+                found = model_columns(design, design.frame.iloc[rows], part)
             except ValueError as error:
                 computed = [str(t) for t in design.terms[part] if is_computed(t)]
                 what = " + ".join(computed) or design.formula
                 raise depends_on_rows(what, str(error).rstrip(".")) from error
-            found = found.sum(keepdims=True) if part == "offset" else found
+            found = found.sum(axis=1, keepdims=True) if part == "offset" else found
             largest = np.array([np.abs(column).max() for column in own])
             off = ~(np.abs(found - wanted) <= (FOREIGN, ROUNDING)[bool(design.recipes)] * largest)
             if off.any():
-                k = int(np.flatnonzero(off)[0])
-                what = f"{wanted[k]:.6g} in the fit, {found[k]:.6g} from that row alone"
+                row, k = (int(at[0]) for at in np.nonzero(off))
+                alone = "from that row alone" if len(rows) == 1 else "among other rows"
+                what = f"{wanted[row, k]:.6g} in the fit, {found[row, k]:.6g} {alone}"
                 raise depends_on_rows((names_of(design, part) or ["offset(...)"])[k], what)
 
 
-def telling_rows(design: Design, part: str, columns: list[Any]) -> list[int]:
-    """Rows in which the computed columns of a part are smallest or largest, and the first."""
+def telling_rows(design: Design, part: str, columns: list[Any]) -> list[list[int]]:
+    """Rows in which the computed columns of a part are smallest or largest, and the first, one by
+    one; and up to 64 rows together, from the last to the first."""
     names = names_of(design, part)
     if names is not None and design.recipes:
         python = [
@@ -133,7 +135,9 @@ def telling_rows(design: Design, part: str, columns: list[Any]) -> list[int]:
         ]
         columns = [columns[names.index(name)] for name in python]
     ends = [int(end(column)) for column in columns for end in (np.argmin, np.argmax)]
-    return sorted({0, *ends})
+    n = len(design.frame)
+    some = np.unique(np.linspace(0, n - 1, min(n, 64)).astype(int))[::-1]
+    return [*([row] for row in sorted({0, *ends})), some.tolist()]
 
 
 def is_computed(term: Any) -> bool:

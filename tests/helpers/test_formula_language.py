@@ -549,3 +549,44 @@ def test_operators_that_lose_or_rescale_a_term_are_refused(formula: str, remedy:
     )
     with pytest.raises(ValueError, match=remedy):
         fit_lmm(formula, data, groups="g")
+
+
+def whole_and_true() -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    d = pd.DataFrame({"g": np.repeat(range(12), 8), "x": rng.normal(size=96)})
+    d["ms"] = 1_600_000_000_000 + rng.integers(0, 10**11, 96)
+    d["z"], d["a"], d["b"] = rng.integers(0, 5, 96), rng.random(96) > 0.5, rng.random(96) > 0.4
+    return d.assign(y=d["x"] + rng.normal(size=12)[d["g"]] + rng.normal(size=96))
+
+
+@pytest.mark.parametrize(
+    "formula",
+    ["y ~ I(ms**2)", "y ~ ms:z", "ms*ms ~ x", "y ~ I((z + 1)**-1)", "y ~ I(a + b)", "y ~ I(a - b)",
+     "a + b ~ x", "y ~ I(-a)", "y ~ I((x > 0) + (z > 2))", "y ~ x + offset(ms*ms/1e24)"],
+)  # fmt: skip
+def test_whole_numbers_and_truth_values_count_as_numbers_in_arithmetic(formula: str) -> None:
+    d = whole_and_true()
+    floats = d.assign(**{c: d[c].astype(float) for c in ("ms", "z", "a", "b")})
+    ours, theirs = fit_lmm(formula, d, groups="g"), fit_lmm(formula, floats, groups="g")
+    np.testing.assert_allclose(ours.fe_params, theirs.fe_params, rtol=1e-12)
+    np.testing.assert_allclose(ours.criterion, theirs.criterion, rtol=1e-12)
+
+
+def test_unsigned_numbers_beyond_63_bits_keep_their_sign() -> None:
+    d = whole_and_true()
+    d["u"] = np.random.default_rng(4).integers(0, 2**64, 96, dtype=np.uint64)
+    fits = [fit_lmm("y ~ u", d.assign(u=d["u"].astype(kind)), groups="g") for kind in (float, "u8")]
+    np.testing.assert_allclose(fits[0].fe_params, fits[1].fe_params, rtol=1e-12)
+
+
+@pytest.mark.parametrize("term", ["x.cummax()", "np.maximum.accumulate(x)", "z.cummin()"])
+def test_what_runs_along_the_rows_is_refused(term: str) -> None:
+    with pytest.raises(ValueError, match="column of the data first"):
+        fit_lmm(f"y ~ {term}", whole_and_true(), groups="g")
+
+
+def test_a_column_with_the_name_of_the_intercept_is_refused() -> None:
+    d = whole_and_true().rename(columns={"x": "Intercept"})
+    for formula, varying in [("y ~ Intercept + z", "1"), ("y ~ z", "1 + Intercept")]:
+        with pytest.raises(ValueError, match="'Intercept'; rename"):
+            fit_lmm(formula, d, groups="g", re_formula=varying)

@@ -66,11 +66,12 @@ def fit_lmm(
     formula : str or CrossProducts
         Response and fixed effects, such as ``"milk_kg ~ parity"`` or ``"np.log(cost) ~
         C(severity)"``. The left-hand side is arithmetic (``post - pre``), as in lme4;
-        ``offset(x)`` on the right adds x with a known slope of one. For several random terms lme4's
-        spelling: ``"y ~ x + (1 + x | herd) + (1 | herd:cow)"``; ``(1 | a/b)`` stands for ``(1 | a)
-        + (1 | a:b)``, and ``(x || g)`` for effects without covariance. Or what `cross_products`
-        made of data too large for memory; then only `reml` is left to choose. A formula is code
-        that is run: never take one from strangers.
+        ``offset(x)`` on the right adds x with a known slope of one. A column of true and false is
+        the numbers 1 and 0 (R makes two categories of it); write ``C(x)`` for categories. For
+        several random terms lme4's spelling: ``"y ~ x + (1 + x | herd) + (1 | herd:cow)"``;
+        ``(1 | a/b)`` stands for ``(1 | a) + (1 | a:b)``, and ``(x || g)`` for effects without
+        covariance. Or what `cross_products` made of data too large for memory; then only `reml` is
+        left to choose. A formula is code that is run: never take one from strangers.
     data : DataFrame
         One row per observation; pandas, or Polars with pandas at hand.
     groups : str, optional

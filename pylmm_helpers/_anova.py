@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import f as f_distribution
 
 from pylmm_helpers._arguments import counted, numbers
-from pylmm_helpers._columns import as_frame, require_column
+from pylmm_helpers._columns import as_frame, group_codes, in_order, require_column
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._design import response_and_columns
 from pylmm_helpers._layout import CONSTANT
@@ -83,7 +83,8 @@ def anova_components(
     data : DataFrame, optional
         Data for the formula.
     groups : str or array_like (n,)
-        Column of `data`, or the group of each row.
+        Column of `data`, or the group of each row. A Series is matched by its index to the data,
+        or to a response that is a Series too.
 
     Returns
     -------
@@ -215,16 +216,23 @@ def anova_input(
         require_column(data, groups)
         labels, group_name = data[groups], groups
     else:
+        rows = formula if data is None else data
+        if isinstance(rows, pd.Series | pd.DataFrame):
+            groups = in_order(groups, rows.index, "groups")
         labels, group_name = labels_of(groups), "groups"
     if labels.isna().any():
         raise ValueError(
             f"column {group_name!r} has {counted(int(labels.isna().sum()), 'missing value')}; "
             "drop those rows first"
         )
-    codes = pd.factorize(labels, sort=True)[0]
+    if labels.empty:
+        raise ValueError(f"column {group_name!r} has no rows; give at least two groups")
+    codes = group_codes(labels, group_name)[0]
     if isinstance(formula, str):
         y, X, y_name = _from_formula(formula, data)
     else:
+        if data is not None:
+            formula = in_order(formula, data.index, "the response")
         y, y_name = numbers(formula, "the response").ravel(), "y"
         X = np.ones((len(y), 1))
     if len(y) != len(codes):
@@ -241,10 +249,10 @@ def anova_input(
 
 def labels_of(groups: Any) -> pd.Series:
     """The group of each row, from any flat list of labels."""
-    labels = pd.Series(np.asarray(groups).ravel())
-    if any(isinstance(one, dict | list | set) for one in labels.head(1)):
-        raise ValueError("groups must be a column's name, or one label for each row")
-    return labels
+    try:
+        return pd.Series(np.asarray(groups).ravel())
+    except ValueError as error:  # lists of several lengths
+        raise ValueError("groups must be a column's name, or one label for each row") from error
 
 
 def _from_formula(formula: str, data: pd.DataFrame | None) -> tuple[Array, Array, str]:

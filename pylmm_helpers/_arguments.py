@@ -58,6 +58,19 @@ def a_number(value: Any, name: str) -> float:
     return float(found)
 
 
+def a_generator(value: Any, name: str) -> np.random.Generator:
+    """A generator from a seed or a generator; refuses what is neither."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError("bool")
+        return np.random.default_rng(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} is {shown(value)}; give a whole number of at least 0 as seed, or a generator "
+            "(np.random.default_rng(1))"
+        ) from error
+
+
 def a_mapping(value: Any, name: str, what: str) -> None:
     """Refuse what is neither None nor a mapping."""
     if value is not None and not isinstance(value, Mapping):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers._adapter import as_results
-from pylmm_helpers._arguments import a_level
+from pylmm_helpers._arguments import a_generator, a_level
 from pylmm_helpers._crossprod import Array, GroupRows
 from pylmm_helpers._lrt import lrt
 from pylmm_helpers._nesting import Comparison, compare
@@ -108,7 +108,7 @@ def parametric_bootstrap(
     Raises
     ------
     ValueError
-        What `lrt` refuses, and replicates or level out of range.
+        What `lrt` refuses, replicates or level out of range, and an rng that is no seed.
 
     References
     ----------
@@ -118,7 +118,7 @@ def parametric_bootstrap(
     if not isinstance(replicates, int | np.integer) or replicates < 1:
         raise ValueError(f"replicates must be a whole number of at least 1, not {replicates!r}.")
     a_level(level)
-    generator = np.random.default_rng(rng)
+    generator = a_generator(rng, "rng")
     if isinstance(fit, SeveralResults) or isinstance(reduced, SeveralResults):
         return bootstrap_of_several(fit, reduced, int(replicates), level, generator)
     if reduced is None:

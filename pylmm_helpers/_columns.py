@@ -62,28 +62,6 @@ def require_column(frame: pd.DataFrame, name: str) -> None:
         raise ValueError(f"there is no column '{name}' in the data.{hint} Columns: {known}.")
 
 
-def read_weights(weights: Any, frame: pd.DataFrame) -> Array | None:
-    """Prior weights as floats, whether given as a column name or as one value per row."""
-    if weights is None:
-        return None
-    label = "weights"
-    if isinstance(weights, str):
-        require_column(frame, weights)
-        label, weights = f"weights column '{weights}'", frame[weights]
-    weights = in_order(weights, frame.index, label)
-    try:
-        values = np.asarray(weights, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{label} must be numbers; convert them with pd.to_numeric.") from error
-    if values.shape != (len(frame),):
-        raise ValueError(
-            f"{label} must have one value per row ({len(frame)}), not shape {values.shape}."
-        )
-    bad = ~(np.isnan(values) | ((values > 0) & np.isfinite(values)))
-    check_weights(int(bad.sum()), label)
-    return values
-
-
 def in_order(values: Any, index: pd.Index, label: str) -> Any:
     """A Series in the order of the rows' index; refuses one that belongs to other rows."""
     if not isinstance(values, pd.Series) or values.index.equals(index):
@@ -97,16 +75,6 @@ def in_order(values: Any, index: pd.Index, label: str) -> Any:
         "rows, so it is not clear which value belongs to which row; give it the data's index, or "
         "its values alone (.to_numpy()) if they stand in the order of the rows."
     )
-
-
-def check_weights(bad: int, label: str) -> None:
-    """Refuse weights of which some are not positive and finite."""
-    if bad:
-        are = "is" if bad == 1 else "are"
-        raise ValueError(
-            f"{label} must be positive and finite, but {bad} {are} not; leave rows of zero weight "
-            "out of the data."
-        )
 
 
 def handle_missing(
@@ -182,10 +150,16 @@ def plain_text(column: pd.Series) -> pd.Series:
 
 def distinct_texts(column: pd.Series, name: str) -> pd.Series:
     """The different values of a column of text; refuses lists, arrays and the like."""
-    try:
-        return pd.Series(pd.unique(plain_text(column)), dtype=object)
-    except TypeError as error:
-        raise no_scalars(name, type(column.iloc[0]).__name__) from error
+    check_scalars(column, name)
+    return pd.Series(pd.unique(plain_text(column)), dtype=object)
+
+
+def check_scalars(column: pd.Series, name: str) -> None:
+    """Refuse a column that holds lists, sets, arrays and the like, whichever row they stand in."""
+    if pd.api.types.is_object_dtype(column.dtype):
+        other = next((v for v in column if pd.api.types.is_list_like(v)), None)
+        if other is not None:
+            raise no_scalars(name, type(other).__name__)
 
 
 def no_scalars(name: str, kind: str) -> ValueError:
@@ -259,6 +233,7 @@ def numbers_as_text(names: Iterable[str], frame: pd.DataFrame) -> None:
 def group_codes(column: pd.Series, name: str) -> tuple[NDArray[np.intp], pd.Index]:
     """Number the groups 0 to G - 1 in the order of their labels (of the categories, if there are
     any)."""
+    check_scalars(column, name)
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.cat.remove_unused_categories()
         codes, labels = column.cat.codes.to_numpy(dtype=np.intp), pd.Index(column.cat.categories)

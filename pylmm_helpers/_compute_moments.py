@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from pylmm_helpers._columns import check_missing, check_range, check_weights
+from pylmm_helpers._columns import check_missing, check_range
 from pylmm_helpers._compute_math import number
 from pylmm_helpers._compute_source import Source
 from pylmm_helpers._compute_terms import Terms
 from pylmm_helpers._design import check_any
+from pylmm_helpers._weights import check_weights
 
 LARGEST = 1.7976931348623157e308
 SAMPLE_ROWS = 1_000

@@ -60,7 +60,10 @@ def read_contrast(L: Any, rhs: Any, res: LMMResults) -> tuple[Array, Array, list
     right = numbers(rhs, "rhs")
     if right.ndim > 1 or (right.ndim == 1 and len(right) != len(matrix)):
         raise ValueError(f"rhs must be one number, or one for each of the {len(matrix)} rows.")
-    return matrix, np.asarray(values) + np.broadcast_to(right, len(matrix)), labels
+    wanted_values = np.asarray(values) + np.broadcast_to(right, len(matrix))
+    if not np.isfinite(wanted_values).all():
+        raise ValueError("rhs is not finite; give the value that each contrast is compared with.")
+    return matrix, wanted_values, labels
 
 
 def read_rows(spec: Any, names: list[str]) -> tuple[list[Array], list[float], list[str]]:

@@ -23,13 +23,13 @@ from pylmm_helpers._columns import (
     handle_missing,
     numbers_as_text,
     plain_values,
-    read_weights,
     require_column,
 )
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._evaluate import model_matrix, names_in
 from pylmm_helpers._formula import Parsed, parse, parse_random
 from pylmm_helpers._levels import Kind, kind_in_fit
+from pylmm_helpers._weights import read_weights
 
 #: The three parts of a model that are computed for new rows too.
 PARTS = ("fixed", "random", "offset")

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers._arguments import one_of, plain
-from pylmm_helpers._columns import as_frame, read_weights, refuse_type, require_column
+from pylmm_helpers._columns import as_frame, check_scalars, refuse_type, require_column
 from pylmm_helpers._rformula import MixedFormula, coded
 from pylmm_helpers._rspelling import Spelling, in_r, syntactic
 from pylmm_helpers._rwords import Word, column_names, unquoted
+from pylmm_helpers._weights import read_weights
 
 #: The column of a model frame that holds the prior weights.
 WEIGHTS = "(weights)"
@@ -150,6 +151,7 @@ def model_frame(
         raise ValueError("no complete row is left for the model: check the columns for gaps.")
     for column in frame.columns:
         values = frame[column]
+        check_scalars(values, column)
         if isinstance(values.dtype, pd.CategoricalDtype):
             frame[column] = values.cat.remove_unused_categories()
         elif pd.api.types.is_numeric_dtype(values) and not np.isfinite(values.astype(float)).all():

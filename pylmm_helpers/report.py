@@ -136,9 +136,11 @@ def _methods(fit: Any, words: Words, method: str, level: float) -> str:
 
 def _results(words: Words, table: pd.DataFrame, level: float, weight: float | None) -> str:
     res = words.res
-    components = variance_components(res)[["variance", "sd"]].to_dict("index")
-    sizes = {str(term): (row["variance"], row["sd"]) for term, row in components.items()}
     terms = [str(t) for t in res.cov_re.index]
+    components = variance_components(res)
+    # by position: a slope may be called Residual or Total, but belongs to the groups
+    own, rest = components[components["group"] != ""], components[components["group"] == ""]
+    sizes = dict(zip(terms, zip(own["variance"], own["sd"], strict=True), strict=False))
     parts = []
     for term in terms:
         what = (
@@ -150,7 +152,9 @@ def _results(words: Words, table: pd.DataFrame, level: float, weight: float | No
         )
         size = _variance(*sizes[term], words.unit_of(term))
         parts.append(f"the {what} was {UNKNOWN if np.isnan(sizes[term][0]) else size}")
-    residual = _variance(*sizes["Residual"], words.unit) if res.identification.residual else UNKNOWN
+    residual = UNKNOWN
+    if res.identification.residual:
+        residual = _variance(rest["variance"].iloc[0], rest["sd"].iloc[0], words.unit)
     weighted = res.cross.mean_weight is not None
     which = "residual variance of weight 1" if weighted else "residual variance"
     text = f"T{', '.join(parts)[1:]}, and the {which} was {residual}."

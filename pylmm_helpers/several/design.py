@@ -19,7 +19,6 @@ from pylmm_helpers._columns import (
     handle_missing,
     numbers_as_text,
     plain_values,
-    read_weights,
     require_column,
 )
 from pylmm_helpers._crossprod import Array
@@ -34,6 +33,7 @@ from pylmm_helpers._design import (
 )
 from pylmm_helpers._evaluate import names_in
 from pylmm_helpers._formula import parse, parse_random
+from pylmm_helpers._weights import read_weights
 from pylmm_helpers.several.formula import Bar, take_apart
 from pylmm_helpers.several.sums import Factor, parent_levels
 

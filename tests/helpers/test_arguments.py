@@ -102,6 +102,25 @@ def test_what_is_no_number_is_refused_by_name(words: str, fits: dict[str, Any]) 
             NUMBERS[words](fits, value)
 
 
+def test_a_seed_is_a_whole_number_or_a_generator(fits: dict[str, Any]) -> None:
+    for value in [*JUNK, 1.5, [1, "a"], -7]:
+        with pytest.raises(ValueError, match=r"rng is .*default_rng"):
+            ph.parametric_bootstrap(fits["intercept"], replicates=2, rng=value)
+    one, two = (
+        ph.parametric_bootstrap(fits["intercept"], replicates=2, rng=rng).draws
+        for rng in (np.int64(3), np.random.default_rng(3))
+    )
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_a_contrast_is_compared_with_finite_numbers(fits: dict[str, Any]) -> None:
+    for value in (np.nan, np.inf, -np.inf, [np.nan], np.array([np.inf]), None):
+        with pytest.raises(ValueError, match="rhs"):
+            ph.contrast(fits["intercept"], "x", rhs=value)
+    with pytest.raises(ValueError, match="rhs"):
+        ph.contrast(fits["intercept"], ["x", "Intercept"], rhs=[1.0, np.nan])
+
+
 @pytest.mark.parametrize(
     "helper",
     [ph.variance_components, ph.icc, ph.blups, ph.predict, ph.residuals, ph.influence, ph.report,

@@ -3,6 +3,8 @@ data."""
 
 from __future__ import annotations
 
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -167,6 +169,55 @@ BAD = {
     ),
     "function of an unknown name": (good(), {"formula": "y ~ spread(x)"}, "no column 'spread'"),
 }
+
+
+WEIGHTS = 1.0 + good().index.to_series() % 5
+
+NOT_WEIGHTS = {
+    "dates": pd.Series(pd.date_range("2020-01-01", periods=60)),
+    "durations": pd.to_timedelta(WEIGHTS, unit="D"),
+    "months": pd.Series(pd.period_range("2020-01", periods=60, freq="M")),
+    "complex": WEIGHTS + 0j,
+    "complex objects": pd.Series([complex(v) for v in WEIGHTS], dtype=object),
+    "categories": WEIGHTS.astype("category"),
+    "text": WEIGHTS.astype(str),
+    "pandas text": WEIGHTS.astype(str).astype("string"),
+    "one text among numbers": pd.Series([*WEIGHTS[:-1], "2"], dtype=object),
+    "days": pd.Series(pd.date_range("2020-01-01", periods=60)).dt.date,
+    "lists": pd.Series([[v] for v in WEIGHTS]),
+}
+
+
+@pytest.mark.parametrize("name", list(NOT_WEIGHTS))
+def test_weights_that_only_could_be_converted_are_refused(name: str) -> None:
+    values = NOT_WEIGHTS[name]
+    data = good().assign(w=values)
+    for formula, groups in (("y ~ x", "g"), ("y ~ x + (1 | g) + (1 | h)", None)):
+        two = data.assign(h=data.index % 7)
+        with pytest.raises(ValueError, match=r"weights column 'w' must be numbers.*to_num"):
+            fit_lmm(formula, two, groups, weights="w")
+        for weights in (values, values.array):
+            with pytest.raises(ValueError, match=r"weights must be numbers.*to_numeric"):
+                fit_lmm(formula, two, groups, weights=weights)
+
+
+def test_numbers_of_any_sort_are_weights() -> None:
+    expected = fit_lmm("y ~ x", good(), "g", weights=WEIGHTS).scale
+    for values in (
+        WEIGHTS.astype(int),
+        WEIGHTS.astype("Int64"),
+        WEIGHTS.astype("float32"),
+        WEIGHTS.astype(object),
+        WEIGHTS.map(Decimal),
+        WEIGHTS.map(Fraction),
+        WEIGHTS.to_list(),
+        pd.Index(WEIGHTS),
+    ):
+        assert fit_lmm("y ~ x", good(), "g", weights=values).scale == expected
+    for gap in (None, np.nan, pd.NA):
+        values = WEIGHTS.astype(object).where(WEIGHTS.index != 3, gap)
+        fit = fit_lmm("y ~ x", good(), "g", weights=values, missing="drop")
+        assert fit.n_dropped == 1
 
 
 @pytest.mark.parametrize("name", list(BAD))

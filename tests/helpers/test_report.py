@@ -208,3 +208,14 @@ def test_the_model_is_put_in_words_however_the_formula_is_written(formula, re_fo
     assert "`" not in text and "slope of k" not in text and "slope of cond" not in text
     if "mean for each" in says:
         assert "variance of the mean of" in text and "correlation of" in text
+
+
+@pytest.mark.parametrize("name", ["Residual", "Total", "variance", "group", "sd"])
+def test_a_slope_may_be_called_like_a_variance_component(name):
+    frame = data("published/sleepstudy")
+    texts = []
+    for column in ("Days", name):
+        named = frame.rename(columns={"Days": column})
+        fit = fit_lmm(f"Reaction ~ {column}", named, "Subject", f"1 + {column}")
+        texts.append(report(fit, labels={column: "time"}))
+    assert texts[0] == texts[1]

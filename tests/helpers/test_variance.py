@@ -198,6 +198,30 @@ def test_arrays_do_as_well_as_a_formula():
     pd.testing.assert_frame_equal(one, two)
 
 
+def test_series_of_anova_are_matched_by_their_rows_not_by_position():
+    frame = data("dairy_herds")
+    y, herd = frame["milk_kg"], frame["herd"]
+    other = np.random.default_rng(0).permutation(len(frame))
+    expected = anova_components("milk_kg ~ 1", frame, "herd").drop(columns="note")
+    for arguments in (
+        (y, None, herd.iloc[other]),
+        (y.iloc[other], None, herd),
+        ("milk_kg ~ 1", frame, herd.iloc[other]),
+        (y.iloc[other], frame, "herd"),
+        (y.iloc[other], frame, herd.sort_values()),
+    ):
+        found = anova_components(*arguments).drop(columns="note")
+        # the order of summation differs
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-10)
+    for rows in (herd.set_axis(herd.index + 1), herd.iloc[1:], herd.set_axis([0] * len(herd))):
+        with pytest.raises(ValueError, match=r"groups is a Series.*to_numpy"):
+            anova_components(y, groups=rows)
+        with pytest.raises(ValueError, match=r"groups is a Series.*to_numpy"):
+            anova_components("milk_kg ~ 1", frame, rows)
+    with pytest.raises(ValueError, match="the response is a Series"):
+        anova_components(y.iloc[1:], frame, "herd")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

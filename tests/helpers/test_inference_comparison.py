@@ -366,6 +366,7 @@ def test_the_bootstrap_of_rows_in_another_order_is_that_of_the_same_rows() -> No
     d["x"] = rng.normal(size=120)
     full = fit_lmm("y ~ x + (1 | g) + (1 | h)", d)
     narrow = [fit_lmm("y ~ x + (1 | g)", rows) for rows in (d, d.sample(frac=1, random_state=2))]
-    first, second = (parametric_bootstrap(full, small, replicates=60) for small in narrow)
-    # the statistics of responses in the wrong order would be of the size of the response
-    assert np.quantile(second.statistics, 0.9) < 2 * np.quantile(first.statistics, 0.9) + 3
+    first, second = (parametric_bootstrap(full, small, replicates=40) for small in narrow)
+    # responses in the wrong order fit the full model worse than the reduced one, every time: all 0
+    shares = [np.mean(test.statistics > 1e-6) for test in (first, second)]
+    assert min(shares) > 0.15  # half of them are 0, because no variance is negative

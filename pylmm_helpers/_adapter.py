@@ -10,6 +10,7 @@ import pandas as pd
 from pylmm_helpers._columns import group_codes
 from pylmm_helpers._crossprod import Array, CrossProducts, GroupRows
 from pylmm_helpers._design import Design
+from pylmm_helpers._foreign import bare_terms
 from pylmm_helpers._profile import criterion, factor_to_theta
 from pylmm_helpers._results import LMMResults
 from pylmm_helpers._scaling import cross_products, reduce_rows
@@ -152,13 +153,13 @@ def design_of(fit: Any) -> Design:
     ]
     codes, labels = group_codes(pd.Series(np.asarray(model.groups)), group_name)
     formula = getattr(model, "formula", None) or f"{model.endog_names} ~ {' + '.join(x_names)}"
-    re_formula = " + ".join("1" if name == "Intercept" else name for name in z_names)
+    re_formula = bare_terms("1" if name == "Intercept" else name for name in z_names)
     if "Intercept" not in z_names:
         re_formula = "0 + " + re_formula
     return Design(
         formula, re_formula, str(model.endog_names), x_names, tuple(z_names), group_name,
         columns, z_columns, y,
-        codes, labels, None, frame,
+        codes, labels, None, frame, has_formula=hasattr(model, "formula"),
     )  # fmt: skip
 
 

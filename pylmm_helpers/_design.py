@@ -27,6 +27,7 @@ from pylmm_helpers._columns import (
 )
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._evaluate import model_matrix, names_in
+from pylmm_helpers._foreign import places, truths_as_factors
 from pylmm_helpers._formula import Parsed, parse, parse_random
 from pylmm_helpers._levels import Kind, kind_in_fit
 from pylmm_helpers._weights import read_weights
@@ -77,6 +78,7 @@ class Design:
     tools: Mapping[str, Any] | None = None
     offset: Array | None = None
     recipes: Mapping[str, Any] | None = None
+    has_formula: bool = True  # else `formula` only lists the columns
 
     @cached_property
     def terms(self) -> dict[str, Any]:
@@ -98,11 +100,22 @@ class Design:
 
     def recipe(self, part: str) -> Any:
         """What computes the columns of a part from other rows; None for columns as they stand."""
-        if self.recipes is not None:
-            return self.recipes[part]
-        terms = self.terms[part]
-        values = {name: kind.values for name, kind in self.kinds.items()}
-        return materialise(terms, values, self.tools, len(self.y))[2]
+        return self.foreign[part][0] if self.recipes is None else self.recipes[part]
+
+    @cached_property
+    def foreign(self) -> dict[str, tuple[Any, list[int]]]:
+        """Each part's recipe for another program's fit, and where its columns stand among those."""
+        found: dict[str, tuple[Any, list[int]]] = {}
+        own = [(self.x_columns, self.x_names), (self.z_columns, self.z_names), ([], ())]
+        for (part, terms), (theirs, names) in zip(self.terms.items(), own, strict=True):
+            values = self.factors({name: k.values for name, k in self.kinds.items()}, part)
+            columns, _, recipe = materialise(terms, values, self.tools, len(self.y))
+            found[part] = recipe, places(theirs, names, columns, " + ".join(map(str, terms)))
+        return found
+
+    def factors(self, values: Mapping[str, Any], part: str) -> Mapping[str, Any]:
+        """Checked columns as the fit's program takes them."""
+        return values if self.recipes else truths_as_factors(self.terms[part], values, self.frame)
 
     @cached_property
     def target(self) -> Array:

@@ -24,7 +24,7 @@ from formulaic.utils.stateful_transforms import stateful_eval
 from interface_meta import override
 
 from pylmm_helpers._formula import plain_words
-from pylmm_helpers._language import LANGUAGE, arithmetic
+from pylmm_helpers._language import LANGUAGE, arithmetic, as_texts
 from pylmm_helpers._r_words import R_WORDS
 
 MODULES = ("np", "numpy", "contr")
@@ -241,7 +241,7 @@ class Evaluator(PandasMaterializer):  # type: ignore[misc]
         around = LayeredMapping({**reading.meaning, **columns}, self.layered_context)
         state = spec.transform_state
         value = stateful_eval(reading.source, around, {reading.source: metadata}, state, spec)
-        return value, set()
+        return as_texts(value, self.data.index if len(self.data) == np.size(value) else None), set()
 
 
 def model_matrix(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from formulaic.transforms import TRANSFORMS
 
 from pylmm_helpers._r_words import R_WORDS
@@ -15,8 +16,19 @@ def logarithm(x: Any, base: float | None = None) -> Any:
     return np.log(x) if base is None else np.log(x) / np.log(base)
 
 
+def as_texts(value: Any, index: pd.Index | None = None) -> Any:
+    """Text that an expression has made an array of, such as ``np.where(x > 0, "hi", "lo")``, in the
+    form that formulaic takes for categories."""
+    if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind not in "UO":
+        return value
+    if pd.api.types.infer_dtype(value) not in ("string", "empty"):
+        return value
+    return pd.Series(value.astype(object), index=index, dtype=object)
+
+
 def coded(data: Any, contrasts: Any = None, **options: Any) -> Any:
     """Categories; a coding may be given by its class, as statsmodels and patsy allow."""
+    data = as_texts(data)
     return TRANSFORMS["C"](data, contrasts() if callable(contrasts) else contrasts, **options)
 
 

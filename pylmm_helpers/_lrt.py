@@ -13,6 +13,7 @@ from pylmm_helpers._crossprod import Array
 from pylmm_helpers._nesting import Comparison, compare, same_data, same_fixed
 from pylmm_helpers._profile import criterion, derivatives, factor_to_theta, symmetric_basis
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._same_rows import in_order_of
 from pylmm_helpers._shown import shown_whole
 from pylmm_helpers.several import compare as several
 from pylmm_helpers.several.results import SeveralResults
@@ -234,7 +235,7 @@ def information_criteria(*fits: Any, names: list[str] | None = None) -> pd.DataF
     results = [any_results(fit) for fit in fits]
     if not results:
         raise ValueError("give at least one fitted model.")
-    for other in results[1:]:
+    for other in (in_order_of(results[0], fit) for fit in results[1:]):
         same_data(results[0], other)
         if other.reml:
             comparable(results[0], other)

@@ -10,6 +10,7 @@ import numpy as np
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._results import LMMResults
+from pylmm_helpers._same_rows import in_order_of, row_order
 
 #: Share of a column that another model's columns may leave unexplained and still count as nested.
 NESTED = 1e-8
@@ -94,7 +95,7 @@ def compare(full: Any, reduced: Any) -> Comparison:
     if is_ordinary(reduced):
         comparison = without_random_effects(big, reduced)
     else:
-        small = as_results(reduced)
+        small = in_order_of(big, as_results(reduced))
         same_data(big, small)
         if different_groups(big, small):
             raise ValueError(
@@ -131,6 +132,10 @@ def without_random_effects(big: LMMResults, reduced: Any) -> Comparison:
     x_map = np.eye(big.cross.p)
     if not isinstance(reduced, str):
         y = np.asarray(reduced.model.endog, dtype=float)
+        columns, names = np.asarray(reduced.model.exog, dtype=float), list(reduced.model.exog_names)
+        order = row_order(big._rows_of.frame.index, reduced.model.data.row_labels)
+        if order is not None:
+            y, columns = y[order], columns[order]
         if len(y) != big.nobs or not same_response(y, big._rows_of.target):
             raise ValueError(
                 "the models were fitted to different rows or responses; fit both to the same "
@@ -140,7 +145,6 @@ def without_random_effects(big: LMMResults, reduced: Any) -> Comparison:
             raise ValueError(
                 "the mixed model has weights and the regression has none; fit it without weights."
             )
-        columns, names = np.asarray(reduced.model.exog, dtype=float), list(reduced.model.exog_names)
         x_map = span_map(big, columns, names, "fixed")
         check_reml(big, columns, names)
     comparison = Comparison(big, None, x_map, np.zeros((big.cross.q, 0)), np.nan)

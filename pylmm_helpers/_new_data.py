@@ -14,13 +14,12 @@ from pylmm_helpers._columns import as_frame
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._design import PARTS, Design, plain_terms
 from pylmm_helpers._evaluate import model_matrix, names_in
+from pylmm_helpers._foreign import FOREIGN, RebuiltError
 from pylmm_helpers._levels import Levels, listed
 from pylmm_helpers._results import LMMResults
 
 #: Rounding that another way through the same arithmetic may leave, beside the largest value.
 ROUNDING = 16 * np.finfo(float).eps
-#: The same where another program has computed the fit's columns by other steps.
-FOREIGN = 1e-8
 
 
 def as_new_frame(new_data: Any) -> pd.DataFrame:
@@ -52,12 +51,12 @@ def model_columns(design: Design, frame: pd.DataFrame, part: str) -> Array:
     for name in used:
         check_column(name, frame, design)
     frame = frame[used].reset_index(drop=True)
-    values = {name: design.kinds[name].again(frame[name]) for name in used}
+    values = design.factors({name: design.kinds[name].again(frame[name]) for name in used}, part)
     plain = plain_terms(terms, values, len(frame))
     if plain is None:
         return computed_columns(design, pd.DataFrame(values, index=frame.index), part)
     columns, names = plain
-    order = in_fit_order(names, names_of(design, part), design)
+    order = in_fit_order(names, part, design)
     return np.column_stack([columns[k] for k in order]) if order else np.zeros((len(frame), 0))
 
 
@@ -66,14 +65,15 @@ def names_of(design: Design, part: str) -> tuple[str, ...] | None:
     return {"fixed": design.x_names, "random": design.z_names}.get(part)
 
 
-def in_fit_order(found: list[str], names: tuple[str, ...] | None, design: Design) -> list[int]:
+def in_fit_order(found: list[str], part: str, design: Design) -> list[int]:
     """Positions of a part's columns as they stand in the fit."""
+    names = names_of(design, part)
+    if names is not None and design.recipes is None:
+        return design.foreign[part][1]
     if names is None or tuple(found) == names:
         return list(range(len(found)))
     if sorted(found) == sorted(names):
         return [found.index(name) for name in names]
-    if design.recipes is None and len(found) == len(names):  # another program's names
-        return list(range(len(found)))
     raise ValueError(
         f"the terms of {design.formula!r} can't be rebuilt for new data as this fit coded them "
         f"({', '.join(names)}); fit the model with fit_lmm"
@@ -86,7 +86,7 @@ def computed_columns(design: Design, rows: pd.DataFrame, part: str) -> Array:
     block = rows if len(rows) > 1 else pd.concat([rows, rows], ignore_index=True)
     matrix = model_matrix(design.recipe(part), block, design.tools, "raise")
     found = [str(c) for c in matrix.columns]
-    order = in_fit_order(found, names_of(design, part), design)
+    order = in_fit_order(found, part, design)
     values = np.asarray(matrix, dtype=float)[: len(rows), order]
     if not np.isfinite(values).all():
         bad = found[order[int(np.flatnonzero(~np.isfinite(values).all(axis=0))[0])]]
@@ -101,6 +101,8 @@ def check_own_rows(design: Design) -> None:
     Where a term is computed, the rows in which it is smallest and largest are tried one by one, and
     some rows from last to first: what depends on the other rows changes in one of these.
     """
+    if design.recipes is None:
+        check_foreign(design)
     every: list[Any] = [design.x_columns, design.z_columns, [design.offset]]
     for part, own in zip(PARTS, every, strict=True):
         if not len(design.terms[part]) or (design.recipes and design.recipes[part] is None):
@@ -121,6 +123,18 @@ def check_own_rows(design: Design) -> None:
                 alone = "from that row alone" if len(rows) == 1 else "among other rows"
                 what = f"{wanted[row, k]:.6g} in the fit, {found[row, k]:.6g} {alone}"
                 raise depends_on_rows((names_of(design, part) or ["offset(...)"])[k], what)
+
+
+def check_foreign(design: Design) -> None:
+    """Refuse another program's fit whose columns can't be computed for new rows, be they one or
+    all."""
+    if not design.has_formula:
+        raise RebuiltError(
+            "the fit has no formula, so the columns of new rows can't be computed from their data; "
+            "fit it with a formula, by fit_lmm or smf.mixedlm, or predict its own rows (without "
+            "new_data)"
+        )
+    design.foreign  # noqa: B018 - its own refusals are not about single rows
 
 
 def telling_rows(design: Design, part: str, columns: list[Any]) -> list[list[int]]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._nesting import row_weights
+from pylmm_helpers._same_rows import order_of
 from pylmm_helpers.several.compare import SeveralDifferencesError, lrt, random_terms
 from pylmm_helpers.several.criterion import Point, lambdas_of
 from pylmm_helpers.several.results import SeveralResults
@@ -90,9 +91,10 @@ def null_statistics(full: Any, reduced: Any, replicates: int, rng: np.random.Gen
     """Likelihood ratio statistics (replicates,) of responses simulated under the reduced model."""
     wide, narrow = criterion_of(full), criterion_of(reduced)
     found = np.empty(replicates)
+    order = order_of(full, reduced)
     for k in range(replicates):
         y = simulated(reduced, rng)
-        found[k] = max(narrow(y) - wide(y), 0.0)
+        found[k] = max(narrow(y) - wide(y if order is None else y[order]), 0.0)
     return found
 
 

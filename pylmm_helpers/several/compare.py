@@ -19,6 +19,7 @@ from pylmm_helpers._nesting import (
     without_random_effects,
 )
 from pylmm_helpers._profile import triangular
+from pylmm_helpers._same_rows import in_order_of
 from pylmm_helpers.several.criterion import evaluate, first_derivatives, lambdas_of, theta_of
 from pylmm_helpers.several.information import TooLargeError, expected_form
 from pylmm_helpers.several.results import SeveralResults
@@ -161,6 +162,7 @@ def lrt(full: Any, reduced: Any, as_results: Any) -> pd.DataFrame:
         x_map, value, small_terms, small = ordinary.x_map, ordinary.reduced_criterion, [], None
     else:
         small = reduced if isinstance(reduced, SeveralResults) else as_results(reduced)
+        small = in_order_of(big, small)
         same_data(rows_of(big), rows_of(small))
         names = list(big.cross.x_names), list(small.cross.x_names)
         if len(names[0]) < len(names[1]):

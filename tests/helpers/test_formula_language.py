@@ -590,3 +590,24 @@ def test_a_column_with_the_name_of_the_intercept_is_refused() -> None:
     for formula, varying in [("y ~ Intercept + z", "1"), ("y ~ z", "1 + Intercept")]:
         with pytest.raises(ValueError, match="'Intercept'; rename"):
             fit_lmm(formula, d, groups="g", re_formula=varying)
+
+
+@pytest.mark.parametrize(
+    "term",
+    ["np.where(Days > 4, 'hi', 'lo')", "np.array(half)", "np.char.upper(np.array(half, dtype=str))",
+     "half.str.upper()"],
+)  # fmt: skip
+@pytest.mark.parametrize("right", ["{}", "C({})", "C({}, Sum)", "{} * Days", "C({}):Days"])
+def test_text_that_an_expression_makes_is_a_category(term: str, right: str) -> None:
+    d = sleep().assign(half=lambda rows: np.where(rows["Days"] > 4, "hi", "lo"))
+    right = right.format(term)
+    fit = fit_lmm(f"Reaction ~ {right}", d, "Subject")
+    plain = fit_lmm(f"Reaction ~ {right.replace(term, 'half')}", d, "Subject")
+    np.testing.assert_allclose(fit.fe_params.abs(), plain.fe_params.abs(), rtol=1e-9)
+    mixed = d.sample(frac=1, random_state=1)
+    for rows in (mixed, mixed.set_axis([0] * len(d))):  # the index is no matter
+        again = fit_lmm(f"Reaction ~ {right}", rows, "Subject")
+        np.testing.assert_allclose(again.fe_params, fit.fe_params, rtol=1e-9)
+    for k in (0, 7):
+        one, whole = predict(fit, d.iloc[[k]]), predict(fit)
+        assert one["prediction"].iloc[0] == pytest.approx(whole["prediction"].iloc[k], rel=1e-12)

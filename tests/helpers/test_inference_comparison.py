@@ -310,3 +310,63 @@ def test_profile_names_categories_as_lme4_does() -> None:
     fit = fit_lmm("y ~ C(k) + arm + np.exp(x)", data, "g")
     names = profile_ci(fit, parameters=[*fit.fe_params.index])["lme4_name"]
     assert list(names) == ["(Intercept)", "factor(k)1", "factor(k)2", "armold", "exp(x)"]
+
+
+@pytest.mark.filterwarnings("ignore:.*boundary")
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize(
+    ("full", "reduced"),
+    [
+        ("y ~ x + (1 + x | g)", "y ~ x + (1 | g)"),
+        ("y ~ x + offset(o) + (1 | g)", "y ~ x + offset(o)"),
+        ("y ~ x + (1 | g) + (1 | h)", "y ~ x + (1 | g)"),
+        ("y ~ x + (1 + x | g) + (1 | h)", "y ~ x + (1 | g) + (1 | h)"),
+    ],
+)
+def test_the_order_of_the_rows_is_no_matter(full: str, reduced: str, reml: bool) -> None:
+    rng = np.random.default_rng(0)
+    n = 240
+    d = pd.DataFrame({"g": np.arange(n) % 12, "h": np.arange(n) // 12 % 6})
+    d = d.assign(x=rng.normal(size=n), o=rng.normal(size=n), w=rng.random(n) + 0.5)
+    d["y"] = d["x"] + rng.normal(size=12)[d["g"]] + rng.normal(size=6)[d["h"]] + rng.normal(size=n)
+    d.index = pd.Index([f"row {k}" for k in range(n)])
+    mixed = d.sample(frac=1, random_state=1)
+
+    def small(data: pd.DataFrame) -> object:
+        if "|" in reduced:
+            return fit_lmm(reduced, data, reml=reml, weights="w")
+        return smf.ols("Q('y') ~ x", data.assign(y=data["y"] - data["o"])).fit()
+
+    weights = "w" if "|" in reduced else None
+    big = fit_lmm(full, d, reml=reml, weights=weights)
+    same, other = small(d), small(mixed)
+    # sums in another order end in other digits
+    close = {"rtol": 1e-6, "atol": 1e-8}
+    pd.testing.assert_frame_equal(lrt(big, same), lrt(big, other), **close)
+    again = fit_lmm(full, mixed, reml=reml, weights=weights)
+    pd.testing.assert_frame_equal(lrt(big, same), lrt(again, same), **close)
+    if "|" in reduced:
+        pd.testing.assert_frame_equal(
+            information_criteria(big, same), information_criteria(big, other), **close
+        )
+        test = parametric_bootstrap(big, other, replicates=4).table.iloc[0]
+        assert test["p_value"] <= 1.0 and test["statistic"] == pytest.approx(
+            lrt(big, same)["statistic"].iloc[0], rel=1e-6
+        )
+        with pytest.raises(ValueError, match="other rows"):
+            lrt(big, small(mixed.reset_index(drop=True)))
+        with pytest.raises(ValueError, match="other rows"):
+            lrt(big, small(mixed.set_axis(["one row"] * n)))
+
+
+def test_the_bootstrap_of_rows_in_another_order_is_that_of_the_same_rows() -> None:
+    rng = np.random.default_rng(3)
+    d = pd.DataFrame({"g": np.arange(120) % 10, "h": np.arange(120) // 10 % 6})
+    d["y"] = rng.normal(size=10)[d["g"]] + rng.normal(size=120)
+    d["x"] = rng.normal(size=120)
+    full = fit_lmm("y ~ x + (1 | g) + (1 | h)", d)
+    narrow = [fit_lmm("y ~ x + (1 | g)", rows) for rows in (d, d.sample(frac=1, random_state=2))]
+    first, second = (parametric_bootstrap(full, small, replicates=40) for small in narrow)
+    # responses in the wrong order fit the full model worse than the reduced one, every time: all 0
+    shares = [np.mean(test.statistics > 1e-6) for test in (first, second)]
+    assert min(shares) > 0.15  # half of them are 0, because no variance is negative

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import statsmodels.api as sm
+import statsmodels.formula.api as smf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -529,3 +531,47 @@ def as_number(value: Any) -> float:
     """What a value is worth."""
     text = str(value).strip().lower()
     return {"true": 1.0, "false": 0.0}.get(text) if text in ("true", "false") else float(text)  # type: ignore[return-value]
+
+
+@pytest.mark.filterwarnings("ignore")  # where statsmodels' search ends is no matter
+@pytest.mark.parametrize("random", ["1", "1 + flag", "0 + flag", "1 + x"])
+@pytest.mark.parametrize(
+    "right",
+    ["x + flag", "x * flag", "center(x) * flag", "flag:x", "x + flag:x", "0 + flag", "t * flag",
+     "flag + I(1 * flag):x", "I(x > 3) + x", "C(flag) + x", "Q('x') + C(t, Treatment('b'))"],
+)  # fmt: skip
+def test_a_row_of_a_statsmodels_fit_is_that_row(right: str, random: str) -> None:
+    d = rows(120)
+    fit = smf.mixedlm(f"y ~ {right}", d, groups="g", re_formula=random).fit()
+    whole = predict(fit, level="group")["prediction"]
+    population = d.assign(y=0.0).iloc[::7]
+    # statsmodels' own prediction of new rows is that of the population
+    np.testing.assert_allclose(
+        predict(fit, population)["prediction"], fit.predict(population), rtol=1e-9
+    )
+    for k in range(0, 120, 17):
+        one = predict(fit, d.iloc[[k]], level="group")["prediction"]
+        # the columns come from another program, to the last digits but two
+        assert one.iloc[0] == pytest.approx(whole.iloc[k], rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_statsmodels_fit_that_cannot_be_rebuilt_says_why() -> None:
+    d = rows(120)
+    one = np.ones(len(d))
+    for y, X in (
+        (d["y"], d[["x"]].assign(one=one)),
+        (d["y"], d[["x"]].assign(Intercept=one)),
+        (d["y"].to_numpy(), np.column_stack([one, d["x"]])),
+    ):
+        fit = sm.MixedLM(y, X, groups=d["g"]).fit()
+        with pytest.raises(ValueError, match="the fit has no formula") as caught:
+            predict(fit, d.iloc[[4]])
+        assert "center" not in str(caught.value) and "one row alone" not in str(caught.value)
+    fit = smf.mixedlm("y ~ I(x - np.mean(x))", d, groups="g").fit()
+    with pytest.raises(ValueError, match=r"one row alone.*center\(x\)"):
+        predict(fit, d.iloc[[4]])
+    fit = smf.mixedlm("y ~ 0 + I(x > 3)", d, groups="g").fit()
+    with pytest.raises(ValueError, match=r"is not among those.*fit the model with") as caught:
+        predict(fit, d.iloc[[4]])
+    assert "center" not in str(caught.value)

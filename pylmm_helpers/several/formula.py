@@ -9,17 +9,20 @@ from typing import Any
 from pylmm_helpers._formula import check_bars, parse_random
 from pylmm_helpers._r_words import respell, split
 
-_NAME = re.compile(r"(?:(?:as\.)?factor|C)\(\s*(?:`([^`]+)`|([^()`]+?))\s*\)|`([^`]+)`|([^\W\d][\w.]*)")
+_NAME = re.compile(
+    r"(?:(?:as\.)?factor|C)\(\s*(?:`([^`]+)`|([^()`]+?))\s*\)|`([^`]+)`|([^\W\d][\w.]*)"
+)
 _QUOTED = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"")
 
 
 @dataclass(frozen=True)
 class Bar:
     """One random term: the formula of its columns, and the columns whose combinations are its
-    groups."""
+    groups; `double` is the text of the double bar that it came from."""
 
     terms: str
     columns: tuple[str, ...]
+    double: str = ""
 
     @property
     def factor(self) -> str:
@@ -117,7 +120,8 @@ def expanded(terms: str, grouping: str, double: bool, piece: str) -> list[Bar]:
         names = [column_name(part, piece) for _, part in split(level, ":", piece)]
         columns = [*columns, *(name for name in names if name not in columns)]
         groupings.append(tuple(columns))
-    return [Bar(effect, group) for group in groupings for effect in effects]
+    whole = piece if double else ""
+    return [Bar(effect, group, whole) for group in groupings for effect in effects]
 
 
 def spelt(term: Any) -> str:

@@ -30,7 +30,7 @@ def check_double(bars: Sequence[Bar], parts: Sequence[Design]) -> None:
         if bar.double != other.double or bar.columns != other.columns or part.Z.shape[1] < 2:
             continue
         both = np.hstack([part.Z, beside.Z])
-        root = np.linalg.qr(both / np.linalg.norm(both, axis=0), mode="r")
+        root = np.asarray(np.linalg.qr(both / np.linalg.norm(both, axis=0), mode="r"))
         if np.linalg.matrix_rank(root, tol=DEPENDENT) < root.shape[1]:
             k, rest = name_of(part), name_of(beside)
             raise ValueError(

@@ -18,6 +18,7 @@ from pylmm_helpers._new_data import check_own_rows
 from pylmm_helpers._scaled_rows import what_is_left
 from pylmm_helpers._scaling import RowMoments, add_up
 from pylmm_helpers.several.design import SeveralDesign, build, with_response
+from pylmm_helpers.several.double import check_double
 from pylmm_helpers.several.formula import take_apart
 from pylmm_helpers.several.identified import check_identified
 from pylmm_helpers.several.labels import labels_used_twice
@@ -75,9 +76,11 @@ def fit_bars(
         design = build_design(
             fixed, data, bars[0].columns[0], bars[0].terms, weights, missing, context
         )
+        check_double(bars, [design])
         check_own_rows(design)
         return lmm.fit_design(design, reml)
     several = build(formula, data, weights, missing, context)
+    check_double(bars, several.parts)
     for part in several.parts:
         check_own_rows(part)
     fit = fit_design(several, reml)

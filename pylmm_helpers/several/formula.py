@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from pylmm_helpers._formula import check_bars, parse_random
-from pylmm_helpers._r_words import split
+from pylmm_helpers._r_words import respell, split
 
-_NAME = re.compile(r"(?:(?:as\.)?factor|C)\(\s*([^()]+?)\s*\)|`([^`]+)`|([^\W\d][\w.]*)")
+_NAME = re.compile(
+    r"(?:(?:as\.)?factor|C)\(\s*(?:`([^`]+)`|([^()`]+?))\s*\)|`([^`]+)`|([^\W\d][\w.]*)"
+)
 _QUOTED = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"")
 
 
 @dataclass(frozen=True)
 class Bar:
     """One random term: the formula of its columns, and the columns whose combinations are its
-    groups."""
+    groups; `double` is the text of the double bar that it came from."""
 
     terms: str
     columns: tuple[str, ...]
+    double: str = ""
 
     @property
     def factor(self) -> str:
@@ -91,10 +94,11 @@ def is_bar(piece: str, formula: str) -> bool:
 
 def split_bar(piece: str, formula: str) -> tuple[str, str, bool]:
     """Terms, grouping and whether the bar is double, of ``(terms | grouping)``."""
-    inside = piece[1:-1] if piece.startswith("(") and piece.endswith(")") else ""
-    found = pieces(inside, "|", formula) if inside.count("(") == inside.count(")") else []
-    double = "||" in inside
-    if len(found) != 2 or inside.count("|") != 1 + double:
+    inside = respell(piece)[1:-1] if piece.startswith("(") and piece.endswith(")") else ""
+    bare = _QUOTED.sub("", inside)
+    found = pieces(inside, "|", formula) if bare.count("(") == bare.count(")") else []
+    double = "||" in bare
+    if len(found) != 2 or bare.count("|") != 1 + double:
         raise ValueError(
             f"{piece!r} in the formula {formula!r} is no random term; write it as (1 | group), "
             "brackets included, and join terms by +."
@@ -109,14 +113,25 @@ def expanded(terms: str, grouping: str, double: bool, piece: str) -> list[Bar]:
     if double:
         effects = []
         for term in parse_random(terms):
-            effects.append("1" if str(term) == "1" else f"0 + {term}")
+            effects.append("1" if str(term) == "1" else f"0 + {spelt(term)}")
     columns: list[str] = []
     groupings = []
-    for level in grouping.split("/"):
-        names = [column_name(part, piece) for part in level.split(":")]
+    for _, level in split(grouping, "/", piece):
+        names = [column_name(part, piece) for _, part in split(level, ":", piece)]
         columns = [*columns, *(name for name in names if name not in columns)]
         groupings.append(tuple(columns))
-    return [Bar(effect, group) for group in groupings for effect in effects]
+    whole = piece if double else ""
+    return [Bar(effect, group, whole) for group in groupings for effect in effects]
+
+
+def spelt(term: Any) -> str:
+    """A term as a formula has it: names that are more than words in backticks."""
+    return ":".join(
+        f"`{factor.expr}`"
+        if factor.eval_method.value == "lookup" and not factor.expr.isidentifier()
+        else factor.expr
+        for factor in term.factors
+    )
 
 
 def column_name(text: str, piece: str) -> str:
@@ -133,7 +148,13 @@ def column_name(text: str, piece: str) -> str:
 def check_repeats(bars: list[Bar]) -> None:
     """Refuse an effect that two terms of the same factor have."""
     seen: dict[tuple[frozenset[str], str], Bar] = {}
+    factors: dict[str, set[str]] = {}
     for bar in bars:
+        if factors.setdefault(bar.factor, set(bar.columns)) != set(bar.columns):
+            raise ValueError(
+                f"'{bar.factor}' is a column's name and the name of the combination "
+                f"{bar.factor}, both in one formula; rename the column."
+            )
         for term in parse_random(bar.terms):
             key = (frozenset(bar.columns), str(term))
             if key in seen:

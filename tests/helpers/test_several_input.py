@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from test_several_reference import read
 
-from pylmm_helpers import fit_lmm
+from pylmm_helpers import fit_lmm, predict
 from pylmm_helpers.lmm import LMMResults
 from pylmm_helpers.several import sums
 from pylmm_helpers.several.formula import take_apart
@@ -183,3 +183,75 @@ def test_what_is_meant_is_not_pointed_out(formula: str, name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit_lmm(formula, read(name))
+
+
+ODD = ["a:b", "x|g", "p||q", "p/q", "a~b", "(c", "c)", "m + n", "1 - k", "it's"]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "y ~ X + (1 | G)",
+        "y ~ X + (1 + X | G)",
+        "y ~ X + (X || G)",
+        "y ~ X + (1 | D/G)",
+        "y ~ X + (1 | D) + (1 | D:G)",
+        "y ~ X + (1 | factor(G))",
+    ],
+)
+def test_a_name_in_backticks_is_one_name(formula: str, odd: str, herds: pd.DataFrame) -> None:
+    names = {"X": "x", "G": "cow" if ":" in formula or "/" in formula else "herd", "D": "herd"}
+    plain, quoted, renamed = formula, formula, {}
+    for letter, name in names.items():
+        new = f"{odd} {letter}"
+        plain, quoted = plain.replace(letter, name), quoted.replace(letter, f"`{new}`")
+        if letter in formula:
+            renamed[name] = new
+    d = herds.rename(columns=renamed)
+    fit, same = fit_lmm(quoted, d), fit_lmm(plain, herds)
+    assert fit.criterion == same.criterion
+    np.testing.assert_array_equal(
+        predict(fit, d.iloc[:3], level="group")["prediction"],
+        predict(same, herds.iloc[:3], level="group")["prediction"],
+    )
+
+
+def test_a_column_named_like_a_combination_is_refused_beside_it(herds: pd.DataFrame) -> None:
+    d = herds.assign(**{"herd:cow": herds["day"]})
+    with pytest.raises(ValueError, match=r"'herd:cow' is a column's name and .* rename"):
+        fit_lmm("y ~ x + (1 | `herd:cow`) + (1 | herd:cow)", d)
+
+
+@pytest.mark.parametrize(
+    ("terms", "words"),
+    [
+        ("k", r"k stands for categories.*\(0 \+ k \| herd\), without .* the intercept"),
+        ("f", r"\(0 \+ f \| herd\)"),
+        ("C(b)", r"\(0 \+ C\(b\) \| herd\)"),
+        ("k + x", r"\(0 \+ k \| herd\)"),
+        ("k + f", r"\(0 \+ k \| herd\)"),
+        ("0 + k + f", r"\(0 \+ k \| herd\), without .* f:"),
+        ("x + x:k", r"\(0 \+ x:k \| herd\), without .* x:"),
+        ("b", r"b is true or false.*\(0 \+ C\(b\) \| herd\)"),
+        ("0 + b", r"b is true or false.*\(0 \+ C\(b\) \| herd\)"),
+        ("b:x", r"b is true or false"),
+        ("I(x > 0)", r"I\(x > 0\) is true or false"),
+        ("`b c`", r"`b c` is true or false"),
+    ],
+)
+@pytest.mark.parametrize("more", ["", " + (1 | day)"])
+def test_categories_under_a_double_bar_say_what_to_write(
+    herds: pd.DataFrame, terms: str, words: str, more: str
+) -> None:
+    rows = np.arange(len(herds))
+    flag = rows % 7 < 3
+    d = herds.assign(
+        k=np.array(["a", "b", "c"])[rows % 3],
+        f=np.where(rows % 2, "u", "v"),
+        b=flag,
+        number=flag + 0,
+    ).assign(**{"b c": flag})
+    with pytest.raises(ValueError, match=words):
+        fit_lmm(f"y ~ x + ({terms} || herd){more}", d)
+    fit_lmm(f"y ~ x + (0 + number || herd){more}", d)

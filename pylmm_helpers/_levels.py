@@ -249,6 +249,7 @@ def kind_in_fit(
     column: pd.Series, name: str, coded: Container[str], also_coded: Container[str]
 ) -> Kind:
     """What a column held, from the rows of the fit."""
+    check_scalars(column, name)
     values = plain_values(column, name)
     if isinstance(column.dtype, pd.CategoricalDtype):
         levels = Levels(values.cat.categories)

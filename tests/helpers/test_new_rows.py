@@ -372,6 +372,9 @@ def test_values_that_are_no_scalars_are_refused_by_column(value: Any) -> None:
         ]
         if name == "g":
             calls.append(lambda bad=bad: center_within(bad, "x", "g"))
+        if isinstance(value, tuple):
+            held = bad.assign(**{name: bad[name].map(lambda v: ("c", v)).astype("category")})
+            calls.append(lambda bad=held: fit_lmm("y ~ x + t", bad, "g"))
         for call in calls:
             with pytest.raises(ValueError, match=f"'{name}' holds values of type"):
                 call()

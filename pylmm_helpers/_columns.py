@@ -156,8 +156,10 @@ def distinct_texts(column: pd.Series, name: str) -> pd.Series:
 
 def check_scalars(column: pd.Series, name: str) -> None:
     """Refuse a column that holds lists, sets, arrays and the like, whichever row they stand in."""
-    if pd.api.types.is_object_dtype(column.dtype):
-        other = next((v for v in column if pd.api.types.is_list_like(v)), None)
+    kind = column.dtype
+    values = kind.categories if isinstance(kind, pd.CategoricalDtype) else column
+    if pd.api.types.is_object_dtype(values.dtype) or isinstance(values.dtype, pd.ArrowDtype):
+        other = next((v for v in values if pd.api.types.is_list_like(v)), None)
         if other is not None:
             raise no_scalars(name, type(other).__name__)
 

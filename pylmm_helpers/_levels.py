@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pylmm_helpers._columns import plain_text, plain_values
+from pylmm_helpers._columns import check_scalars, plain_text, plain_values
 from pylmm_helpers._evaluate import is_number
 
 #: Digits that survive the writing and reading of any table.
@@ -57,12 +57,17 @@ def meaning(value: Any) -> str:
 
 
 class Levels:
-    """Finds values among levels: the very value first, then the same meaning in another type."""
+    """Finds values among levels: the very value first, then the same meaning in another type.
+
+    Where levels of two types mean the same, such as 0 and "0", neither is found: a file doesn't
+    keep them apart.
+    """
 
     def __init__(self, levels: Iterable[Any]):
         self.levels = list(levels)
         self.exact = {(kind_of(level), level): k for k, level in enumerate(self.levels)}
-        self.texts = all(kind_of(level) == "text" for level in self.levels)
+        kinds = {kind_of(level) for level in self.levels}
+        self.texts, self.mixed = kinds == {"text"}, len(kinds) > 1
         self.by_meaning: dict[str, list[int]] | None = None
 
     def position(self, value: Any) -> int:
@@ -72,24 +77,33 @@ class Levels:
             found = self.exact.get((kind, value))
         except TypeError:  # lists and the like
             found = None
-        if found is not None:
+        if found is not None and not self.of_two_types(value):
             return found
         if kind == "text" and self.texts:
             raise UnseenError
-        if self.by_meaning is None:
-            self.by_meaning = {}
-            for k, level in enumerate(self.levels):
-                self.by_meaning.setdefault(meaning(level), []).append(k)
-        same = self.by_meaning.get(meaning(value), [])
+        same = self.alike(value)
         if len(same) > 1:
             raise AmbiguousError
         if not same:
             raise UnseenError
         return same[0]
 
+    def alike(self, value: Any) -> list[int]:
+        """Positions of the levels that mean the same as the value."""
+        if self.by_meaning is None:
+            self.by_meaning = {}
+            for k, level in enumerate(self.levels):
+                self.by_meaning.setdefault(meaning(level), []).append(k)
+        return self.by_meaning.get(meaning(value), [])
+
+    def of_two_types(self, value: Any) -> bool:
+        """Whether levels of several types mean the same as the value."""
+        return self.mixed and len({kind_of(self.levels[k]) for k in self.alike(value)}) > 1
+
     def positions(self, column: pd.Series) -> tuple[NDArray[np.intp], list[Any], list[Any]]:
         """Positions (n,) of a column's values, -1 where there is none; the unseen values, and the
         ambiguous ones."""
+        check_scalars(column, str(column.name))
         codes, values = pd.factorize(underlying(column))
         found = np.full(len(values) + 1, -1, dtype=np.intp)
         unseen, ambiguous = [], []
@@ -124,6 +138,18 @@ def refuse_levels(name: str, unseen: list[Any], ambiguous: list[Any], levels: li
             f"column {name!r} of new_data holds {listed(unseen)}, a category that the model was "
             f"not fitted with (it knows {listed(levels)}); drop those rows."
         )
+
+
+def refuse_alike(name: str, levels: Levels) -> None:
+    """Refuse levels of a fit of which two, of different types, mean the same."""
+    for level in levels.levels:
+        if levels.of_two_types(level):
+            same = [levels.levels[k] for k in levels.alike(level)]
+            raise ValueError(
+                f"column {name!r} holds {listed(same)} as different categories, but new data or a "
+                "file would not keep them apart; rename one, or give all one type: "
+                f"data[{name!r}].astype(str)."
+            )
 
 
 def listed(values: list[Any]) -> str:
@@ -223,6 +249,7 @@ def kind_in_fit(
     column: pd.Series, name: str, coded: Container[str], also_coded: Container[str]
 ) -> Kind:
     """What a column held, from the rows of the fit."""
+    check_scalars(column, name)
     values = plain_values(column, name)
     if isinstance(column.dtype, pd.CategoricalDtype):
         levels = Levels(values.cat.categories)
@@ -231,6 +258,7 @@ def kind_in_fit(
     else:
         known = levels_of(values) if name in also_coded else None
         return Kind(name, values, None, column.dtype, known)
+    refuse_alike(name, levels)
     return Kind(name, values, levels, column.dtype)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pylmm_helpers._arguments import counted
-from pylmm_helpers._columns import as_frame
+from pylmm_helpers._columns import as_frame, check_scalars
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._design import PARTS, Design, plain_terms
 from pylmm_helpers._evaluate import model_matrix, names_in
@@ -25,10 +25,15 @@ ROUNDING = 16 * np.finfo(float).eps
 def as_new_frame(new_data: Any) -> pd.DataFrame:
     """Read new rows from a DataFrame or from a mapping of columns (single values are repeated)."""
     if isinstance(new_data, Mapping):
-        lengths = {len(v) for v in new_data.values() if np.ndim(v) == 1}
+        columns = {name for name, v in new_data.items() if pd.api.types.is_list_like(v)}
+        for name in columns:
+            if isinstance(new_data[name], set | frozenset):
+                raise ValueError(
+                    f"column {name!r} of new_data is a set, which has no order; give a list"
+                )
         try:
-            frame = pd.DataFrame(dict(new_data), index=None if lengths else [0])
-        except ValueError as error:
+            frame = pd.DataFrame(dict(new_data), index=None if columns else [0])
+        except (TypeError, ValueError) as error:
             raise ValueError(
                 f"new_data is no table: {error}; give columns of one length"
             ) from error
@@ -211,14 +216,24 @@ def group_numbers(res: LMMResults, frame: pd.DataFrame) -> NDArray[np.intp]:
 def label_positions(labels: pd.Index, column: pd.Series) -> NDArray[np.intp]:
     """Positions (k,) of a column's values among the labels of the fit's groups; -1 for new
     ones."""
-    numbers = np.array(labels.get_indexer(pd.Index(column)), dtype=np.intp)
+    check_scalars(column, str(column.name))
+    numbers = np.full(len(column), -1, dtype=np.intp)
+    if not pd.api.types.infer_dtype(labels).startswith("mixed"):  # text and numbers
+        numbers[:] = labels.get_indexer(pd.Index(column))
     missed = numbers < 0
     if missed.any():  # the same group may be named by a label of another type
-        found, _, ambiguous = Levels(labels).positions(column[missed])
+        known = Levels(labels)
+        found, _, ambiguous = known.positions(column[missed])
         if ambiguous:
+            same = [labels[k] for k in known.alike(ambiguous[0])]
+            remedy = (
+                "give the labels the type that they had in the fit"
+                if not known.of_two_types(ambiguous[0])
+                else "give the groups other names, or labels of one type, and fit again"
+            )
             raise ValueError(
                 f"column {column.name!r} of new_data holds {listed(ambiguous)}, which could be "
-                "more than one group of the fit; give the labels the type that they had in the fit"
+                f"more than one group of the fit ({listed(same)}); {remedy}"
             )
         numbers[missed] = found
     return numbers

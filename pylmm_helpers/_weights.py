@@ -47,6 +47,8 @@ def real_numbers(column: pd.Series, label: str) -> Array:
     else:
         good = pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind)
         what = f"type {kind}"
+    if not good and (what.endswith("type str") or pd.api.types.is_string_dtype(column)):
+        raise ValueError(f"{label} must be numbers; convert them with pd.to_numeric.")
     if not good:
         raise ValueError(
             f"{label} must be numbers, not {what}; convert them with pd.to_numeric (a category "

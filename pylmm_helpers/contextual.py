@@ -9,7 +9,7 @@ import pandas as pd
 
 from pylmm_helpers._adapter import as_results
 from pylmm_helpers._arguments import a_name, counted, one_of
-from pylmm_helpers._columns import as_frame, require_column
+from pylmm_helpers._columns import as_frame, check_scalars, require_column
 from pylmm_helpers._crossprod import Array
 from pylmm_helpers._group_level import check_level
 from pylmm_helpers._results import LMMResults
@@ -58,6 +58,7 @@ def center_within(data: pd.DataFrame, column: str, groups: str) -> pd.DataFrame:
     for role, name in (("column", column), ("groups", groups)):
         a_name(name, role, "one column")
         require_column(data, name)
+        check_scalars(data[name], name)
         gaps = int(data[name].isna().sum())
         if gaps:
             raise ValueError(

@@ -16,7 +16,7 @@ import statsmodels.formula.api as smf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pylmm_helpers import LMMResults, fit_lmm, predict
+from pylmm_helpers import LMMResults, anova_components, center_within, fit_lmm, predict
 from pylmm_helpers._design import PARTS
 from pylmm_helpers._levels import Levels
 from pylmm_helpers._new_data import as_new_frame, group_numbers, model_columns
@@ -328,6 +328,67 @@ def test_what_could_be_two_levels_is_refused() -> None:
         predict(named, {"x": [1.0], "g": [1]}, level="group")
 
 
+@pytest.mark.parametrize(
+    ("one", "two"), [(0, "0"), (0, "00"), (1.0, "1"), (2, "2.0"), (True, "True"), (0, "false")]
+)
+def test_labels_of_two_types_that_mean_the_same_are_told_apart_nowhere(one: Any, two: Any) -> None:
+    labels = pd.Series([one, two, "a", "b"] * 15, dtype=object)
+    d = rows().assign(w=labels, h=lambda d: d["g"] % 4)
+    fits = [
+        fit_lmm("y ~ x", d, "w"),
+        fit_lmm("y ~ x + (1 | w) + (1 | g)", d),
+        fit_lmm("y ~ x + (1 | h/w)", d),
+    ]
+    for fit in fits:
+        for value in (one, two, str(one), np.asarray(one)[()]):
+            for held in (object, "category"):
+                new = d.iloc[[0]].assign(w=pd.Series([value], dtype=object).astype(held))
+                with pytest.raises(ValueError, match=r"'w' of new_data .*more than one group.*fit"):
+                    predict(fit, new, level="group")
+        for value in ("a", "b"):
+            predict(fit, d.iloc[[2]].assign(w=value), level="group")
+    for formula in ("y ~ w", "y ~ C(w)", "y ~ x:C(w)"):
+        for held in (object, "category"):
+            with pytest.raises(ValueError, match=r"'w' holds .*keep them apart; rename"):
+                fit_lmm(formula, d.astype({"w": held}), "g")
+
+
+@pytest.mark.parametrize("value", [["b"], {"b": 1}, {"b"}, np.array(["b"]), ("b", 1), []])
+def test_values_that_are_no_scalars_are_refused_by_column(value: Any) -> None:
+    d = rows().assign(h=lambda d: d["g"] % 4)
+    one = fit_lmm("y ~ x + t", d, "g")
+    several = fit_lmm("y ~ x + t + (1 | g) + (1 | h)", d)
+    for name, place in (("t", 0), ("t", 7), ("g", 0), ("g", 7)):
+        values = d[name].tolist()
+        values[place] = value
+        bad = d.assign(**{name: pd.Series(values, dtype=object)})
+        calls: list[Callable[[], Any]] = [
+            lambda bad=bad: fit_lmm("y ~ x + t", bad, "g"),
+            lambda bad=bad: fit_lmm("y ~ x + C(t)", bad, "g"),
+            lambda bad=bad: fit_lmm("y ~ x + t + (1 | g) + (1 | h)", bad),
+            lambda bad=bad: fit_lmm("y ~ x + t + (1 | h/g)", bad),
+            lambda bad=bad: anova_components("y ~ x + t", bad, "g"),
+            lambda bad=bad: predict(one, bad, level="group"),
+            lambda bad=bad: predict(several, bad, level="group"),
+            lambda bad=bad: predict(one, {c: bad[c].tolist() for c in bad}, level="group"),
+        ]
+        if name == "g":
+            calls.append(lambda bad=bad: center_within(bad, "x", "g"))
+        if isinstance(value, tuple):
+            held = bad.assign(**{name: bad[name].map(lambda v: ("c", v)).astype("category")})
+            calls.append(lambda bad=held: fit_lmm("y ~ x + t", bad, "g"))
+        for call in calls:
+            with pytest.raises(ValueError, match=f"'{name}' holds values of type"):
+                call()
+    with pytest.raises(ValueError, match="'t' holds values"):
+        predict(one, {"x": [1.0, 2.0], "t": ["a", value]})
+    if not isinstance(value, dict | set):
+        with pytest.raises(ValueError, match="'t' holds values"):
+            predict(one, {"x": 1.0, "t": [value, value]})
+    with pytest.raises(ValueError, match="'t' of new_data is a set"):
+        predict(one, {"x": 1.0, "t": {"a", "b"}})
+
+
 def test_a_group_of_another_type_is_that_group_and_a_new_one_stays_new() -> None:
     d = rows()
     fit = fit_lmm("y ~ x", d, "g")
@@ -497,11 +558,16 @@ def test_a_value_is_found_only_where_it_means_the_same(levels: list[Any], value:
     levels = list(dict.fromkeys(levels))
     known = Levels(levels)
     for k, level in enumerate(levels):
-        assert known.position(level) == k
+        twins = [
+            other
+            for other in levels
+            if isinstance(other, str) != isinstance(level, str) and worth_the_same(other, level)
+        ]
+        assert where(known, level) == ((None, "AmbiguousError") if twins else (k, ""))
     place, reason = where(known, value)
     if place is None:
         same_text = isinstance(value, str) and value in [v for v in levels if isinstance(v, str)]
-        assert not same_text
+        assert not same_text or reason == "AmbiguousError"
         assert reason in ("UnseenError", "AmbiguousError")
         return
     found = levels[place]
@@ -531,6 +597,16 @@ def as_number(value: Any) -> float:
     """What a value is worth."""
     text = str(value).strip().lower()
     return {"true": 1.0, "false": 0.0}.get(text) if text in ("true", "false") else float(text)  # type: ignore[return-value]
+
+
+def worth_the_same(one: Any, two: Any) -> bool:
+    """Whether both are numbers, or texts of numbers, of one value."""
+    try:
+        return f"{as_number(one):.15g}" == f"{as_number(two):.15g}" or as_number(one) == as_number(
+            two
+        )
+    except ValueError:  # words
+        return False
 
 
 @pytest.mark.filterwarnings("ignore")  # where statsmodels' search ends is no matter

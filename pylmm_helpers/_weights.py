@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from numbers import Number
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,9 @@ def real_numbers(column: pd.Series, label: str) -> Array:
     kind = column.dtype
     if pd.api.types.is_object_dtype(kind):
         held = column[column.notna()]
-        other = [v for v in held if not isinstance(v, Number) or isinstance(v, complex)]
+        other = [
+            v for v in held if isinstance(v, np.timedelta64) or not isinstance(v, Real | Decimal)
+        ]
         good, what = not other, f"values of type {type(other[0]).__name__}" if other else ""
     else:
         good = pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind)

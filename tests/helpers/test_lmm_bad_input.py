@@ -179,6 +179,8 @@ NOT_WEIGHTS = {
     "months": pd.Series(pd.period_range("2020-01", periods=60, freq="M")),
     "complex": WEIGHTS + 0j,
     "complex objects": pd.Series([complex(v) for v in WEIGHTS], dtype=object),
+    "short complex objects": pd.Series([np.complex64(v) for v in WEIGHTS], dtype=object),
+    "days as objects": pd.Series([np.timedelta64(int(v), "D") for v in WEIGHTS], dtype=object),
     "categories": WEIGHTS.astype("category"),
     "text": WEIGHTS.astype(str),
     "pandas text": WEIGHTS.astype(str).astype("string"),

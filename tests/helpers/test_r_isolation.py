@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from pylmm_helpers._rstart import library_folders
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_r = pytest.mark.skipif(
-    shutil.which("Rscript") is None or os.environ.get("PYLMM_NO_R") == "1",
-    reason="R is not installed",
+    shutil.which("Rscript") is None
+    or find_spec("rpy2") is None
+    or os.environ.get("PYLMM_NO_R") == "1",
+    reason="R, or the way to it, is not installed",
 )
 FIT = """
 import json, os, sys

@@ -154,14 +154,24 @@ def distinct_texts(column: pd.Series, name: str) -> pd.Series:
     return pd.Series(pd.unique(plain_text(column)), dtype=object)
 
 
-def check_scalars(column: pd.Series, name: str) -> None:
-    """Refuse a column that holds lists, sets, arrays and the like, whichever row they stand in."""
+def check_scalars(column: pd.Series, name: str, labels: bool = False) -> None:
+    """Refuse a column that holds lists, sets, arrays and the like, whichever row they stand in; as
+    labels, tuples and what else can be told apart by value are fine."""
     kind = column.dtype
     values = kind.categories if isinstance(kind, pd.CategoricalDtype) else column
     if pd.api.types.is_object_dtype(values.dtype) or isinstance(values.dtype, pd.ArrowDtype):
-        other = next((v for v in values if pd.api.types.is_list_like(v)), None)
-        if other is not None:
-            raise no_scalars(name, type(other).__name__)
+        for value in values:
+            if pd.api.types.is_list_like(value) and not (labels and can_be_a_label(value)):
+                raise no_scalars(name, type(value).__name__)
+
+
+def can_be_a_label(value: Any) -> bool:
+    """Whether a value can be looked up."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def no_scalars(name: str, kind: str) -> ValueError:
@@ -235,7 +245,7 @@ def numbers_as_text(names: Iterable[str], frame: pd.DataFrame) -> None:
 def group_codes(column: pd.Series, name: str) -> tuple[NDArray[np.intp], pd.Index]:
     """Number the groups 0 to G - 1 in the order of their labels (of the categories, if there are
     any)."""
-    check_scalars(column, name)
+    check_scalars(column, name, labels=True)
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.cat.remove_unused_categories()
         codes, labels = column.cat.codes.to_numpy(dtype=np.intp), pd.Index(column.cat.categories)

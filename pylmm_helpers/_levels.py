@@ -103,7 +103,7 @@ class Levels:
     def positions(self, column: pd.Series) -> tuple[NDArray[np.intp], list[Any], list[Any]]:
         """Positions (n,) of a column's values, -1 where there is none; the unseen values, and the
         ambiguous ones."""
-        check_scalars(column, str(column.name))
+        check_scalars(column, str(column.name), labels=True)
         codes, values = pd.factorize(underlying(column))
         found = np.full(len(values) + 1, -1, dtype=np.intp)
         unseen, ambiguous = [], []

@@ -216,7 +216,7 @@ def group_numbers(res: LMMResults, frame: pd.DataFrame) -> NDArray[np.intp]:
 def label_positions(labels: pd.Index, column: pd.Series) -> NDArray[np.intp]:
     """Positions (k,) of a column's values among the labels of the fit's groups; -1 for new
     ones."""
-    check_scalars(column, str(column.name))
+    check_scalars(column, str(column.name), labels=True)
     numbers = np.full(len(column), -1, dtype=np.intp)
     if not pd.api.types.infer_dtype(labels).startswith("mixed"):  # text and numbers
         numbers[:] = labels.get_indexer(pd.Index(column))

@@ -58,7 +58,7 @@ def center_within(data: pd.DataFrame, column: str, groups: str) -> pd.DataFrame:
     for role, name in (("column", column), ("groups", groups)):
         a_name(name, role, "one column")
         require_column(data, name)
-        check_scalars(data[name], name)
+        check_scalars(data[name], name, labels=role == "groups")
         gaps = int(data[name].isna().sum())
         if gaps:
             raise ValueError(

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ._markdown import MISSING, layout
 from ._reference import project_folder, write_json
 from ._shown import printed, shown_whole, whole
-from .tables import MISSING, _layout
 
 MIMETYPE = "application/vnd.pylmm-helpers.agreement+json"
 _FOLDER = Path(".handbook") / "agreement"
@@ -121,7 +121,7 @@ def _small(value: float) -> str:
 def pipe_table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown pipe table: first column left, the rest right-aligned."""
     columns = [header, *rows]
-    return _layout([(t[0], list(t[1:]), i > 0) for i, t in enumerate(zip(*columns, strict=True))])
+    return layout([(t[0], list(t[1:]), i > 0) for i, t in enumerate(zip(*columns, strict=True))])
 
 
 def save_record(agreement: Agreement) -> None:

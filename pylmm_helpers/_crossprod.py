@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pylmm_helpers._array import Array
 
 #: Groups handled at a time: large enough to keep NumPy busy, small enough to stay in the
 #: processor's cache.

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import gammaincc
 
 from pylmm_helpers._adapter import any_results, as_results
 from pylmm_helpers._crossprod import Array
+from pylmm_helpers._mixture import chi2_tail, cone_weights_of, describe, mixture_tail
 from pylmm_helpers._nesting import Comparison, compare, same_data, same_fixed
 from pylmm_helpers._profile import criterion, derivatives, factor_to_theta, symmetric_basis
 from pylmm_helpers._results import LMMResults
@@ -17,10 +17,6 @@ from pylmm_helpers._same_rows import in_order_of
 from pylmm_helpers._shown import shown_whole
 from pylmm_helpers.several import compare as several
 from pylmm_helpers.several.results import SeveralResults
-
-#: Draws for the mixture weights when two random terms are tested together; fixed, so that p-values
-#: repeat.
-WEIGHT_DRAWS, WEIGHT_SEED = 400_000, 19871994
 
 
 @shown_whole
@@ -140,20 +136,6 @@ def cone_weights(models: Comparison) -> list[float]:
     return cone_weights_of(new_term_information(models))
 
 
-def cone_weights_of(J: Array) -> list[float]:
-    """`cone_weights` for the information J (3, 3)."""
-    rng = np.random.default_rng(WEIGHT_SEED)
-    root = np.linalg.cholesky(J)
-    normal = rng.standard_normal((WEIGHT_DRAWS, 3))
-    inside = np.linalg.solve(root.T, normal.T).T
-    score = normal @ root.T
-    # order of the basis: (1,1), (2,1), (2,2); the score of an off-diagonal element counts it twice
-    positive = (inside[:, 0] > 0) & (inside[:, 0] * inside[:, 2] > inside[:, 1] ** 2)
-    negative = (score[:, 0] < 0) & (score[:, 0] * score[:, 2] > 0.25 * score[:, 1] ** 2)
-    w3, w0 = float(positive.mean()), float(negative.mean())
-    return [w0, 0.5 - w3, 0.5 - w0, w3]
-
-
 def new_term_information(models: Comparison) -> Array:
     """Expected information (3, 3) on the covariance of two new random terms, all else profiled out.
 
@@ -187,25 +169,6 @@ def new_term_information(models: Comparison) -> Array:
         information[np.ix_(~new, ~new)],
     )
     return np.asarray(0.5 * (A - B @ np.linalg.pinv(C) @ B.T)) if (~new).any() else 0.5 * A
-
-
-def mixture_tail(x: float, degrees: list[int], weights: list[float]) -> float:
-    """Probability that the mixture is at least x."""
-    return float(sum(w * chi2_tail(x, k) for k, w in zip(degrees, weights, strict=True)))
-
-
-def chi2_tail(x: float, df: int) -> float:
-    """Upper tail of chi-squared; with no degrees of freedom all mass is at zero."""
-    if df == 0:
-        return 1.0 if x <= 0.0 else 0.0
-    return float(gammaincc(df / 2.0, x / 2.0))
-
-
-def describe(degrees: list[int], weights: list[float]) -> str:
-    """The reference distribution in words."""
-    if len(degrees) == 1:
-        return f"chi2({degrees[0]})"
-    return " + ".join(f"{w:.3g} chi2({k})" for k, w in zip(degrees, weights, strict=True))
 
 
 @shown_whole

@@ -16,7 +16,6 @@ from pylmm_helpers._design import PARTS, Design, plain_terms
 from pylmm_helpers._evaluate import model_matrix, names_in
 from pylmm_helpers._foreign import FOREIGN, RebuiltError
 from pylmm_helpers._levels import Levels, listed
-from pylmm_helpers._results import LMMResults
 
 #: Rounding that another way through the same arithmetic may leave, beside the largest value.
 ROUNDING = 16 * np.finfo(float).eps
@@ -193,9 +192,9 @@ def refuse_copies(name: str, frame: pd.DataFrame) -> None:
         raise ValueError(f"column {name!r} stands twice in new_data; rename or drop the copies")
 
 
-def group_numbers(res: LMMResults, frame: pd.DataFrame) -> NDArray[np.intp]:
-    """Number (k,) of each row's group in the fit; -1 for groups that the fit has not seen."""
-    name = res.groups
+def group_numbers(name: str, labels: pd.Index, frame: pd.DataFrame) -> NDArray[np.intp]:
+    """Number (k,) of each row's group, column `name`, among the labels of the fit's groups; -1 for
+    groups that the fit has not seen."""
     if name in frame.index.names and name not in frame.columns:
         raise ValueError(f"{name!r} is in the index of new_data; give new_data.reset_index()")
     if name not in frame.columns:
@@ -210,7 +209,7 @@ def group_numbers(res: LMMResults, frame: pd.DataFrame) -> NDArray[np.intp]:
             f"column {name!r} of new_data has {counted(gaps, 'missing value')}; give new groups "
             "a label of their own"
         )
-    return label_positions(res.group_labels, frame[name])
+    return label_positions(labels, frame[name])
 
 
 def label_positions(labels: pd.Index, column: pd.Series) -> NDArray[np.intp]:

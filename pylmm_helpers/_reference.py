@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from . import _rformula, _rframe
-from .datasets import _data_package, load
+from .datasets import data_package, load
 
 _INLINE_ROWS = 5_000  # larger data are not copied into a record
 
@@ -59,7 +59,7 @@ def reference_folder() -> Path:
     """
     if os.environ.get("PYLMM_REFERENCE_DIR"):
         return Path(os.environ["PYLMM_REFERENCE_DIR"])
-    return _data_package()[0] / "reference"
+    return data_package()[0] / "reference"
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -247,7 +247,7 @@ def identify(frame: pd.DataFrame, key: dict[str, Any]) -> tuple[str | None, bool
     the data set has all of its groups.
     """
     try:
-        resources = _data_package()[1]["resources"]
+        resources = data_package()[1]["resources"]
     except ValueError:  # used outside the handbook: other data, which need no name
         return None, False
     parsed = _rformula.parse(key["formula"])

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pylmm_helpers._arguments import counted
-
-if TYPE_CHECKING:
-    from pylmm_helpers.lmm import LMMResults
 
 
 @dataclass(frozen=True)
@@ -47,14 +44,14 @@ class Summary:
         return "\n\n".join([*parts, *self.notes]) + "\n"
 
 
-def summarise(fit: LMMResults) -> Summary:
-    """Collect what a reader wants first; inference with proper degrees of freedom is
-    `coef_table`'s."""
+def summarise(fit: Any) -> Summary:
+    """Collect what a reader of an `LMMResults` wants first; inference with proper degrees of
+    freedom is `coef_table`'s."""
     header = {
         "Response": fit.endog_name,
         "Groups": f"{fit.groups} ({fit.ngroups} groups, {fit.nobs} rows)",
         "Method": "REML" if fit.reml else "ML",
-        "REML criterion" if fit.reml else "Deviance": _number(fit.criterion),
+        "REML criterion" if fit.reml else "Deviance": number(fit.criterion),
         "Converged": "yes" if fit.converged else "no",
     }
     residual = fit.scale if fit.identification.residual else np.nan
@@ -93,7 +90,7 @@ def summarise(fit: LMMResults) -> Summary:
     if not even:
         notes.append(
             "The fit has weights: the residual variance of a row is the one above over its weight "
-            f"(mean weight {_number(fit.cross.mean_weight)})."
+            f"(mean weight {number(fit.cross.mean_weight)})."
         )
     if not fit.identified:
         notes.append(fit.identification.finding)
@@ -107,7 +104,7 @@ def summarise(fit: LMMResults) -> Summary:
     return Summary(header, random, fixed, tuple(notes))
 
 
-def _number(value: object) -> str:
+def number(value: object) -> str:
     if isinstance(value, str):
         return value
     if not isinstance(value, float | np.floating):
@@ -119,7 +116,7 @@ def _number(value: object) -> str:
 
 
 def _cells(table: pd.DataFrame) -> list[list[str]]:
-    return [[_number(v) for v in row] for row in table.itertuples(index=False)]
+    return [[number(v) for v in row] for row in table.itertuples(index=False)]
 
 
 def _numeric(table: pd.DataFrame) -> list[bool]:

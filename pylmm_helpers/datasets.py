@@ -104,17 +104,17 @@ def describe(name: str) -> pd.DataFrame:
 
 def _find(name: str) -> tuple[Path, dict[str, Any]]:
     """Return the data folder and the codebook's entry of one data set."""
-    folder, package = _data_package()
+    folder, package = data_package()
     resources = {str(resource["name"]): resource for resource in package["resources"]}
     if not isinstance(name, str) or name not in resources:
         raise ValueError(f"there is no data set {name!r}; choose one of {', '.join(resources)}")
     return folder, resources[name]
 
 
-def _data_package() -> tuple[Path, dict[str, Any]]:
+def data_package() -> tuple[Path, dict[str, Any]]:
     """Return the folder that holds the data, and its codebook."""
     chosen = os.environ.get("PYLMM_DATASETS")
-    here, package_folder = Path.cwd(), Path(__file__).resolve().parent
+    here, package_folder = Path.cwd(), Path(__file__).resolve().parents[1]
     above = [*(here, *here.parents), *package_folder.parents]
     nearby = [*(folder / "datasets" for folder in above), package_folder / "_datasets"]
     for folder in [Path(chosen)] if chosen else nearby:

@@ -135,7 +135,7 @@ def fit_lmm(
     context = capture_context(1)
     if has_bars(formula):
         check_bars_alone(groups, re_formula)
-        return fit_bars(formula, data, reml, weights, missing, context)
+        return fit_bars(formula, data, reml, weights, missing, context, fit_design)
     if groups is None:
         raise ValueError(
             "groups is missing: give the name of the column that holds each row's group."

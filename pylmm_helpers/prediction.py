@@ -261,7 +261,9 @@ def predict(
     values = scaling.fixed(X, res.beta_scaled) + scaling.y_shift + known
     numbers = np.full(len(frame), -1)
     if level == "group":
-        numbers = res.codes if new_data is None else group_numbers(res, frame)
+        numbers = res.codes
+        if new_data is not None:
+            numbers = group_numbers(res.groups, res.group_labels, frame)
         effects = np.vstack([res.effects_scaled, np.zeros(res.cross.q)])
         values = values + scaling.random(Z, effects[numbers])
     result = pd.DataFrame({"prediction": values}, index=frame.index)

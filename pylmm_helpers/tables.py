@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from pylmm_helpers._arguments import a_mapping, shown
+from pylmm_helpers._markdown import MISSING, layout
 from pylmm_helpers._shown import printed
 
-MISSING = "–"
 _SPECIAL = re.compile(r"([\\|\[\]*~^<])")
 _ESCAPED = re.compile(r"\\([\\|\[\]*~^<])")
 
@@ -91,7 +91,7 @@ def table(
             title = f"{title} ({units[name]})"
         values = list(frame.iloc[:, position])
         columns.append((title, [_cell(v, places) for v in values], _numeric(values)))
-    return Table(_layout(columns), frame, _as_text(columns))
+    return Table(layout(columns), frame, _as_text(columns))
 
 
 def _as_text(columns: list[tuple[str, list[str], bool]]) -> str:
@@ -146,26 +146,3 @@ def _words(value: Any) -> str:
     if len(parts) % 2 == 0:
         return _SPECIAL.sub(r"\\\1", str(value))
     return "`".join(part if k % 2 else _SPECIAL.sub(r"\\\1", part) for k, part in enumerate(parts))
-
-
-def _layout(columns: list[tuple[str, list[str], bool]]) -> str:
-    widths = [max([3, len(t), *(len(c) for c in cells)]) for t, cells, _ in columns]
-    lines = [
-        "| "
-        + " | ".join(_pad(t, w, r) for (t, _, r), w in zip(columns, widths, strict=True))
-        + " |",
-        "|"
-        + "|".join(
-            ("-" * (w + 1) + ":") if right else (":" + "-" * (w + 1))
-            for (_, _, right), w in zip(columns, widths, strict=True)
-        )
-        + "|",
-    ]
-    for row in zip(*(cells for _, cells, _ in columns), strict=True):
-        padded = (_pad(c, w, r) for c, w, (_, _, r) in zip(row, widths, columns, strict=True))
-        lines.append("| " + " | ".join(padded) + " |")
-    return "\n".join(lines)
-
-
-def _pad(text: str, width: int, right: bool) -> str:
-    return text.rjust(width) if right else text.ljust(width)

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pylmm_helpers._crossprod import Array, Scaling
+from pylmm_helpers._mixture import chi2_tail, cone_weights_of, describe, mixture_tail
 from pylmm_helpers._nesting import (
     check_reml,
     is_ordinary,
@@ -153,8 +154,6 @@ def difference(full: list[Term], reduced: list[Term]) -> Difference:
 
 def lrt(full: Any, reduced: Any, as_results: Any) -> pd.DataFrame:
     """`pylmm_helpers.lrt` where a model has several random terms."""
-    from pylmm_helpers._lrt import chi2_tail, describe, mixture_tail
-
     big: Any = full if isinstance(full, SeveralResults) else as_results(full)
     terms = random_terms(big)
     if is_ordinary(reduced):
@@ -235,8 +234,6 @@ def new_term_weights(
 ) -> list[float]:
     """Weights of chi-squared 0 to 3 for a new term of two effects, whose covariance matrix must be
     positive semidefinite, at the reduced model."""
-    from pylmm_helpers._lrt import cone_weights_of
-
     sums = big.sums
     lambdas = [np.zeros_like(L) for L in lambdas_of(big.at.theta, sums)]
     # the terms of the search are those of each factor in turn; find the formula's among them

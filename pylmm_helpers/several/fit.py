@@ -4,7 +4,7 @@ report."""
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -64,21 +64,20 @@ def fit_bars(
     weights: Any,
     missing: str,
     context: Mapping[str, Any] | None,
+    one_factor: Callable[[Design, bool], Any],
 ) -> Any:
     """Fit a model whose random terms stand in its formula; see `pylmm_helpers.lmm.fit_lmm`.
 
-    A single term with a single grouping column is the model of one factor.
+    A single term with a single grouping column is the model of one factor, which `one_factor` fits.
     """
     fixed, bars = take_apart(formula)
     if len(bars) == 1 and len(bars[0].columns) == 1:
-        from pylmm_helpers import lmm
-
         design = build_design(
             fixed, data, bars[0].columns[0], bars[0].terms, weights, missing, context
         )
         check_double(bars, [design])
         check_own_rows(design)
-        return lmm.fit_design(design, reml)
+        return one_factor(design, reml)
     several = build(formula, data, weights, missing, context)
     check_double(bars, several.parts)
     for part in several.parts:

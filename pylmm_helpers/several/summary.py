@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pylmm_helpers._arguments import counted
-from pylmm_helpers._summary import Summary, _number
-
-if TYPE_CHECKING:
-    from pylmm_helpers.several.results import SeveralResults
+from pylmm_helpers._summary import Summary, number
 
 
-def summarise(fit: SeveralResults) -> Summary:
-    """Collect what a reader wants first; inference with proper degrees of freedom is
-    `coef_table`'s."""
+def summarise(fit: Any) -> Summary:
+    """Collect what a reader of a `SeveralResults` wants first; inference with proper degrees of
+    freedom is `coef_table`'s."""
     groups = ", ".join(f"{name} ({number})" for name, number in fit.ngroups_by_group.items())
     header = {
         "Response": fit.endog_name,
         "Groups": f"{groups}; {fit.nobs} rows",
         "Method": "REML" if fit.reml else "ML",
-        "REML criterion" if fit.reml else "Deviance": _number(fit.criterion),
+        "REML criterion" if fit.reml else "Deviance": number(fit.criterion),
         "Converged": "yes" if fit.converged else "no",
     }
     rows = []
@@ -52,14 +49,14 @@ def summarise(fit: SeveralResults) -> Summary:
     return Summary(header, random, fixed, tuple(notes(fit)))
 
 
-def notes(fit: SeveralResults) -> list[str]:
+def notes(fit: Any) -> list[str]:
     """What a reader must know before the numbers are used."""
     found = []
     weights = fit.design.first.weights
     if weights is not None and np.ptp(weights) > 0.0:
         found.append(
             "The fit has weights: the residual variance of a row is the one above over its weight "
-            f"(mean weight {_number(float(weights.mean()))})."
+            f"(mean weight {number(float(weights.mean()))})."
         )
     if fit.singular:
         found.append("Singular fit: a variance is estimated as zero, or a correlation as one.")

@@ -208,7 +208,7 @@ def same_rows(fit: LMMResults, given: Any, chosen: np.ndarray) -> None:
             own = fit.offset[:, None]
             found = found.sum(axis=1, keepdims=True)
         np.testing.assert_array_equal(found, own[chosen])
-    np.testing.assert_array_equal(group_numbers(fit, frame), fit.codes[chosen])
+    np.testing.assert_array_equal(group_numbers(fit.groups, fit.group_labels, frame), fit.codes[chosen])
 
 
 @settings(

@@ -13,7 +13,7 @@ from .build import build
 from .errors import BuildError
 from .project import load_project
 
-WATCHED = ("*.qmd", "chapters/*.qmd", "pylmm_helpers/*.py", "_quarto.yml", "references.bib",
+WATCHED = ("*.qmd", "chapters/*.qmd", "pylmm_helpers/**/*.py", "_quarto.yml", "references.bib",
            "datasets/*.csv", "_extensions/handbook/*", "offline_render/assets/*")  # fmt: skip
 
 

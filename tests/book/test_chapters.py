@@ -14,7 +14,7 @@ from offline_render.dialect import CODE_SPAN, MATH_SPAN
 from offline_render.errors import BuildError
 from offline_render.project import load_project
 from offline_render.source import Cell, split
-from pylmm_helpers._agreement import chapter_labels
+from pylmm_helpers.lme4.agreement import chapter_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [c.path for c in load_project(ROOT).chapters] + [ROOT / "chapters" / "_template.qmd"]

@@ -30,7 +30,7 @@ from pylmm_helpers import (
     icc,
     load,
 )
-from pylmm_helpers.lmm import LMMResults
+from pylmm_helpers.engine.results import LMMResults
 
 # Ibis 12.0 still calls what DuckDB 2.0 has renamed
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_.*deprecated:DeprecationWarning")

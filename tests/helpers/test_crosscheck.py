@@ -20,17 +20,17 @@ import statsmodels.formula.api as smf
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 from pylmm_helpers import _reference
-from pylmm_helpers._agreement import MIMETYPE, chapter_labels, python_cells
-from pylmm_helpers.crosscheck import (
-    CONTROLS,
+from pylmm_helpers.data.datasets import load
+from pylmm_helpers.engine.fit import fit_lmm
+from pylmm_helpers.lme4.agreement import (
+    MIMETYPE,
     AgreementError,
     agreement_records,
-    crosscheck,
-    lmer,
-    tolerance_table,
+    chapter_labels,
+    python_cells,
 )
-from pylmm_helpers.datasets import load
-from pylmm_helpers.lmm import fit_lmm
+from pylmm_helpers.lme4.crosscheck import CONTROLS, crosscheck, lmer
+from pylmm_helpers.lme4.tolerances import tolerance_table
 
 RECORDS = sorted((Path(__file__).parents[2] / "datasets" / "reference").glob("*.json"))
 SLEEP = "Reaction ~ Days + (Days | Subject)"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pylmm_helpers import LMMResults, _leave_out, _progress, fit_lmm, influence
-from pylmm_helpers._leave_out_batch import Refits
+from pylmm_helpers.quantities.leave_out_batch import Refits
 
 
 def frame(groups: int, between: float, seed: int = 1, outlier: float = 0.0) -> pd.DataFrame:

@@ -1,5 +1,5 @@
 """The address of the first edition: see `pylmm_helpers.show`."""
 
-from .show.report import report
+from .show import report
 
 __all__ = ["report"]

@@ -44,7 +44,7 @@ CHECK_TOLERANCE = 1e-5
 def record_classics() -> None:
     """Fit the classics; each call writes its record."""
     from pylmm_helpers.data.datasets import load
-    from pylmm_helpers.lme4.crosscheck import lmer
+    from pylmm_helpers.lme4.check import lmer
 
     for name, (formula, data, reml) in CLASSICS.items():
         lmer(formula, load(data), reml=reml, name=name)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .agreement import agreement_records as agreement_records
-    from .crosscheck import crosscheck as crosscheck
-    from .crosscheck import lmer as lmer
+    from .check import crosscheck as crosscheck
+    from .check import lmer as lmer
     from .tolerances import tolerance_table as tolerance_table
 
 _HOME = {
-    "crosscheck": "crosscheck",
-    "lmer": "crosscheck",
+    "crosscheck": "check",
+    "lmer": "check",
     "agreement_records": "agreement",
     "tolerance_table": "tolerances",
 }

@@ -10,8 +10,8 @@ import pandas as pd
 from . import formula as _rformula
 from . import frame as _rframe
 from .agreement import Agreement
-from .lmer import LmerFit
 from .own import OwnFit, aligned
+from .results import LmerFit
 from .tolerances import TOLERANCES
 
 

@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .report import report as report
+    from .paragraph import report as report
     from .tables import Table as Table
     from .tables import table as table
 
-_HOME = {"Table": "tables", "table": "tables", "report": "report"}
+_HOME = {"Table": "tables", "table": "tables", "report": "paragraph"}
 __all__ = ["Table", "report", "table"]
 
 

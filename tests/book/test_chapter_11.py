@@ -235,7 +235,7 @@ def test_the_models_agree_with_lme4(
     recorded: bool, page: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The records hold no rows of these models; their digests must fit what the chapter makes."""
-    from pylmm_helpers.lme4.crosscheck import _pymer4, crosscheck
+    from pylmm_helpers.lme4.check import _pymer4, crosscheck
 
     if recorded:
         monkeypatch.setenv("PYLMM_NO_R", "1")

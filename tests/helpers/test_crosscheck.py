@@ -29,7 +29,7 @@ from pylmm_helpers.lme4.agreement import (
     chapter_labels,
     python_cells,
 )
-from pylmm_helpers.lme4.crosscheck import CONTROLS, crosscheck, lmer
+from pylmm_helpers.lme4.check import CONTROLS, crosscheck, lmer
 from pylmm_helpers.lme4.tolerances import tolerance_table
 
 RECORDS = sorted((Path(__file__).parents[2] / "datasets" / "reference").glob("*.json"))

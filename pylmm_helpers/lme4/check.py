@@ -26,7 +26,7 @@ from . import own as _ownfit
 from . import reference as _reference
 from . import start as _rstart
 from .agreement import Agreement, AgreementError, agreement_records, save_record
-from .lmer import LmerFit, from_record
+from .results import LmerFit, from_record
 from .tolerances import TOLERANCES, Tolerance, tolerance_table
 
 __all__ = ["TOLERANCES", "Agreement", "AgreementError", "LmerFit", "Tolerance",

@@ -17,8 +17,8 @@ from .arguments import (
 )
 from .array import Array
 from .markdown import MISSING, layout
+from .printing import printed, shown_whole, whole
 from .progress import interactive, progress_bar
-from .shown import printed, shown_whole, whole
 
 __all__ = [
     "MISSING",

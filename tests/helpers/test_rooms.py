@@ -6,6 +6,7 @@ import ast
 import importlib
 from graphlib import TopologicalSorter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -120,6 +121,15 @@ def test_a_face_says_what_comes_in_and_what_goes_out(room: str) -> None:
     assert "out." in said.split()
     for name in getattr(face, "__all__", []):
         assert getattr(face, name) is not None
+
+
+def test_no_module_hides_what_a_face_offers() -> None:
+    for path in MODULES:
+        importlib.import_module(name_of(path))
+    for face in (name_of(path) for path in MODULES if path.name == "__init__.py"):
+        room = importlib.import_module(face)
+        for name in getattr(room, "__all__", []):
+            assert not isinstance(getattr(room, name), ModuleType), f"{face}.{name}"
 
 
 @pytest.mark.parametrize("module", OLD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from .adapter import any_results, as_results
 from .boundary import settle, way_down
-from .constraints import HeldModels, Index, family
+from .constraints import Family, HeldModels, Index, family
 from .criterion import (
     Criterion,
     Derivatives,
@@ -42,6 +42,7 @@ __all__ = [
     "Criterion",
     "CrossProducts",
     "Derivatives",
+    "Family",
     "GroupRows",
     "HeldModels",
     "Index",

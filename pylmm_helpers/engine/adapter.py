@@ -28,6 +28,7 @@ TAKES_SEVERAL = (
     "information_criteria",
     "refit",
     "parametric_bootstrap",
+    "profile_ci",
     "residuals",
     "check_singular",
     "check_convergence",

@@ -30,6 +30,7 @@ from pylmm_helpers.engine.several import SeveralResults
 from .lrt import lrt
 from .nesting import Comparison, compare
 from .several import bootstrap as several
+from .several.parameters import parameters as several_parameters
 
 #: Numbers held at a time; more replicates are done in turns.
 BATCH = 4_000_000
@@ -162,7 +163,7 @@ def bootstrap_of_several(
     """The same where a model has several random terms, one replicate after the other."""
     if reduced is None:
         draws = several.draws(fit, replicates, rng)
-        return intervals_of(draws, several.parameters(fit, fit.at), level)
+        return intervals_of(draws, several_parameters(fit, fit.at), level)
     if isinstance(reduced, str) or not hasattr(reduced, "cov_re_by_group"):
         raise ValueError(
             "the bootstrap of a model with several random terms takes a fit made by fit_lmm as the "

@@ -1,7 +1,7 @@
 """Profile likelihood intervals for every parameter, as lme4's ``confint(method = "profile")``; for
 variances also by the restricted likelihood, which lme4 doesn't profile.
 
-The work is `_zeta.Profile`'s; here it is asked for the ends of intervals.
+The work is `zeta.Profile`'s; here it is asked for the ends of intervals.
 
 References
 ----------
@@ -17,19 +17,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from pylmm_helpers.common import a_level, one_of, progress_bar, shown, shown_whole
+from pylmm_helpers.common import Array, a_level, one_of, progress_bar, shown, shown_whole
 from pylmm_helpers.engine import (
-    LMMResults,
-    as_results,
+    SeveralResults,
+    any_results,
     identified_parameters,
     parameter_names,
     parameters_of,
 )
 from pylmm_helpers.formula import r_term
 
-from .zeta import Profile, turns
+from .one_factor_profile import OneFactorProfile, turns
+from .several import parameters as several
+from .several.profile import SeveralProfile
+from .zeta import Profile
 
 #: Numbers to hold for the parameters that are profiled before the progress bar moves on.
 A_WHILE = 200_000
@@ -46,7 +50,7 @@ def profile_ci(
 
     Parameters
     ----------
-    fit : LMMResults or statsmodels MixedLMResults
+    fit : LMMResults, SeveralResults or statsmodels MixedLMResults
     level : float
         Confidence level.
     parameters : list of str, optional
@@ -83,16 +87,16 @@ def profile_ci(
     where an optimiser or the interpolation of lme4 fails on a singular fit, its end of a standard
     deviation may come too early; its own deviance function confirms the later one.
     """
-    res = as_results(fit)
+    res = any_results(fit)
     a_level(level)
-    names = parameter_names(res)
+    names = names_of(res)
     if parameters is not None and not isinstance(parameters, (list, tuple, pd.Index)):
         raise ValueError(f"parameters is {shown(parameters)}; give a list of some of {names}.")
     wanted = names if parameters is None else [str(name) for name in parameters]
     numbers = [position(name, names) for name in wanted]
     cut = float(ndtri(0.5 + level / 2.0))
-    own, variances = parameters_of(res), names.index("sigma") + 1
-    known = identified_parameters(res)
+    own, variances = values_of(res), names.index("sigma") + 1
+    known = known_of(res)
     own[~known] = np.nan
     ends = np.full((len(wanted), 2), np.nan)
     words = ["not identified"] * len(wanted)
@@ -106,7 +110,7 @@ def profile_ci(
             ]
             if not mine:
                 continue
-            profile = Profile(res, reml)
+            profile = profile_of(res, reml)
             for turn in turns(len(mine), profile.each, A_WHILE):
                 ends[mine[turn]] = profile.ends([numbers[m] for m in mine[turn]], cut)
                 done += len(mine[turn])
@@ -134,7 +138,7 @@ def profile_zeta(fit: Any, parameter: str, values: Any, method: str | None = Non
 
     Parameters
     ----------
-    fit : LMMResults or statsmodels MixedLMResults
+    fit : LMMResults, SeveralResults or statsmodels MixedLMResults
     parameter : str
         A name from `profile_ci`.
     values : array (k,)
@@ -147,18 +151,47 @@ def profile_zeta(fit: Any, parameter: str, values: Any, method: str | None = Non
     Series (k,)
         zeta, indexed by the values.
     """
-    res = as_results(fit)
-    names = parameter_names(res)
+    res = any_results(fit)
+    names = names_of(res)
     k = position(parameter, names)
-    if not identified_parameters(res)[k]:
+    if not known_of(res)[k]:
         raise ValueError(f"{parameter} has no profile. {res.identification.finding}")
     reml = uses_reml(res, method) and k <= names.index("sigma")
     points = np.asarray(values, dtype=float)
-    zeta = Profile(res, reml).zeta(np.full(len(points), k), points, thorough=True)
+    zeta = profile_of(res, reml).zeta(np.full(len(points), k), points, thorough=True)
     return pd.Series(zeta, index=pd.Index(points, name=parameter), name="zeta")
 
 
-def uses_reml(res: LMMResults, method: str | None) -> bool:
+def names_of(res: Any) -> list[str]:
+    """Names of all parameters of a fit: random effects, sigma, fixed effects."""
+    return several.parameter_names(res) if isinstance(res, SeveralResults) else parameter_names(res)
+
+
+def values_of(res: Any) -> Array:
+    """A fit's own estimates, in the order of `names_of`."""
+    if isinstance(res, SeveralResults):
+        return several.parameters(res, res.at)
+    return parameters_of(res)
+
+
+def known_of(res: Any) -> NDArray[np.bool_]:
+    """Which parameters the data can tell from the others; several terms that they can't tell apart
+    are refused when they are fitted."""
+    if isinstance(res, SeveralResults):
+        return np.ones(len(names_of(res)), dtype=bool)
+    return identified_parameters(res)
+
+
+def profile_of(res: Any, reml: bool) -> Profile:
+    """The profile of a fit by the restricted likelihood, or by the likelihood."""
+    return (
+        SeveralProfile(res, reml)
+        if isinstance(res, SeveralResults)
+        else OneFactorProfile(res, reml)
+    )
+
+
+def uses_reml(res: Any, method: str | None) -> bool:
     """Whether variances are profiled by REML."""
     one_of(method, (None, "reml", "ml"), "method")
     return res.reml if method is None else method == "reml"

@@ -8,22 +8,12 @@ all intervals are found exactly, in one search.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from pylmm_helpers.common import Array
-from pylmm_helpers.engine import (
-    GroupRows,
-    HeldModels,
-    Index,
-    LMMResults,
-    family,
-    minimise,
-    optimise,
-    parameter_names,
-    parameters,
-    theta_to_factor,
-    triangle,
-)
+from pylmm_helpers.engine import Family, Index
 
 from .roots import grow, roots
 
@@ -40,36 +30,49 @@ ZERO = 1e-6
 ONE_DIRECTION = 1.5e-6
 #: A search that starts at a zero stays there: the gradient vanishes.
 OFF_ZERO = 0.03
-#: Numbers held at a time; more models are done in turns.
-BATCH = 4_000_000
 
 
-class Profile:
+class Profile(ABC):
     """The criterion minimised over all parameters but one, REML or ML, in scaled columns.
 
-    Parameters
+    Attributes
     ----------
-    res : LMMResults
-    reml : bool
-        Whether the REML criterion is profiled; fixed effects need False.
+    best : float
+        The overall minimum.
+    log_sigma : float
+        Logarithm of the residual standard deviation there.
+    estimates : ndarray (k,)
+        All parameters there, in the units of the data: random effects, sigma, fixed effects.
+    errors : ndarray (p,)
+        Wald standard errors of the fixed effects.
+    families : list of Family
+        One for each parameter before the fixed effects, `variances` of them.
+    rows_each : ndarray (variances,)
+        Rows for each level of the grouping factor that a parameter belongs to.
+    each : int
+        Numbers that one model holds.
     """
 
-    def __init__(self, res: LMMResults, reml: bool) -> None:
-        self.res, self.rows, self.reml = res, res.rows, reml
-        scaling, self.q, self.p = res.cross.scaling, res.cross.q, res.cross.p
-        theta, at, _ = optimise(self.rows, reml)
-        self.theta, self.best = theta, float(at.value[0])
-        sigma2 = at.r2 / (res.nobs - (self.p if reml else 0))
-        self.log_sigma = 0.5 * float(np.log(sigma2[0]))
-        self.estimates = parameters(res, theta[None], at.beta(), sigma2)[0]
-        scaled = float(sigma2[0]) * at.unscaled_cov()[0]
-        self.errors = np.sqrt(np.diag(scaling.cov_beta(scaled)))
-        self.variances = len(theta) + 1
-        self.families = [family(scaling.z_map, scaling.y_scale, k) for k in range(self.variances)]
-        self.names = parameter_names(res)
-        self.each = res.ngroups * self.q * (self.q + self.p + 1)  # numbers that one model holds
+    best: float
+    log_sigma: float
+    estimates: Array
+    errors: Array
+    families: list[Family]
+    rows_each: Array
+    each: int
 
-    # --- the criterion at values of parameters ------------------------------------------------
+    @property
+    def variances(self) -> int:
+        """Parameters before the fixed effects."""
+        return len(self.families)
+
+    @abstractmethod
+    def with_variance(self, which: Index, values: Array, thorough: bool) -> Array:
+        """`least` for standard deviations, correlations and sigma."""
+
+    @abstractmethod
+    def with_fixed_effect(self, j: Index, values: Array, thorough: bool) -> Array:
+        """`least` for fixed effects j (m,)."""
 
     def zeta(self, which: Index, values: Array, thorough: bool = False) -> Array:
         """Signed root (m,) of the rise of the criterion with parameter `which` (m,) at `values`;
@@ -90,58 +93,6 @@ class Profile:
                 which[fixed] - self.variances, values[fixed], thorough
             )
         return found
-
-    def with_variance(self, which: Index, values: Array, thorough: bool) -> Array:
-        """`least` for standard deviations, correlations and sigma."""
-        factors = [theta_to_factor(self.theta, self.q) + OFF_ZERO * np.eye(self.q)]
-        factors += [size * np.eye(self.q) for size in SIZES] if thorough else []
-        units = np.array([f.unit for f in self.families])
-        first = {k: [self.families[k].start(f, self.log_sigma) for f in factors] for k in {*which}}
-        best = np.full(len(which), np.inf)
-        for s in range(len(factors)):
-            for turn in turns(len(which), self.each):
-                held = HeldModels(
-                    self.rows, self.reml, self.families, which[turn],
-                    values[turn] / units[which[turn]],
-                )  # fmt: skip
-                start = np.array([first[k][s] for k in which[turn]])
-                best[turn] = np.minimum(best[turn], held.minimise(start)[1])
-        return best
-
-    def with_fixed_effect(self, j: Index, values: Array, thorough: bool) -> Array:
-        """`least` for fixed effects: ``x_j * value`` goes to the response, the other columns are
-        fitted."""
-        if thorough:
-            return np.array(
-                [
-                    optimise(self.moved(j[m : m + 1], values[m : m + 1]), self.reml)[1].value[0]
-                    for m in range(len(j))
-                ]
-            )
-        best = np.empty(len(j))
-        column, row = triangle(self.q)
-        theta = self.theta + OFF_ZERO * (column == row)
-        for turn in turns(len(j), self.each):
-            rows = self.moved(j[turn], values[turn])
-            best[turn] = minimise(np.tile(theta, (len(rows.R), 1)), rows, self.reml).value
-        return best
-
-    def moved(self, j: Index, values: Array) -> GroupRows:
-        """The rows for fits in which fixed effects j (m,) have given values."""
-        scaling, p = self.res.cross.scaling, self.p
-        change = np.zeros((len(j), p + 1, p))
-        for m, (k, value) in enumerate(zip(j, values, strict=True)):
-            direction = scaling.x_map[k]  # beta_j = y_scale * direction @ beta_scaled + shift
-            goal = (value - scaling.y_shift * scaling.constant[k]) / scaling.y_scale
-            goal -= float(direction @ scaling.offset)
-            change[m, :p, : p - 1] = np.linalg.svd(direction[None])[2][1:].T
-            change[m, :p, -1] = -goal * direction / (direction @ direction)
-            change[m, p, -1] = 1.0
-        R = np.einsum("crg,mcd->mdrg", self.rows.R[0], change, optimize=True)
-        within = change.swapaxes(1, 2) @ self.rows.within[0] @ change
-        return GroupRows(self.rows.Z, R, within, self.rows.nobs)
-
-    # --- intervals ----------------------------------------------------------------------------
 
     def ends(self, which: list[int], cut: float) -> Array:
         """Both ends (m, 2) of the intervals of parameters `which`, where zeta is -cut and cut."""
@@ -184,8 +135,7 @@ class Profile:
             elif here[m] > 0.0:
                 step[m], power[m] = 0.2, True
             else:
-                groups = np.sqrt(self.res.nobs / self.res.ngroups)
-                step[m] = unit[m] * np.exp(self.log_sigma) / groups
+                step[m] = unit[m] * np.exp(self.log_sigma) / np.sqrt(self.rows_each[i])
 
         def value(index: Index, t: Array) -> Array:
             """The parameter on its path: from the estimate at 0 to the limit at 1, or beyond."""
@@ -214,9 +164,3 @@ class Profile:
         endless = ~np.isfinite(bracket[1])
         found[some] = np.where(endless, sign[some] * np.inf, value(some, np.where(endless, 0.0, t)))
         return found
-
-
-def turns(m: int, each: int, batch: int = BATCH) -> list[slice]:
-    """The turns in which m models are done, `each` numbers to hold for one."""
-    size = max(1, batch // max(each, 1))
-    return [slice(start, min(start + size, m)) for start in range(0, m, size)]

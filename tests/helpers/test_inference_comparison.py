@@ -14,8 +14,8 @@ from pylmm_helpers.engine.criterion import theta_to_factor
 from pylmm_helpers.engine.fit import fit_lmm
 from pylmm_helpers.inference.bootstrap import parametric_bootstrap
 from pylmm_helpers.inference.lrt import information_criteria, lrt
+from pylmm_helpers.inference.one_factor_profile import OneFactorProfile as Profile
 from pylmm_helpers.inference.profile import profile_ci
-from pylmm_helpers.inference.zeta import Profile
 
 
 def test_first_random_intercept_halves_the_naive_p_value() -> None:

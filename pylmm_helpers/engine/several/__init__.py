@@ -16,12 +16,24 @@ from .criterion import (
     theta_hessian,
     theta_of,
 )
+from .held import HeldTerm, off_zero
 from .information import TooLargeError, expected_form, x_forms
 from .results import SeveralResults
-from .search import delta_gradient, delta_hessian, minimise, starts, terms_of, vector_of, way_down
+from .search import (
+    delta_gradient,
+    delta_hessian,
+    is_small,
+    minimise,
+    optimise,
+    starts,
+    terms_of,
+    vector_of,
+    way_down,
+)
 from .sums import Sums, by_level, parent_levels
 
 __all__ = [
+    "HeldTerm",
     "Point",
     "SeveralResults",
     "Slopes",
@@ -36,8 +48,11 @@ __all__ = [
     "evaluate",
     "expected_form",
     "first_derivatives",
+    "is_small",
     "lambdas_of",
     "minimise",
+    "off_zero",
+    "optimise",
     "parent_levels",
     "solved",
     "starts",

@@ -174,9 +174,14 @@ def sum_products(W: list[Array], U: list[Array]) -> Array:
     """``sum_k W_k'U_k`` (t, u) for blocks (q_k, t, L_k) and (q_k, u, L_k)."""
     total: Any = 0.0
     for w, u in zip(W, U, strict=True):
-        flat = w.transpose(1, 0, 2).reshape(w.shape[1], -1)
-        total = total + flat @ u.transpose(1, 0, 2).reshape(u.shape[1], -1).T
+        total = total + flat(w) @ flat(u).T
     return np.asarray(total)
+
+
+def flat(blocks: Array) -> Array:
+    """Blocks (q, t, L) as t rows (t, q L)."""
+    q, t, levels = blocks.shape
+    return blocks.transpose(1, 0, 2).reshape(t, q * levels)
 
 
 def average_information(at: Point, first: Slopes) -> Array:

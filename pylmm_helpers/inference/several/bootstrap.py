@@ -16,7 +16,6 @@ from pylmm_helpers.engine.several import (
     SeveralResults,
     Sums,
     by_level,
-    lambdas_of,
     minimise,
     starts,
 )
@@ -24,9 +23,7 @@ from pylmm_helpers.formula import order_of
 
 from ..nesting import row_weights
 from .lrt import SeveralDifferencesError, lrt, random_terms
-
-#: A relative standard deviation below this is zero.
-NOTHING = 1e-6
+from .parameters import parameter_names, parameters
 
 
 def simulated(fit: Any, rng: np.random.Generator) -> Array:
@@ -112,34 +109,6 @@ def statistic_and_p(full: Any, reduced: Any, as_results: Any) -> tuple[float, fl
     except SeveralDifferencesError:
         return max(float(reduced.criterion - full.criterion), 0.0), float("nan")
     return float(found["statistic"]), float(found["p_value"])
-
-
-def parameter_names(fit: SeveralResults) -> list[str]:
-    """Standard deviations and correlations by factor, sigma, fixed effects."""
-    found = []
-    for name in fit.group_names:
-        terms = fit.z_names[name]
-        for i, j in zip(*fit.design.factors[name].free, strict=True):
-            what = f"sd({terms[i]}" if i == j else f"cor({terms[j]}, {terms[i]}"
-            found.append(f"{what} | {name})")
-    return [*found, "sigma", *fit.cross.x_names]
-
-
-def parameters(fit: SeveralResults, at: Point) -> Array:
-    """Their values at a point, in the units of the data."""
-    sigma = np.sqrt(at.r2 / at.nu) * fit.scalings[0].y_scale
-    lambdas, found = lambdas_of(at.theta, fit.sums), []
-    for name in fit.group_names:
-        root = fit.z_map[name] @ lambdas[fit.number[name]]
-        G = root @ root.T
-        sd = np.sqrt(np.diag(G))
-        sd = np.where(sd < NOTHING * max(sd.max(), 1.0), 0.0, sd)
-        for i, j in zip(*fit.design.factors[name].free, strict=True):
-            size = max(float(sd[i] * sd[j]), 1e-300)
-            found.append(sigma * sd[i] if i == j else G[i, j] / size)
-    p = fit.sums.p
-    beta = np.asarray(np.linalg.solve(at.root[:p, :p].T, at.root[p, :p]), dtype=float)
-    return np.array([*found, sigma, *fit.scalings[0].beta(beta)])
 
 
 def draws(fit: SeveralResults, replicates: int, rng: np.random.Generator) -> pd.DataFrame:

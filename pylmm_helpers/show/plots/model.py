@@ -9,7 +9,7 @@ from scipy.interpolate import CubicSpline
 from scipy.stats import chi2, norm
 
 from pylmm_helpers.common import Array, a_name
-from pylmm_helpers.engine import as_results
+from pylmm_helpers.engine import any_results, as_results
 from pylmm_helpers.inference import profile_ci
 from pylmm_helpers.inference import profile_zeta as zeta_at
 from pylmm_helpers.quantities import BoxCox, check_level, residuals
@@ -139,7 +139,7 @@ def profile_zeta(
 
     Parameters
     ----------
-    fit : MixedLMResults or LMMResults
+    fit : LMMResults, SeveralResults or MixedLMResults
         A fitted linear mixed model.
     parameter : str
         A name from the index of `profile_ci(fit)`.
@@ -157,7 +157,7 @@ def profile_zeta(
         A straight line would mean that normal (Wald) limits are right; a curve, that they are not.
         The interval's ends are where the curve crosses the dashed lines.
     """
-    res = as_results(fit)
+    res = any_results(fit)
     a_name(parameter, "parameter", "one parameter in the index of profile_ci(fit)")
     level = check_level(level)
     row = profile_ci(res, level=level, parameters=[parameter], method=method).loc[parameter]

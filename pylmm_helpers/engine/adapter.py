@@ -20,6 +20,7 @@ from .several.results import SeveralResults
 TAKES_SEVERAL = (
     "coef_table",
     "contrast",
+    "marginal_means",
     "variance_components",
     "icc",
     "blups",

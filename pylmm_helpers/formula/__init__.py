@@ -32,7 +32,7 @@ from .design import (
     response_and_columns,
 )
 from .double_bars import check_double
-from .evaluate import is_number, model_matrix, names_in
+from .evaluate import Names, is_number, model_matrix, names_in
 from .foreign import bare_terms
 from .new_data import (
     as_new_frame,
@@ -54,6 +54,7 @@ __all__ = [
     "PARTS",
     "Bar",
     "Design",
+    "Names",
     "Spelling",
     "Word",
     "as_frame",

@@ -10,8 +10,8 @@ import pytest
 from minibook import ONE, TWO, write
 from pypdf import PdfReader
 
-from offline_render.build import build
-from offline_render.errors import BuildError
+from offline_render.book import BuildError
+from offline_render.render import build
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .assemble import prose_with_values
 from .building import build, install, recover
-from .crossref import Document, Target, numbered
+from .crossref import Target, numbered
 from .downloads import offered, write_downloads
 from .fonts import pdf_font_folder, write_web_fonts
 from .formulas import tidy_mathml
@@ -17,7 +17,6 @@ __all__ = [
     "ASSETS",
     "WIDE_TABLE",
     "WORDY_COLUMN",
-    "Document",
     "Node",
     "Pandoc",
     "Target",

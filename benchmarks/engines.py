@@ -27,7 +27,7 @@ Fit = Callable[[pd.DataFrame, str], float]
 
 
 def this_package(data: pd.DataFrame, random: str) -> float:
-    from pylmm_helpers.lmm import fit_lmm
+    from pylmm_helpers.engine.fit import fit_lmm
 
     return fit_lmm("y ~ x", data, "g", random).criterion
 

@@ -166,7 +166,7 @@ def user_packages() -> dict[str, str]:
 
 def r_libraries(given: Mapping[str, str]) -> dict[str, str]:
     """Where R's packages are: part of what is installed, though it may lie in the user's home."""
-    from pylmm_helpers._rstart import library_folders
+    from pylmm_helpers.lme4.start import library_folders
 
     if given.get("PYLMM_NO_R") == "1":
         return {}

@@ -13,7 +13,7 @@ from scipy import stats
 
 from offline_render.book import Cell, split
 from pylmm_helpers import blups, coef_table, contrast, fit_lmm, icc, load, lrt, plots
-from pylmm_helpers.diagnostics import residuals
+from pylmm_helpers.quantities.diagnostics import residuals
 
 CHAPTER = Path(__file__).parents[2] / "chapters" / "01-whole-game.qmd"
 FORMULA = "milk_kg ~ parity + feeding"

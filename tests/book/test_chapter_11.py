@@ -196,7 +196,7 @@ def test_formulas_without_a_query_are_refused(page: dict[str, Any]) -> None:
 def test_a_small_limit_means_fewer_cores(tmp_path: Path) -> None:
     import duckdb
 
-    from pylmm_helpers._compute_source import settle
+    from pylmm_helpers.sums.source import settle
 
     for limit, most in [("50MB", 1), ("110MB", 4), ("4GB", 32)]:
         with duckdb.connect(config={"threads": 32}) as database:
@@ -235,7 +235,7 @@ def test_the_models_agree_with_lme4(
     recorded: bool, page: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The records hold no rows of these models; their digests must fit what the chapter makes."""
-    from pylmm_helpers.crosscheck import _pymer4, crosscheck
+    from pylmm_helpers.lme4.check import _pymer4, crosscheck
 
     if recorded:
         monkeypatch.setenv("PYLMM_NO_R", "1")

@@ -11,7 +11,7 @@ import pytest
 
 from offline_render.book import BuildError, Cell, check_dialect, load_project, split
 from offline_render.book.dialect import CODE_SPAN, MATH_SPAN
-from pylmm_helpers._agreement import chapter_labels
+from pylmm_helpers.lme4.agreement import chapter_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [c.path for c in load_project(ROOT).chapters] + [ROOT / "chapters" / "_template.qmd"]

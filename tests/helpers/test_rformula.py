@@ -22,11 +22,11 @@ from pylmm_helpers import (
     load,
     profile_ci,
 )
-from pylmm_helpers._ownfit import _same_response
-from pylmm_helpers._rformula import parse
-from pylmm_helpers._rframe import r_frame, safe_names, to_r
-from pylmm_helpers._rspelling import r_term
-from pylmm_helpers._rwords import words
+from pylmm_helpers.formula.r_spelling import r_term
+from pylmm_helpers.formula.words import words
+from pylmm_helpers.lme4.formula import parse
+from pylmm_helpers.lme4.frame import r_frame, safe_names, to_r
+from pylmm_helpers.lme4.own import _same_response
 
 
 @pytest.fixture(scope="session")

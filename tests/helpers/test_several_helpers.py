@@ -30,12 +30,12 @@ from pylmm_helpers import (
     residuals,
     variance_components,
 )
-from pylmm_helpers._adapter import TAKES_SEVERAL
-from pylmm_helpers.several import fit as engine
-from pylmm_helpers.several.bootstrap import Refits, simulated
-from pylmm_helpers.several.criterion import evaluate
-from pylmm_helpers.several.design import build
-from pylmm_helpers.several.results import SeveralResults
+from pylmm_helpers.engine.adapter import TAKES_SEVERAL
+from pylmm_helpers.engine.several import fit as engine
+from pylmm_helpers.engine.several.criterion import evaluate
+from pylmm_helpers.engine.several.design import build
+from pylmm_helpers.engine.several.results import SeveralResults
+from pylmm_helpers.inference.several.bootstrap import Refits, simulated
 
 FORMULA = "y ~ x + z + (x | herd) + (1 | herd:cow) + (1 | day)"
 
@@ -413,8 +413,8 @@ def test_satterthwaite_goes_on_where_kenward_roger_is_refused(
 ) -> None:
     exact = coef_table(fit, df="satterthwaite")
     fresh = engine.fit_design(fit.design, True)
-    monkeypatch.setattr("pylmm_helpers.several.information.LARGEST_COMPONENT", 10)
-    monkeypatch.setattr("pylmm_helpers.several.search.SMALL", 0)
+    monkeypatch.setattr("pylmm_helpers.engine.several.information.LARGEST_COMPONENT", 10)
+    monkeypatch.setattr("pylmm_helpers.engine.several.search.SMALL", 0)
     fresh = engine.fit_design(fit.design, True)
     assert fresh.criterion == pytest.approx(fit.criterion, abs=1e-8)
     with pytest.raises(ValueError, match="df='satterthwaite'"):

@@ -1,0 +1,92 @@
+"""Columns to estimates: the columns of a model, or the sums of their products, come in; its fit by
+(restricted) maximum likelihood goes out."""
+
+from __future__ import annotations
+
+from .adapter import any_results, as_results
+from .boundary import settle, way_down
+from .constraints import Family, HeldModels, Index, family
+from .criterion import (
+    Criterion,
+    Derivatives,
+    criterion,
+    delta_gradient,
+    delta_hessian,
+    derivatives,
+    factor_to_theta,
+    group_products,
+    symmetric_basis,
+    theta_derivatives,
+    theta_to_factor,
+    triangle,
+    triangular,
+    whiten,
+)
+from .fit import ALMOST_NOTHING, fit_lmm, refit
+from .identified import listed
+from .layout import CONSTANT, Layout, assemble, check_counts, constant_of, lay_out
+from .parameters import identified_parameters, parameter_names, parameters, parameters_of
+from .products import CrossProducts, GroupRows, Scaling
+from .reduce import reduce_products
+from .results import LMMResults
+from .rows import group_inverses, scaled_rows
+from .scaling import cross_products, reduce_rows
+from .search import Optimum, minimise, optimise
+from .several import SeveralResults
+from .simulate import narrowed, simulate
+from .summary import as_pipe_table
+
+__all__ = [
+    "ALMOST_NOTHING",
+    "CONSTANT",
+    "Criterion",
+    "CrossProducts",
+    "Derivatives",
+    "Family",
+    "GroupRows",
+    "HeldModels",
+    "Index",
+    "LMMResults",
+    "Layout",
+    "Optimum",
+    "Scaling",
+    "SeveralResults",
+    "any_results",
+    "as_pipe_table",
+    "as_results",
+    "assemble",
+    "check_counts",
+    "constant_of",
+    "criterion",
+    "cross_products",
+    "delta_gradient",
+    "delta_hessian",
+    "derivatives",
+    "factor_to_theta",
+    "family",
+    "fit_lmm",
+    "group_inverses",
+    "group_products",
+    "identified_parameters",
+    "lay_out",
+    "listed",
+    "minimise",
+    "narrowed",
+    "optimise",
+    "parameter_names",
+    "parameters",
+    "parameters_of",
+    "reduce_products",
+    "reduce_rows",
+    "refit",
+    "scaled_rows",
+    "settle",
+    "simulate",
+    "symmetric_basis",
+    "theta_derivatives",
+    "theta_to_factor",
+    "triangle",
+    "triangular",
+    "way_down",
+    "whiten",
+]

@@ -1,0 +1,65 @@
+"""Models with several random terms: a formula with bars and a table come in, a fit with its
+estimates by grouping factor goes out."""
+
+from __future__ import annotations
+
+from .blocks import dense_rows
+from .criterion import (
+    Point,
+    Slopes,
+    average_information,
+    chain_rule,
+    evaluate,
+    first_derivatives,
+    lambdas_of,
+    solved,
+    theta_hessian,
+    theta_of,
+)
+from .held import HeldTerm, off_zero
+from .information import TooLargeError, expected_form, x_forms
+from .results import SeveralResults
+from .search import (
+    delta_gradient,
+    delta_hessian,
+    is_small,
+    minimise,
+    optimise,
+    starts,
+    terms_of,
+    vector_of,
+    way_down,
+)
+from .sums import Sums, by_level, parent_levels
+
+__all__ = [
+    "HeldTerm",
+    "Point",
+    "SeveralResults",
+    "Slopes",
+    "Sums",
+    "TooLargeError",
+    "average_information",
+    "by_level",
+    "chain_rule",
+    "delta_gradient",
+    "delta_hessian",
+    "dense_rows",
+    "evaluate",
+    "expected_form",
+    "first_derivatives",
+    "is_small",
+    "lambdas_of",
+    "minimise",
+    "off_zero",
+    "optimise",
+    "parent_levels",
+    "solved",
+    "starts",
+    "terms_of",
+    "theta_hessian",
+    "theta_of",
+    "vector_of",
+    "way_down",
+    "x_forms",
+]

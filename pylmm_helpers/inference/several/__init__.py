@@ -1,0 +1,8 @@
+"""Tests for fits with several random terms: such fits come in; degrees of freedom, likelihood ratio
+tests and bootstrap replicates go out."""
+
+from __future__ import annotations
+
+from .ddf import second_derivatives
+
+__all__ = ["second_derivatives"]

@@ -1,0 +1,140 @@
+"""Colours, axes and bands that the plots share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pylmm_helpers.common import Array, a_name, counted, shown
+from pylmm_helpers.engine import LMMResults
+from pylmm_helpers.formula import PARTS, is_number, model_columns
+
+BLUE, VERMILLION, INK, SOFT, BAND = "#0072B2", "#D55E00", "#333333", "#9A9A9A", "#D9E6F2"
+
+
+def axes_or_new(ax: Any) -> Any:
+    """Give back the Axes, or a new figure's when there is none."""
+    if ax is not None:
+        if not hasattr(ax, "transData"):
+            raise ValueError(
+                f"ax is {shown(ax)}; give one matplotlib Axes, such as the second value of "
+                "plt.subplots()"
+            )
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots()[1]
+
+
+def own_effects(res: LMMResults) -> tuple[Array, Array]:
+    """Unshrunken least-squares deviation of each group (G, q), and which groups have one (G,)."""
+    weights = res._rows_of.weights
+    root = np.ones(res.nobs) if weights is None else np.sqrt(weights)
+    scaling = res.cross.scaling
+    target = res._rows_of.target
+    rest = (target - scaling.y_shift - scaling.fixed(res.X, res.beta_scaled)) * root
+    Z = scaling.z(res.Z) * root[:, None]
+    own = np.zeros((res.ngroups, res.cross.q))
+    whole = np.zeros(res.ngroups, dtype=bool)
+    order = np.argsort(res.codes, kind="stable")
+    ends = np.cumsum(res.cross.sizes)
+    for g, (start, end) in enumerate(zip(ends - res.cross.sizes, ends, strict=True)):
+        mine = order[start:end]
+        own[g], _, rank, _ = np.linalg.lstsq(Z[mine], rest[mine], rcond=1e-8)
+        whole[g] = rank == res.cross.q
+    return own @ scaling.z_map.T, whole
+
+
+def typical_columns(res: LMMResults, x: str, values: Array) -> tuple[Array, Array, Array]:
+    """X (k, p), Z (k, q) and offset (k,) along x, all other predictors at their median or most
+    common value."""
+    values_of(res, x)
+    design = res._rows_of
+    used = [name for name in design.kinds if name != x]
+    rows = pd.DataFrame({x: values})
+    for name in used:
+        column = res.frame[name]
+        number = is_number(column) and not pd.api.types.is_bool_dtype(column)
+        few = pd.api.types.is_integer_dtype(column) and column.nunique() < 10
+        typical = float(column.median()) if number and not few else column.mode().iloc[0]
+        rows[name] = pd.Series([typical] * len(rows), dtype=None if number else column.dtype)
+    X, Z, known = (model_columns(design, rows, part) for part in PARTS)
+    return X, Z, known.sum(axis=1)
+
+
+def values_of(res: LMMResults, x: str) -> Array:
+    """A numeric column (n,) of the fit's data, for the horizontal axis."""
+    frame = res.frame
+    a_name(x, "x", "a numeric column of the data")
+    if int((frame.columns == x).sum()) != 1 or not is_number(frame[x]):
+        raise ValueError(f"x is {x!r}; give a numeric column of the data, whose name stands once")
+    values = np.asarray(frame[x].to_numpy(dtype=float, na_value=np.nan))
+    bad = int((~np.isfinite(values)).sum())
+    if bad:
+        raise ValueError(
+            f"column {x!r} has {counted(bad, 'missing or infinite value')}; choose another x"
+        )
+    return values
+
+
+def chosen_term(res: LMMResults, term: str | None) -> str:
+    """Check the random-effect term; the first one unless another is named."""
+    terms = [str(t) for t in res.cov_re.index]
+    if term is None:
+        return terms[0]
+    a_name(term, "term", "a random effect")
+    if term not in terms:
+        raise ValueError(
+            f"{term!r} is not a random effect of this model; random effects: {', '.join(terms)}"
+        )
+    return term
+
+
+def effect_name(res: LMMResults, term: str) -> str:
+    """Words for an axis: what the random effect of this term is."""
+    return (
+        f"{res.groups} effect" if term == "Intercept" else f"{res.groups} effect on slope of {term}"
+    )
+
+
+def extent(res: LMMResults, x: str) -> tuple[Array, Array]:
+    """Smallest and largest value (G,) of a column in each group."""
+    by_group = pd.Series(values_of(res, x)).groupby(res.codes)
+    return np.asarray(by_group.min(), dtype=float), np.asarray(by_group.max(), dtype=float)
+
+
+def arrows(ax: Any, start: Array, end: Array, colours: Any) -> None:
+    """Thin arrows between points (k, 2); the axes are widened to hold them."""
+    ax.update_datalim(np.vstack([start, end]))
+    ax.autoscale_view()
+    style = {
+        "arrowstyle": "-|>,head_width=0.1,head_length=0.22",
+        "linewidth": 0.9,
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
+    for a, b, colour in zip(start, end, colours, strict=True):
+        ax.annotate("", tuple(b), tuple(a), arrowprops={**style, "color": colour})
+
+
+def size_ticks(least: int, most: int) -> list[int]:
+    """The least and the largest size, and round ones between, apart on a logarithmic axis."""
+    chosen, gap = [least], 0.12 * np.log(most / least)
+    for size in (f * 10**k for k in range(len(str(most))) for f in (1, 2, 5)):
+        if np.log(size / chosen[-1]) >= gap and np.log(most / size) >= gap:
+            chosen.append(size)
+    return [*chosen, most]
+
+
+def size_colours(sizes: Array) -> tuple[Array, Any]:
+    """Colours, darker for larger groups, and the scale for a colour bar (None if all are equal)."""
+    import matplotlib as mpl
+
+    # the palest fifth of the map is too faint for thin lines on white
+    shades = mpl.colors.ListedColormap(mpl.colormaps["cividis_r"](np.linspace(0.2, 1.0, 256)))
+    if sizes.min() == sizes.max():
+        return shades(np.full(len(sizes), 0.6)), None
+    scale = mpl.cm.ScalarMappable(mpl.colors.LogNorm(sizes.min(), sizes.max()), shades)
+    return np.asarray(scale.to_rgba(sizes)), scale

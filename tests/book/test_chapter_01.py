@@ -11,7 +11,7 @@ import pytest
 import statsmodels.formula.api as smf
 from scipy import stats
 
-from offline_render.source import Cell, split
+from offline_render.book import Cell, split
 from pylmm_helpers import blups, coef_table, contrast, fit_lmm, icc, load, lrt, plots
 from pylmm_helpers.quantities.diagnostics import residuals
 

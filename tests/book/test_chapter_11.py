@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from offline_render.source import Cell, split
+from offline_render.book import Cell, split
 from pylmm_helpers import blups, coef_table, cross_products, fit_lmm, icc, lrt, profile_ci
 
 CHAPTER = Path(__file__).parents[2] / "chapters" / "11-large-data.qmd"

@@ -11,9 +11,9 @@ from abc import ABC, abstractmethod
 from typing import Any
 from urllib.parse import unquote
 
+from ..book import BuildError
 from . import pandoc
 from .crossref import NAMES, Document, Heading, line_of
-from .errors import BuildError
 from .pandoc import Node
 
 

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import typst
 
+from ..book import BuildError, Project
+from ..speech import read_tex
 from . import fonts, pandoc
 from .blocks import Writer, transform
 from .crossref import Document, Heading
-from .errors import BuildError
 from .formulas import print_tex, tidy_typst
 from .pandoc import Node, Pandoc, raw
 from .paper import column_widths, edition, leading
-from .project import Project
-from .tex_reading import read_tex
 
 ASSETS = Path(__file__).parent / "assets"
 MARK = "HBFORMULA"
@@ -164,7 +163,7 @@ def formula_code(kind: str, tex: str, body: str) -> str:
     return f"#box({code});" if short else f"#{code};"
 
 
-def formulas(trees: list[Node], engine: Pandoc) -> dict[tuple[str, str], str]:
+def typst_formulas(trees: list[Node], engine: Pandoc) -> dict[tuple[str, str], str]:
     """Every TeX formula of some documents as Typst mathematics, in one call of pandoc."""
     seen: dict[tuple[str, str], None] = {}
     for tree in trees:
@@ -211,7 +210,7 @@ def typst_source(
     """The whole book as one Typst text."""
     if lua is not None:
         documents = with_questions(documents, engine, lua)
-    known = formulas([document.tree for document in documents], engine)
+    known = typst_formulas([document.tree for document in documents], engine)
     blocks: list[Node] = []
     for document in documents:
         blocks += transform(document, TypstWriter(document, known))

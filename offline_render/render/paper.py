@@ -6,9 +6,9 @@ import datetime
 
 import yaml
 
+from ..book import Project
 from . import pandoc
 from .pandoc import Node, raw
-from .project import Project
 
 WIDE_TABLE = 90
 WORDY_COLUMN = 26

@@ -10,10 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import BuildError
-from .execute import INLINE_MIME
-from .project import Chapter
-from .source import INLINE, Cell, Part, Prose, lines_of
+from ..book import INLINE, BuildError, Cell, Chapter, Part, Prose, lines_of
+from ..run import INLINE_MIME
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#$@~^|])")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")

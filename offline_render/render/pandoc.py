@@ -14,8 +14,7 @@ from typing import Any
 
 import pypandoc
 
-from .errors import BuildError
-from .kept import cannot_write, keep, recall
+from ..book import BuildError, cannot_write, keep, recall
 
 Node = dict[str, Any]
 READER = "markdown-implicit_figures"

@@ -31,7 +31,7 @@ HEADING = re.compile(r"^#{1,6}\s+(?P<words>.+)$")
 LABEL_PREFIX = re.compile(r"^(fig|tbl)-[a-z0-9-]+$")
 
 
-def check(path: Path) -> None:
+def check_dialect(path: Path) -> None:
     """Raise ``BuildError`` with file and line at the first construct outside the dialect."""
     labels: dict[str, int] = {}
     parts = split(path)

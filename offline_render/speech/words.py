@@ -1,4 +1,4 @@
-"""The words of `tex_reading`: one row for each TeX command it knows."""
+"""The words of `reading`: one row for each TeX command it knows."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""The scanner of `tex_reading`: a place in a formula's tokens, and the ways to move it."""
+"""The scanner of `reading`: a place in a formula's tokens, and the ways to move it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
 
-from offline_render import tex_words as words
-from offline_render.tex_phrases import join
+from . import words
+from .phrases import join
 
 
 class Tokens:

@@ -9,10 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .build import install, recover
-from .errors import BuildError
-from .lock import HELD, only_one
-from .project import load_project
+from ..book import HELD, BuildError, load_project, only_one
+from ..render import install, recover
 
 LOG = "quarto.log"
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")

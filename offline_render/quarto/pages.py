@@ -11,13 +11,9 @@ from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 
-from .crossref import Target
-from .fonts import write_web_fonts
-from .formulas import tidy_mathml
-from .kept import write_whole
-from .project import Chapter, Project
+from ..book import Chapter, Project, write_whole
+from ..render import ASSETS, Target, tidy_mathml, write_web_fonts
 
-ASSETS = Path(__file__).parent / "assets"
 FONTS = "site_libs/handbook-fonts"
 SEARCH = "search.json"
 SECTION_REFERENCE = re.compile(
@@ -52,7 +48,7 @@ def finish(project: Project, pages: Iterable[str], targets: dict[str, Target], o
     pages : iterable of str
         Pages that Quarto wrote, relative to `out`.
     targets : dict
-        What references lead to, from `handover.numbered`.
+        What references lead to, from `numbered`.
     out : Path
         The site.
     """

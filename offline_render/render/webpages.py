@@ -15,13 +15,12 @@ from pathlib import Path
 
 import jinja2
 
+from ..book import BuildError, Chapter, Project
 from . import fonts, pandoc
 from .blocks import Writer, transform
 from .crossref import Document, Heading, line_of
-from .errors import BuildError
 from .formulas import readable_tex, tidy_mathml
 from .pandoc import Node, Pandoc, raw
-from .project import Chapter, Project
 
 ASSETS = Path(__file__).parent / "assets"
 UNCOLOURED = re.compile(r'<pre class="[a-z]+"><code>.*?</code></pre>', re.S)

@@ -1,11 +1,11 @@
-"""The phrases of `tex_reading`: how a fraction, a power or a matrix is put into words."""
+"""The phrases of `reading`: how a fraction, a power or a matrix is put into words."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 
-from offline_render import tex_words as words
+from . import words
 
 
 def join(parts: list[str]) -> str:

@@ -13,11 +13,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ..book import Chapter, Part, Project, cannot_write, tell_damage, write_whole
 from .execute import Runner, inputs_digest
-from .kept import cannot_write, tell_damage, write_whole
 from .progress import Reporter
-from .project import Chapter, Project
-from .source import Part
 
 RECORD_MIME = "application/vnd.pylmm-helpers.agreement+json"
 Outputs = dict[str, dict[int, list[Any]]]

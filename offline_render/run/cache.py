@@ -14,7 +14,7 @@ from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from sqlalchemy.exc import SQLAlchemyError
 
-from .kept import cannot_write, tell_damage
+from ..book import cannot_write, tell_damage
 
 LIMIT = 10_000
 COLUMNS = {

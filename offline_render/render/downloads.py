@@ -1,6 +1,6 @@
 """What a reader takes home: each chapter as notebook and script, and all data in one archive.
 
-Both renderers end with this step: the embedded one calls it, Quarto through `post_render.py`.
+Both renderers end with this step: the embedded one calls it, Quarto through `post_render`.
 Questions and answers stay on the pages; references, citations and inline values are spelt out.
 """
 
@@ -17,12 +17,11 @@ from typing import Any
 import jupytext
 import nbformat
 
+from ..book import Cell, Chapter, Part, Project, lines_of
 from .assemble import prose_with_values
 from .crossref import Document, Target
 from .pandoc import Pandoc
-from .project import Chapter, Project
 from .scripts import as_script
-from .source import Cell, Part, lines_of
 
 DATA_ARCHIVE = "handbook-data.zip"
 OPEN = re.compile(r"^(?P<colons>:{3,})\s*(?:\{(?P<attrs>[^}]*)\}|(?P<name>[A-Za-z][\w-]*))\s*$")

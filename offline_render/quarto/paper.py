@@ -7,12 +7,20 @@ from pathlib import Path
 
 import nbformat
 
-from . import fonts, paper
-from .kept import write_whole
-from .pandoc import Node, Pandoc
-from .pdf import design, formula_code, formulas, quoted
-from .project import Project
-from .tex_reading import read_tex
+from ..book import Project, write_whole
+from ..render import (
+    WIDE_TABLE,
+    WORDY_COLUMN,
+    Node,
+    Pandoc,
+    design,
+    edition,
+    formula_code,
+    pdf_font_folder,
+    quoted,
+    typst_formulas,
+)
+from ..speech import read_tex
 
 PAPER = "paper.json"
 FONTS = "pdf-fonts"
@@ -36,19 +44,19 @@ def write_paper(project: Project, notebooks: Path, engine: Pandoc) -> Path:
     Path
         The file.
     """
-    fonts.pdf_font_folder(project.work / FONTS)
+    pdf_font_folder(project.work / FONTS)
     texts = []
     for chapter in project.chapters:
         place = (notebooks / chapter.source).with_suffix(".ipynb")
         if place.is_file():
             texts.append(words(nbformat.read(place, as_version=4)))
-    edition = f"#let hb-edition = {quoted(paper.edition(project))}\n"
+    said = f"#let hb-edition = {quoted(edition(project))}\n"
     told = {
-        "header": design("look.typ") + edition + design("quarto.typ"),
+        "header": design("look.typ") + said + design("quarto.typ"),
         "formulas": readable([engine.read(text) for text in texts], engine),
         "callouts": dict.fromkeys(CALLOUTS, True),
-        "wide_table": paper.WIDE_TABLE,
-        "wordy_column": paper.WORDY_COLUMN,
+        "wide_table": WIDE_TABLE,
+        "wordy_column": WORDY_COLUMN,
     }
     place = notebooks / PAPER
     write_whole(place, json.dumps(told, ensure_ascii=False).encode())
@@ -74,7 +82,7 @@ def words(book: nbformat.NotebookNode) -> str:
 def readable(trees: list[Node], engine: Pandoc) -> dict[str, dict[str, str]]:
     """Formulas by kind and TeX; one that can't be read aloud is left to the filter."""
     found: dict[str, dict[str, str]] = {"InlineMath": {}, "DisplayMath": {}}
-    for (kind, tex), body in formulas(trees, engine).items():
+    for (kind, tex), body in typst_formulas(trees, engine).items():
         try:
             read_tex(tex)
         except ValueError:

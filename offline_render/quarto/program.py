@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .errors import BuildError
+from ..book import BuildError
 
 OLDEST = (1, 9)
 LOCK = "requirements-quarto.lock"

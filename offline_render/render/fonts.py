@@ -8,8 +8,7 @@ from pathlib import Path
 
 from fontTools import subset
 
-from .errors import BuildError
-from .kept import keep, recall, tell_damage, write_whole
+from ..book import BuildError, keep, recall, tell_damage, write_whole
 
 SERIF = ("font_source_serif_pro", "files")
 SANS = ("font_source_sans_pro", "files")

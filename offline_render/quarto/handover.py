@@ -14,21 +14,22 @@ from typing import Any
 
 import nbformat
 
-from . import crossref, dialect
-from .assemble import prose_with_values, skeleton
-from .cells import is_record_only, run_cells
-from .crossref import Document, Target
-from .downloads import offered, write_downloads
-from .execute import Runner, inputs_digest
-from .handover_paper import write_paper
-from .kept import write_whole
-from .lock import only_one
-from .order import check_order
-from .pandoc import Pandoc
-from .progress import Reporter
-from .project import Chapter, Project, load_project
-from .quarto_pages import finish
-from .source import Cell, Part, split
+from ..book import (
+    Cell,
+    Chapter,
+    Part,
+    Project,
+    check_dialect,
+    check_order,
+    load_project,
+    only_one,
+    split,
+    write_whole,
+)
+from ..render import Pandoc, numbered, offered, prose_with_values, write_downloads
+from ..run import Reporter, Runner, inputs_digest, is_record_only, run_cells
+from .pages import finish
+from .paper import write_paper
 
 NOTEBOOKS = "quarto"
 
@@ -56,7 +57,7 @@ def before_render(root: Path, wanted: Iterable[str] | None) -> list[Path]:
     project = load_project(root)
     with only_one(project):
         for chapter in project.chapters:
-            dialect.check(chapter.path)
+            check_dialect(chapter.path)
         sources = {c.source: split(c.path) for c in project.chapters}
         check_order(project, sources)
         outputs = run_cells(project, sources, Reporter(1), wanted=wanted)
@@ -141,15 +142,3 @@ def after_render(root: Path, rendered: Iterable[str], out: Path) -> list[Path]:
             return []
         chosen = [d for d in documents if d.chapter.source in outputs]
         return write_downloads(project, sources, outputs, chosen, targets, engine, out)
-
-
-def numbered(
-    project: Project, sources: dict[str, list[Part]], engine: Pandoc
-) -> tuple[list[Document], dict[str, Target]]:
-    """All numbers of the book; they follow from labels alone, so no cell need have run."""
-    targets: dict[str, Target] = {}
-    documents = []
-    for chapter in project.chapters:
-        tree = engine.read(skeleton(sources[chapter.source]).markdown)
-        documents.append(crossref.number(chapter, tree, targets))
-    return documents, targets

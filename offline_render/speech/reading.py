@@ -4,17 +4,16 @@ r"""Read a TeX formula aloud: the alternative text that a tagged PDF asks of eve
 
 The reader knows the TeX of this book and nothing else. An unknown command stops the build, because
 a listener can't tell a wrong reading from a right one. To teach it a command, add a row to
-`tex_words.py`. Bold and upright letters are read as plain ones, as a lecturer would say them.
+`speech/words.py`. Bold and upright letters are read as plain ones, as a lecturer would say them.
 """
 
 from __future__ import annotations
 
 import re
 
-from offline_render import tex_phrases as phrases
-from offline_render import tex_words as words
-from offline_render.tex_phrases import join
-from offline_render.tex_tokens import Tokens
+from . import phrases, words
+from .phrases import join
+from .tokens import Tokens
 
 
 def read_tex(tex: str) -> str:
@@ -128,7 +127,9 @@ class _Reader(Tokens):
             return self.fence()
         if token == r"\arg":
             return self.arg_max("arg" + self.next().lstrip("\\"))
-        raise self.error(f"{token} has no reading: write it otherwise, or add it to tex_words.py")
+        raise self.error(
+            f"{token} has no reading: write it otherwise, or add it to speech/words.py"
+        )
 
     def line_break(self) -> str:
         if self.peek() == "[":  # extra space below a line: \\[4pt]

@@ -7,19 +7,23 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import crossref, dialect, pdf, webpages
+from ..book import (
+    BuildError,
+    Chapter,
+    Project,
+    check_dialect,
+    check_order,
+    load_project,
+    only_one,
+    split,
+)
+from ..run import Reporter, run_cells
+from ..speech import read_tex
+from . import crossref, pdf, webpages
 from .assemble import Assembled, assemble
-from .cells import run_cells
 from .crossref import Document, Target
 from .downloads import offered, write_downloads
-from .errors import BuildError
-from .lock import only_one
-from .order import check_order
 from .pandoc import Node, Pandoc, div, nodes
-from .progress import Reporter
-from .project import Chapter, Project, load_project
-from .source import split
-from .tex_reading import read_tex
 
 
 def build(root: Path, use_cache: bool = True) -> Path:
@@ -50,7 +54,7 @@ def build(root: Path, use_cache: bool = True) -> Path:
         shutil.rmtree(staging, ignore_errors=True)
         with reporter.step(f"Read {len(project.chapters)} documents and check their dialect"):
             for chapter in project.chapters:
-                dialect.check(chapter.path)
+                check_dialect(chapter.path)
             sources = {c.source: split(c.path) for c in project.chapters}
             check_order(project, sources)
         with reporter.step("Run the code cells"):

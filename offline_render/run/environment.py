@@ -20,8 +20,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from traitlets.config import Config
 
-from .kept import cannot_write
-from .project import Project
+from ..book import Project, cannot_write
 
 LAUNCHER = Path(__file__).with_name("kernel.py")
 # Where programs and libraries are: without these nothing runs.

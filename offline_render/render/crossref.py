@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..book import BuildError, Chapter, Part, Project
 from . import pandoc
-from .errors import BuildError
-from .pandoc import Node
-from .project import Chapter
+from .assemble import skeleton
+from .pandoc import Node, Pandoc
 
 NAMES = {"fig": "Figure", "tbl": "Table", "eq": "Equation"}
 REFERENCE = re.compile(r"^(sec|fig|tbl|eq)-")
@@ -111,14 +111,26 @@ def number(chapter: Chapter, tree: Node, targets: dict[str, Target]) -> Document
     return document
 
 
+def numbered(
+    project: Project, sources: dict[str, list[Part]], engine: Pandoc
+) -> tuple[list[Document], dict[str, Target]]:
+    """All numbers of the book; they follow from labels alone, so no cell need have run."""
+    targets: dict[str, Target] = {}
+    documents = []
+    for chapter in project.chapters:
+        tree = engine.read(skeleton(sources[chapter.source]).markdown)
+        documents.append(number(chapter, tree, targets))
+    return documents, targets
+
+
 def _heading(document: Document, block: Node, sections: list[int], define: Any) -> None:
     chapter = document.chapter
     level, attr, inlines = block["c"]
-    numbered = bool(chapter.number) and "unnumbered" not in attr[1]
+    has_number = bool(chapter.number) and "unnumbered" not in attr[1]
     sections[level - 1] += 1
     sections[level:] = [0] * (len(sections) - level)
     digits = ""
-    if numbered:
+    if has_number:
         digits = ".".join([chapter.number, *(str(n) for n in sections[1:level])])
     if not attr[0]:
         attr[0] = SLUG.sub("-", pandoc.text_of(inlines).lower()).strip("-")

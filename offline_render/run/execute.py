@@ -15,11 +15,9 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-from .cell_cache import CellCache
-from .errors import BuildError
-from .kernel_environment import KernelPlace, kernel_place
-from .project import Chapter, Project
-from .source import Cell, Part
+from ..book import BuildError, Cell, Chapter, Part, Project
+from .cache import CellCache
+from .environment import KernelPlace, kernel_place
 
 INLINE_MIME = "application/vnd.handbook.inline+json"
 SETUP = """\

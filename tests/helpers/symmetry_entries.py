@@ -206,6 +206,17 @@ def several_results(m: Made) -> dict[str, Any]:
         "effects": m.by_group(fit.random_effects_by_group["g"]),
         "categories": categories.set_axis([old[label] for label in categories.index]).sort_index(),
         "resid": m.by_row(fit.resid),
+        "fitted": m.by_row(fit.fittedvalues),
+        "predicted": m.by_row(ph.predict(fit, level="g", interval=None)["prediction"]),
+        "again": m.by_row(
+            ph.predict(fit, m.pandas(), interval="confidence")[["prediction", "std_error"]]
+        ),
+        "residuals": m.by_row(
+            ph.residuals(fit)[["marginal", "conditional", "marginal_std", "conditional_std"]]
+        ),
+        "of levels": m.by_group(ph.residuals(fit, "g")[["standardised"]]),
+        "coef": ph.coef_table(fit),
+        "icc": ph.icc(fit)[["estimate", "ci_low", "ci_high"]],
         "repr": repr(fit),
     }
 
@@ -626,6 +637,12 @@ ENTRIES: dict[str, Entry] = {
             (r"theta\|.*", ONE),
             (r"criterion\|.*", logs(1.0, True, 3, 1)),
             (r"(effects|categories|resid)\|.*", Y),
+            *coefficients("coef"),
+            (r"(residuals|of levels)\|.*(_std|standardised)\|.*", ONE),
+            (r"residuals\|.*", Y),
+            (r"again\|std_error\|.*", Y),
+            (r"(fitted|predicted|again)\|.*", Y_AT),
+            (r"icc\|.*", ONE),
             (r"repr.*", TEXT),
         ],
     ),

@@ -43,7 +43,7 @@ def sleep() -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def with_r() -> None:
-    engine, reason = import_module("pylmm_helpers.crosscheck")._pymer4()
+    engine, reason = import_module("pylmm_helpers.lme4.check")._pymer4()
     if engine is None:
         pytest.skip(reason)
 

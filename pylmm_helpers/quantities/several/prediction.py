@@ -172,11 +172,15 @@ def predict(
     """`pylmm_helpers.predict`: levels of the factors in `level` known, all others averaged over."""
     known = chosen_factors(fit, level)
     rows = rows_of(fit, frame, known)
-    values = rows.X @ fit.fe_params.to_numpy() + rows.offset
+    scaling = fit.scalings[0]
+    values = scaling.fixed(rows.X, fit.beta_scaled)
     for name in known:
         q = rows.Z[name].shape[1]
-        effects = np.vstack([fit.random_effects_by_group[name].to_numpy(), np.zeros(q)])
-        values = values + np.einsum("nq,nq->n", rows.Z[name], effects[rows.numbers[name]])
+        effects = np.vstack([fit.effects_scaled[name], np.zeros(q)])[rows.numbers[name]]
+        values = values + scaling.y_scale * np.sum(
+            fit.scaled_z(name, rows.Z[name]) * effects, axis=1
+        )
+    values = values + scaling.y_shift + rows.offset
     result = pd.DataFrame({"prediction": values}, index=rows.index)
     if interval is not None:
         variance = error_variance(fit, rows)

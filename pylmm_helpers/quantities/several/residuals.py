@@ -31,9 +31,10 @@ def residuals(fit: SeveralResults, level: str) -> pd.DataFrame:
     # of a row multiplied by the root of its weight
     marginal_variance = fit.scale + weight * (between - fixed)
     conditional_variance = fit.scale - weight * error_variance(fit, rows)
-    fitted_marginal = fit.X @ fit.fe_params.to_numpy() + fit.offset
-    fitted = fit.fittedvalues.to_numpy()
-    marginal, conditional = fit.y - fitted_marginal, fit.y - fitted
+    fixed_part = fit.scalings[0].fixed(fit.X, fit.beta_scaled)
+    fitted_marginal = fixed_part + fit.scalings[0].y_shift + fit.offset
+    fitted, conditional = fit.fittedvalues.to_numpy(), fit.resid.to_numpy()
+    marginal = fit.design.first.target - fit.scalings[0].y_shift - fixed_part
     labels = {
         name: fit.labels_by_group[name].take(fit.design.factors[name].codes)
         for name in fit.group_names

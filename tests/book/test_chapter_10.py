@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cells import run_chapter
-from said import Page, Statement, ids, stands
+from said import Page, Statement, each, stands
 
 from pylmm_helpers import fit_lmm, plots, residuals
 
@@ -293,9 +293,9 @@ STATEMENTS: list[Statement] = [
 ]
 
 
-@pytest.mark.parametrize(("words", "holds"), STATEMENTS, ids=ids(STATEMENTS))
-def test_what_the_chapter_says_of_its_data_holds(page: Page, words: str, holds: Any) -> None:
-    assert stands("10-box-cox", words), "the chapter no longer says so"
+@each(STATEMENTS)
+def test_what_the_chapter_says_of_its_data_holds(page: Page, fragment: str, holds: Any) -> None:
+    assert stands("10-box-cox", fragment), "the chapter no longer says so"
     assert holds(page)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cells import CHAPTERS, run_chapter
-from said import Page, Statement, ids, stands
+from said import Page, Statement, each, stands
 from scipy import stats
 
 from pylmm_helpers import coef_table, fit_lmm
@@ -239,9 +239,9 @@ STATEMENTS: list[Statement] = [
 ]
 
 
-@pytest.mark.parametrize(("words", "holds"), STATEMENTS, ids=ids(STATEMENTS))
-def test_what_the_chapter_says_of_its_data_holds(page: Page, words: str, holds: Any) -> None:
-    assert stands("12-classics", words), "the chapter no longer says so"
+@each(STATEMENTS)
+def test_what_the_chapter_says_of_its_data_holds(page: Page, fragment: str, holds: Any) -> None:
+    assert stands("12-classics", fragment), "the chapter no longer says so"
     assert holds(page)
 
 

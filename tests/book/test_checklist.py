@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import matplotlib.pyplot  # noqa: F401  (closed at the end, whether the page draws or not)
 import pytest
 from cells import run_chapter
 from said import stands

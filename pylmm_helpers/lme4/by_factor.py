@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pylmm_helpers.common import Array
 from pylmm_helpers.inference import coef_table
@@ -50,7 +51,9 @@ def group_of(fit: Any, group: str, lme4: LmerFit) -> str:
     return str(found[0])
 
 
-def floored_sd(fit: Any, name: str, order: list[int], variances: Array, scale: float) -> Array:
+def floored_sd(
+    fit: Any, name: str, order: NDArray[np.intp], variances: Array, scale: float
+) -> Array:
     """SD (q,) of a factor's effects by lme4; the scale of what the residual leaves visible where
     that is larger."""
     columns = [c for k in fit.design.by_factor[name] for c in fit.design.parts[k].z_columns]
@@ -58,12 +61,12 @@ def floored_sd(fit: Any, name: str, order: list[int], variances: Array, scale: f
     return np.asarray(np.maximum(np.sqrt(variances), 0.1 * np.sqrt(scale) / size))
 
 
-def order_of(fit: Any, name: str, terms: list[str]) -> list[int]:
+def order_of(fit: Any, name: str, terms: list[str]) -> NDArray[np.intp]:
     """Where each of lme4's effects of a factor stands among the fit's."""
     own = fit.z_names[name]
     positions = pd.Series(range(len(own)), index=own)
     found = aligned(positions, pd.Series(0, index=terms), f"the random part of {name!r}")
-    return [int(k) for k in found]
+    return found.to_numpy(dtype=np.intp)
 
 
 def covariance_rows(own: OwnFit, lme4: LmerFit, group: str, name: str | None) -> list[Row]:
@@ -151,7 +154,7 @@ def mode_rows(fit: Any, lme4: LmerFit, group: str, name: str) -> list[Row]:
     # a level that one side lacks stays without a number, and fails
     place = pd.Series(range(len(keys)), index=keys).reindex([str(k) for k in theirs.index])
     found = place.notna().to_numpy()
-    at = place.fillna(0).astype(int).to_numpy()
+    at = place.fillna(0).to_numpy(dtype=np.intp)
     modes = fit.random_effects_by_group[name].to_numpy()[np.ix_(at, order)]
     own_var = np.diagonal(fit.random_effects_var_by_group[name], axis1=1, axis2=2)
     r_var = np.diagonal(lme4.random_effects_var_by_group[group], axis1=1, axis2=2)
@@ -196,7 +199,7 @@ def df_rows(own: OwnFit, lme4: LmerFit) -> list[Row]:
             mine = table.loc[keys[same_term(str(term))]]
             method = METHODS[str(column)]
             if method == "Kenward-Roger" and lme4.bse_kr is not None:
-                error = float(lme4.bse_kr[term])
+                error = float(lme4.bse_kr.loc[str(term)])
                 rows.append((f"Kenward-Roger SE of `{term}`", "standard error", error,
                              float(mine["std_error"]), np.nan, error))  # fmt: skip
             rows.append((f"{method} df of `{term}`", "degrees of freedom", float(value),

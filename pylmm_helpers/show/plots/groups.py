@@ -21,6 +21,7 @@ from .parts import (
     chosen_term,
     effect_name,
     extent,
+    in_view,
     own_effects,
     size_colours,
     size_ticks,
@@ -88,7 +89,8 @@ def caterpillar(
     else:
         ax.set_ylabel(f"{factor.groups}, by rank")
         for k in (0, -1):
-            right = k < 0
+            # beside so many that they fill the figure, outside of them
+            right = (k < 0) == (len(table) <= MANY)
             ax.annotate(
                 labels[k],
                 (table["ci_low"].iloc[k] if right else table["ci_high"].iloc[k], position[k]),
@@ -121,7 +123,8 @@ def shrinkage(fit: Any, term: str | None = None, ax: Any = None, group: str | No
     Returns
     -------
     Axes
-        Small groups move further; a group that can't be estimated by itself is left out. With
+        Small groups move further; a group that can't be estimated by itself is left out, and among
+        more than 200 those whose own estimate is nearly nothing but noise (counted there). With
         several factors the raw departure is that from the fixed effects and the BLUPs of the
         others, so that a random intercept with n rows keeps n / (n + sigma^2 / sigma_g^2) of it.
     """
@@ -134,9 +137,12 @@ def shrinkage(fit: Any, term: str | None = None, ax: Any = None, group: str | No
         )
     best, terms = factor.random_effects.to_numpy(), factor.terms
     ax = axes_or_new(ax)
+    beyond = whole & ~in_view(own, whole)
+    whole = whole & ~beyond
+    left_out = f" ({beyond.sum()} beyond the figure)" if beyond.any() else ""
     if len(terms) >= 2 and term is None:
         arrows(ax, own[whole][:, :2], best[whole][:, :2], [SOFT] * int(whole.sum()))
-        ax.scatter(*own[whole][:, :2].T, s=16, color=SOFT, label=RAW, zorder=3)
+        ax.scatter(*own[whole][:, :2].T, s=16, color=SOFT, label=RAW + left_out, zorder=3)
         ax.scatter(*best[whole][:, :2].T, s=16, color=BLUE, label=SHRUNKEN, zorder=4)
         ax.axhline(0.0, color=INK, linewidth=0.9)
         ax.axvline(0.0, color=INK, linewidth=0.9)
@@ -157,7 +163,7 @@ def shrinkage(fit: Any, term: str | None = None, ax: Any = None, group: str | No
     ax.set_ylim(-0.12, 1.12)
     ax.grid(axis="y", visible=False)
     of_slope = "" if name == "Intercept" else f" in the slope of {name}"
-    ax.set_xlabel(f"departure from the average {factor.groups}{of_slope}")
+    ax.set_xlabel(f"departure from the average {factor.groups}{of_slope}{left_out}")
     if scale is not None:
         bar = ax.figure.colorbar(scale, ax=ax, pad=0.02, aspect=28)
         bar.set_label("observations in the group")
@@ -224,6 +230,7 @@ def spaghetti(
 def draw_margin(ax: Any, factor: OneFactor, span: Array, population: Array, z: Array) -> None:
     """Arrows right of the lines, from each group's own value at the last x to the model's."""
     own, whole = own_effects(factor)
+    whole = whole & in_view(own, whole)
     if not whole.any():
         return
     own, best = own[whole] @ z, factor.random_effects.to_numpy()[whole] @ z

@@ -50,6 +50,15 @@ def own_effects(factor: OneFactor) -> tuple[Array, Array]:
     return own @ factor.z_map.T, whole
 
 
+def in_view(own: Array, whole: Array) -> Array:
+    """Which levels (G,) a figure can show. Of a few all; of many not those whose own estimate is so
+    far out, for want of rows, that the others would be one point."""
+    if whole.sum() <= MANY:
+        return whole
+    low, middle, high = np.quantile(own[whole], [0.25, 0.5, 0.75], axis=0)
+    return np.asarray(np.all(np.abs(own - middle) <= 4.0 * (high - low), axis=1))
+
+
 def typical_columns(factor: OneFactor, x: str, values: Array) -> tuple[Array, Array, Array]:
     """X (k, p), Z (k, q) and offset (k,) along x, all other predictors at their median or most
     common value."""

@@ -88,6 +88,7 @@ def caterpillar(
         ax.set_ylabel(factor.groups)
     else:
         ax.set_ylabel(f"{factor.groups}, by rank")
+        ax.margins(x=0.05 if len(table) <= MANY else 0.1)
         for k in (0, -1):
             # beside so many that they fill the figure, outside of them
             right = (k < 0) == (len(table) <= MANY)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pylmm_helpers.common import Array, a_name, counted, shown
 from pylmm_helpers.formula import PARTS, is_number, model_columns
@@ -31,7 +32,7 @@ def axes_or_new(ax: Any) -> Any:
     return plt.subplots()[1]
 
 
-def own_effects(factor: OneFactor) -> tuple[Array, Array]:
+def own_effects(factor: OneFactor) -> tuple[Array, NDArray[np.bool_]]:
     """Unshrunken least-squares deviation of each level (G, q) from what the fixed effects and the
     BLUPs of other factors say, and which levels have one (G,)."""
     weights = factor.weights
@@ -50,7 +51,7 @@ def own_effects(factor: OneFactor) -> tuple[Array, Array]:
     return own @ factor.z_map.T, whole
 
 
-def in_view(own: Array, whole: Array) -> Array:
+def in_view(own: Array, whole: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which levels (G,) a figure can show. Of a few all; of many not those whose own estimate is so
     far out, for want of rows, that the others would be one point."""
     if whole.sum() <= MANY:

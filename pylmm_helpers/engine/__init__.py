@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .adapter import any_results, as_results
+from .adapter import TAKES_SEVERAL, any_results, as_results
 from .boundary import settle, way_down
 from .constraints import Family, HeldModels, Index, family
 from .criterion import (
@@ -39,6 +39,7 @@ from .summary import as_pipe_table
 __all__ = [
     "ALMOST_NOTHING",
     "CONSTANT",
+    "TAKES_SEVERAL",
     "Criterion",
     "CrossProducts",
     "Derivatives",

@@ -33,6 +33,13 @@ TAKES_SEVERAL = (
     "residuals",
     "check_singular",
     "check_convergence",
+    "report",
+    "crosscheck",
+    "plots.qq",
+    "plots.caterpillar",
+    "plots.shrinkage",
+    "plots.spaghetti",
+    "plots.residual_fitted",
 )
 
 

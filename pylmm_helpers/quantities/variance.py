@@ -200,9 +200,10 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95, weight: float | 
     Series
         `estimate`, `ci_low`, `ci_high`, `level`, `sigma2_g` (average variance between groups),
         `sigma2` (residual variance); its name says which method gave the interval. For several
-        random terms a DataFrame with a row for each factor: the correlation of two rows that share
-        one of its levels and those that it is nested in (of two rows of a cow: the shares of cow
-        and herd), with its interval (``profile`` or ``delta``), and the factor's own `share`.
+        random terms a DataFrame with a row for each factor: `correlation_of` says of which rows,
+        such as "two rows of one herd"; they share one of its levels and those that it is nested in
+        (of two rows of a cow: the shares of cow and herd), and no other; then the estimate, its
+        interval (``profile`` or ``delta``), and the factor's own `share`.
 
     Raises
     ------

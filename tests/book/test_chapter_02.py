@@ -120,9 +120,9 @@ def test_the_design_effect_of_a_coefficient_is_exact(page: dict[str, Any]) -> No
     true = np.diag(bread @ filling @ bread) / ((sigma2_g + sigma2) * np.diag(bread))
     names = list(page["fit_ols"].params.index)
     for term in ("parity", MIXED, CONFINED):
-        assert page["correct"].loc[term, "D"] == pytest.approx(true[names.index(term)])
-    assert page["correct"].loc["parity", "D"] == pytest.approx(1, abs=0.05)
-    assert (page["correct"].loc[[MIXED, CONFINED], "D"] > 4).all()
+        assert page["correct"].loc[term, "deff"] == pytest.approx(true[names.index(term)])
+    assert page["correct"].loc["parity", "deff"] == pytest.approx(1, abs=0.05)
+    assert (page["correct"].loc[[MIXED, CONFINED], "deff"] > 4).all()
 
 
 def rejects(t: float, clusters: int) -> bool:

@@ -182,6 +182,10 @@ STATEMENTS: list[Statement] = [
         spread_by_parity_moves_little,
     ),
     (
+        "the difference that depends most on the herds: confined feeding against pasture.",
+        lambda p: p["effects"]["std_error"].drop("Intercept").idxmax() == CONFINED,
+    ),
+    (
         "whose BLUP is furthest from zero, the estimate moves by less than its standard error.",
         lambda p: max(moved(p, "with region"), moved(p, "without one herd")) < 1,
     ),

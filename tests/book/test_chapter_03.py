@@ -97,6 +97,18 @@ STATEMENTS: list[Statement] = [
     ),
     ("In @fig-ri-weights its weights level off.", weights_go_between),
     (
+        "its weights rise for small herds and then level off, slightly above the equal weight.",
+        lambda p: 1 < 50 * p["weights"]["REML"].max() < 1.25,
+    ),
+    (
+        "all cows of a herd share one value.",
+        lambda p: (p["herds"][["herd_size", "feeding", "region"]].nunique() == 1).all(axis=None),
+    ),
+    (
+        "It also contains $\\sigma^2 / m_j$, the luck of the cows, and is too large.",
+        lambda p: p["bars"].var() > p["sigma2_g"],
+    ),
+    (
         "kg for that difference, so chance may have made it.",
         lambda p: 0 < p["apart"] < 1.5 * p["apart_se"],
     ),

@@ -58,7 +58,8 @@ def alone(page: Page, formula: str) -> tuple[float, float]:
 
 def feeding_does_most(page: Page) -> bool:
     none, both = alone(page, "1")[0], alone(page, "parity + feeding")[0]
-    return none - alone(page, "feeding")[0] > 0.7 * (none - both)
+    by_both = none - both
+    return by_both > 0.2 * none and none - alone(page, "feeding")[0] > 0.7 * by_both
 
 
 def parity_does_it(page: Page) -> bool:

@@ -480,6 +480,17 @@ def test_kenward_roger_does_not_protect_from_a_wrong_covariance(page: dict[str, 
         y = u[herd] + rng.normal(0, np.sqrt(0.8), 160)
         found.append(coef_table(refit(base, y)).loc["x", "p_value"] < 0.05)
     assert abs(np.mean(found) - 0.2) < 0.08, "about one study of five"
+    # For equal herds and a binary predictor of the herd, CR2 is the unpooled variance of the herd
+    # means; its df are those of a balanced working model (Pustejovsky and Tipton, section 3).
+    n_1, n_0 = exposed.sum(), (~exposed).sum()
+    above, below = (1 / n_1 + 1 / n_0) ** 2, 1 / (n_1**2 * (n_1 - 1)) + 1 / (n_0**2 * (n_0 - 1))
+    assert above / below < 2, "fewer than 2 degrees of freedom"
+    sd = np.sqrt(0.2 * np.where(exposed, 9, 1) + 0.8 / 20)  # of a herd mean
+    means = rng.normal(0, sd, (4000, 8))
+    one, other = means[:, exposed], means[:, ~exposed]
+    error = np.sqrt(one.var(axis=1, ddof=1) / n_1 + other.var(axis=1, ddof=1) / n_0)
+    t = (one.mean(axis=1) - other.mean(axis=1)) / error
+    assert abs((abs(t) > stats.t.ppf(0.975, above / below)).mean() - 0.05) < 0.02, "near its level"
 
 
 def test_two_standard_errors_of_one_estimator_are_near_each_other(page: dict[str, Any]) -> None:

@@ -420,15 +420,15 @@ def test_printed_errors_are_too_small_after_shrinking_and_a_bootstrap_of_places_
         return d.iloc[rows.ravel()].assign(g=np.repeat(np.arange(120), 3))
 
     rng, found = np.random.default_rng(11), []
-    for _ in range(300):
+    for _ in range(200):
         fit = two_steps(page["sampled"](rng, 3))
         found.append([fit.fe_params["shrunken"], fit.bse_fe["shrunken"]])
     true, printed = np.std(found, axis=0)[0], np.mean(found, axis=0)[1]
-    # an SD of 300 estimates has an error of 4%; the printed one is some 15% short
-    assert printed < 0.96 * true
+    # an SD of 200 estimates has an error of 5%; the printed one is some 15% short
+    assert printed < 0.95 * true
     boot = []
-    for _ in range(12):
+    for _ in range(8):
         d = page["sampled"](rng, 3)
-        draws = [two_steps(drawn_anew(d, rng)).fe_params["shrunken"] for _ in range(40)]
+        draws = [two_steps(drawn_anew(d, rng)).fe_params["shrunken"] for _ in range(30)]
         boot.append(np.std(draws))
     assert np.median(boot) > printed and 0.75 < np.median(boot) / true < 1.3

@@ -230,7 +230,7 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
-        "The output says ML, but the number is the REML log-likelihood at the $\\theta$ that ML found",
+        "but the number is the REML log-likelihood at the $\\theta$ that ML found",
         lambda p: p["first"].method == "ML" and abs(p["first"].llf - reml_at_ml(p)) < 1e-6,
     ),
     (

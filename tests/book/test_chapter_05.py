@@ -69,6 +69,13 @@ STATEMENTS: list[Statement] = [
     ),
     ("most of the eight short lines rise gently", lambda p: (slopes_of_eight(p) > 0).sum() >= 6),
     (
+        "lie close to one line that rises clearly more steeply.",
+        lambda p: (
+            np.corrcoef(p["means"].T)[0, 1] > 0.6
+            and slope_between(p) > 2 * np.median(slopes_of_eight(p))
+        ),
+    ),
+    (
         "But the line on the right is steeper.",
         lambda p: slope_between(p) > slopes_of_eight(p).max(),
     ),
@@ -164,6 +171,18 @@ STATEMENTS: list[Statement] = [
         lambda p: p_of_a_curve(p) > 0.1 and p["joined"]["u"].abs().max() < 1,
     ),
     (
+        "from about minus 8 to 6.",
+        lambda p: np.allclose([p["u"].min(), p["u"].max()], [-8, 6], atol=0.7),
+    ),
+    (
+        "More neighbourhoods would not help, since the bias depends on the residents of each.",
+        lambda p: bias_of_many(p) < -0.12,
+    ),
+    (
+        "`center_within` refuses both",
+        lambda p: refused(p["people"], "mean_income") and refused(p["even"], "place"),
+    ),
+    (
         "A straight trend they can't show",
         lambda p: abs(np.corrcoef(p["means"]["income"], p["u"])[0, 1]) < 1e-6,
     ),
@@ -202,6 +221,22 @@ STATEMENTS: list[Statement] = [
 def gone(few: Any) -> float:
     """Share of the bias with three residents that shrunken means take away."""
     return 1 - abs(few["shrunken means"].iloc[0] - 0.45) / abs(few["bias"].iloc[0])
+
+
+def bias_of_many(p: dict[str, Any]) -> float:
+    """Mean bias between places in studies of 1,200 places with three residents each."""
+    rng = np.random.default_rng(16)
+    found = []
+    for _ in range(10):
+        params = fit_lmm("y ~ x + mean", p["sampled"](rng, 3, 1200), groups="g").fe_params
+        found.append(params["x"] + params["mean"] - 0.45)
+    return float(np.mean(found))
+
+
+def refused(data: Any, column: str) -> bool:
+    with pytest.raises(ValueError):
+        center_within(data, column, "neighbourhood")
+    return True
 
 
 def moved_by_splitting(p: dict[str, Any]) -> float:

@@ -57,6 +57,10 @@ def crossing(p: dict[str, Any]) -> float:
     return float(np.exp((stats.chi2.ppf(0.95, 1) - p["gain_reml"]) / 2))
 
 
+def ends(values: Any) -> list[float]:
+    return [float(values.min()), float(values.max())]
+
+
 def recoded() -> float:
     """Shift of the REML criterion when a treatment is coded -1 and 1 instead of 0 and 1."""
     trial = load("bp_trial")
@@ -76,6 +80,31 @@ def centred(p: dict[str, Any]) -> float:
 
 # What the chapter says of these data, each with its check.
 STATEMENTS: list[Statement] = [
+    (
+        "Herd means climb from about 130 to about 205 kilograms; the cows of each herd spread about "
+        "as widely as that.",
+        lambda p: (
+            np.allclose(ends(p["means"]), [130, 205], atol=4)
+            and 0.8 < p["pilot"].groupby("herd")["milk_kg"].agg(np.ptp).mean() / 75 < 1.2
+        ),
+    ),
+    (
+        "lie mostly in the upper part of their herd.",
+        lambda p: (
+            (p["pilot"]["milk_kg"] > p["pilot"].groupby("herd")["milk_kg"].transform("mean"))[
+                p["older"]
+            ].mean()
+            > 0.6
+        ),
+    ),
+    (
+        "the mean of ML is clearly below the true value of 200, the mean of REML is on it.",
+        lambda p: p["ml"].mean() < 180 and abs(p["reml"].mean() - 200) < 8,
+    ),
+    (
+        "The dashed line of REML rises in a straight line from about minus 1 to above 15",
+        lambda p: -1.5 < p["gain_reml"] < -0.5 and p["gain_reml"] + 2 * np.log(1e4) > 15,
+    ),
     (
         "Within herds the two differ by",
         lambda p: 0.95 < p["two"].loc["ML", "within"] / p["two"].loc["REML", "within"] < 1,

@@ -60,14 +60,45 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
-        "Cows spread from about 90 to 270 in every herd",
-        lambda p: p["study"]["milk_kg"].between(90, 270).all(),
+        "Cows lie between about 90 and 270, and spread over about 80 to 140 within each herd",
+        lambda p: (
+            p["study"]["milk_kg"].between(90, 270).all()
+            and p["study"].groupby("herd")["milk_kg"].agg(np.ptp).between(75, 145).all()
+        ),
     ),
     (
         "['kenward-roger', 'p_value']:.3f}\"`, twice as large.",
         lambda p: (
             1.9 < p["three"]["p_value"]["kenward-roger"] / p["three"]["p_value"]["wald"] < 2.1
         ),
+    ),
+    (
+        "Wald starts near 89 with 5 herds and climbs towards 95. Satterthwaite stays close to 95. "
+        "Kenward-Roger starts near 100 with 5 herds and is close to 95 from 10 herds on.",
+        lambda p: (
+            abs(by_herds(p).loc[5, "wald"] - 89) < 2 and by_herds(p)["wald"].is_monotonic_increasing
+        ),
+    ),
+    (
+        "degrees of freedom for the herd's effect jump to about the number of cows.",
+        lambda p: all(1 - df_at_zero(p, G) < 0.3 for G in (5, 20)),
+    ),
+    (
+        "between 6 and 7.",
+        lambda p: 6 < p["ratio"]["statistic"] < 7,
+    ),
+    (
+        "and crosses the dashed lines near 8 and 20.",
+        lambda p: np.allclose(
+            p["profile"].loc["sd(Intercept)", ["ci_low", "ci_high"]].astype(float),
+            [8, 20],
+            atol=0.5,
+        ),
+    ),
+    (
+        "the points follow the diagonal. Against chi-squared with one degree of freedom "
+        "(triangles) they lie below it throughout, and the lower half is zero.",
+        lambda p: below_chi_squared(p),
     ),
     (
         "close to fifteen herds less three means",
@@ -231,6 +262,26 @@ STATEMENTS: list[Statement] = [
         lambda p: p["slope_table"].loc["half of it", "180 hospitals"] > 5.4,
     ),
 ]
+
+
+def df_at_zero(p: dict[str, Any], G: int) -> float:
+    """Satterthwaite's degrees of freedom over the number of cows, where herd means are equal."""
+    code, rows = p["design"](G)
+    y = np.random.default_rng(1).normal(0, 28, len(code))
+    y = y - (np.bincount(code, y) / np.bincount(code))[code]
+    fit = refit(fit_lmm("milk ~ treated + x", rows, groups="herd"), y)
+    return float(coef_table(fit, df="satterthwaite").loc["treated", "df"] / len(code))
+
+
+def below_chi_squared(p: dict[str, Any]) -> bool:
+    d, levels = p["null"][15, 2], np.array([0.6, 0.8, 0.9, 0.95, 0.99])
+    found = np.quantile(d, levels)
+    mixture = stats.chi2.ppf(2 * levels - 1, 1)
+    return bool(
+        (np.abs(found - mixture) < 0.1 * mixture + 0.05).all()
+        and (found < 0.9 * stats.chi2.ppf(levels, 1)).all()
+        and abs((d == 0).mean() - 0.5) < 0.02
+    )
 
 
 def parity_ends(p: dict[str, Any]) -> Any:

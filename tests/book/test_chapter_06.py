@@ -81,8 +81,8 @@ def centred(p: dict[str, Any]) -> float:
 # What the chapter says of these data, each with its check.
 STATEMENTS: list[Statement] = [
     (
-        "Herd means climb from about 130 to about 205 kilograms; the cows of each herd spread about "
-        "as widely as that.",
+        "Herd means climb from about 130 to about 205 kilograms; the cows of each herd spread "
+        "about as widely as that.",
         lambda p: (
             np.allclose(ends(p["means"]), [130, 205], atol=4)
             and 0.8 < p["pilot"].groupby("herd")["milk_kg"].agg(np.ptp).mean() / 75 < 1.2

@@ -54,7 +54,8 @@ STATEMENTS: list[Statement] = [
         lambda p: by_rank(p)[-1] == 3 and (by_rank(p)[:4] == 3).sum() == 2,
     ),
     (
-        "Patients of one large hospital spread over about 20 to 25 points, the means over about 11.",
+        "Patients of one large hospital spread over about 20 to 25 points, the means over "
+        "about 11.",
         lambda p: spread_of_large(p).between(17, 27).all() and 10 < np.ptp(p["raw_mean"]) < 12,
     ),
     ("more than those of any other.", lambda p: p["u"]["raw"].idxmax() == p["top"]),

@@ -114,6 +114,11 @@ def parametric_bootstrap(
     -------
     BootstrapTest or BootstrapIntervals
 
+    Notes
+    -----
+    Percentiles of a variance between few groups lie too low, as its estimates scatter to both sides
+    of an estimate that is itself often too low; `profile_ci` of a REML fit keeps its coverage.
+
     Raises
     ------
     ValueError

@@ -16,7 +16,9 @@ from .criterion import (
     theta_hessian,
     theta_of,
 )
+from .design import packed
 from .held import HeldTerm, off_zero
+from .identified import finding_on_identification
 from .information import TooLargeError, expected_form, x_forms
 from .results import SeveralResults
 from .search import (
@@ -25,21 +27,26 @@ from .search import (
     is_small,
     minimise,
     optimise,
+    settle,
     starts,
     terms_of,
     vector_of,
     way_down,
 )
-from .sums import Sums, by_level, parent_levels
+from .sums import Factor, Sums, build_sums, by_level, parent_levels
+from .without import Without, only_level
 
 __all__ = [
+    "Factor",
     "HeldTerm",
     "Point",
     "SeveralResults",
     "Slopes",
     "Sums",
     "TooLargeError",
+    "Without",
     "average_information",
+    "build_sums",
     "by_level",
     "chain_rule",
     "delta_gradient",
@@ -47,13 +54,17 @@ __all__ = [
     "dense_rows",
     "evaluate",
     "expected_form",
+    "finding_on_identification",
     "first_derivatives",
     "is_small",
     "lambdas_of",
     "minimise",
     "off_zero",
+    "only_level",
     "optimise",
+    "packed",
     "parent_levels",
+    "settle",
     "solved",
     "starts",
     "terms_of",

@@ -32,6 +32,12 @@ TAKES_SEVERAL = (
     "residuals",
     "check_singular",
     "check_convergence",
+    "influence",
+    "shrinkage_factor",
+    "design_effect",
+    "variance_function",
+    "contextual_effect",
+    "boxcox_lmm",
 )
 
 

@@ -119,7 +119,7 @@ def anova_components(
     if are_stages(groups, data):
         names = list(groups)  # type: ignore[arg-type]
         if len(names) > 1:
-            return nested_table(formula, data, names)
+            return nested_table(formula, data, [str(name) for name in names])
         groups = names[0]
     parts = one_way_parts(*anova_input(formula, data, groups))
     negative = parts.sigma2_g < 0.0

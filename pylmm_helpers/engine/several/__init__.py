@@ -34,12 +34,14 @@ from .search import (
     way_down,
 )
 from .sums import Factor, Sums, build_sums, by_level, parent_levels
+from .together import Refit, is_worth_while, refit_all
 from .without import Without, only_level
 
 __all__ = [
     "Factor",
     "HeldTerm",
     "Point",
+    "Refit",
     "SeveralResults",
     "Slopes",
     "Sums",
@@ -57,6 +59,7 @@ __all__ = [
     "finding_on_identification",
     "first_derivatives",
     "is_small",
+    "is_worth_while",
     "lambdas_of",
     "minimise",
     "off_zero",
@@ -64,6 +67,7 @@ __all__ = [
     "optimise",
     "packed",
     "parent_levels",
+    "refit_all",
     "settle",
     "solved",
     "starts",

@@ -3,6 +3,7 @@ away."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -14,16 +15,19 @@ from pylmm_helpers.common import Array, progress_bar
 from pylmm_helpers.engine.several import (
     Factor,
     Point,
+    Refit,
     SeveralResults,
     Sums,
     Without,
     by_level,
     finding_on_identification,
+    is_worth_while,
     lambdas_of,
     minimise,
     only_level,
     optimise,
     packed,
+    refit_all,
     settle,
     way_down,
 )
@@ -54,16 +58,24 @@ def leave_one_level_out(fit: SeveralResults, group: Any) -> pd.DataFrame:
     R = np.vstack([columns.X, columns.row(fit.y)])
     fixed, random = without_predictors(fit, factor, columns.X), without_groups(fit, factor)
     without = Without(fit.sums, columns.Z, R, factor)
-    points: list[Point | None] = [None] * factor.levels
+    points: list[Point | Refit | None] = [None] * factor.levels
+    usable = np.array([not (a or b) for a, b in zip(fixed, random, strict=True)])
+    together: dict[int, Refit] = {}
+    doubtful = set(range(factor.levels))
+    if is_worth_while(fit.sums):
+        levels = np.flatnonzero(usable)
+        together, doubtful = refit_all(fit.at.theta, without, levels, fit.reml)
     with progress_bar(f"leaving out each level of {name}") as show:
-        for g in range(factor.levels):
-            if not fixed[g] and not random[g]:
-                sums = without.sums(g)
-                random[g] = finding_on_identification(sums, fit.design, fit.reml)
-                if not random[g]:
-                    at = refit(fit.at.theta, sums, fit.reml)
-                    points[g] = at if np.isfinite(at.value) else None
-                    random[g] = "" if points[g] else "no residual variation is left"
+        for g in np.flatnonzero(usable):
+            points[g] = together.get(int(g))
+            if points[g] is None:
+                sums = without.sums(int(g))
+                if g in doubtful:
+                    random[g] = finding_on_identification(sums, fit.design, fit.reml)
+                at = None if random[g] else refit(fit.at.theta, sums, fit.reml)
+                if at is not None and not np.isfinite(at.value):
+                    at, random[g] = None, "no residual variation is left without this group"
+                points[g] = at
             show(100.0 * (g + 1) / factor.levels)
     return assemble(fit, name, points, fixed, random)
 
@@ -81,7 +93,7 @@ def refit(start: Array, sums: Sums, reml: bool) -> Point:
 def assemble(
     fit: SeveralResults,
     group: str,
-    points: list[Point | None],
+    points: Sequence[Point | Refit | None],
     fixed: list[str],
     random: list[str],
 ) -> pd.DataFrame:

@@ -33,21 +33,21 @@ def design_effect(fit: SeveralResults, weight: float | None) -> pd.DataFrame:
     sigma2 = fit.scale / weight_of(fit, weight, "the design effect")  # type: ignore[arg-type]
     variances = {g: float(G.to_numpy()[0, 0]) for g, G in fit.cov_re_by_group.items()}
     total, n = sigma2 + sum(variances.values()), float(fit.nobs)
-    rows = []
+    rows: list[tuple[float, float, float, float, float]] = []
     for name, variance in variances.items():
         sizes = fit.sizes_by_group[name].astype(float)
         share = variance / total
         added = (float(np.sum(sizes**2)) / n - 1.0) * share
         rows.append((share, len(sizes), n / len(sizes), sizes.std() / sizes.mean(), added))
-    added = sum(row[-1] for row in rows)
-    rows.append((1.0 - sigma2 / total, np.nan, np.nan, np.nan, added))
+    every = float(sum(row[-1] for row in rows))
+    rows.append((1.0 - sigma2 / total, np.nan, np.nan, np.nan, every))
     index = pd.Index([*variances, "all factors"], name="group")
     columns = ["share", "levels", "mean_size", "size_cv", "added"]
     table = pd.DataFrame(rows, index=index, columns=columns)
     nothing = [np.nan] * len(variances)
-    table["design_effect"] = [*nothing, 1.0 + added]
+    table["design_effect"] = [*nothing, 1.0 + every]
     table["n"] = [*nothing, n]
-    table["effective_n"] = [*nothing, n / (1.0 + added)]
+    table["effective_n"] = [*nothing, n / (1.0 + every)]
     table["effective_n_model"] = [*nothing, total / sigma2 * information_of_mean(fit, sigma2)]
     return table
 
@@ -94,9 +94,9 @@ def variance_function(
         own[group] = fit.scale * between
     total = sum(own.values()) + sigma2
     if len(own) == 1:
-        between = total - sigma2
-        columns = {term: x, "between": between, "residual": sigma2, "total": total}
-        return pd.DataFrame(columns | {"sd_between": np.sqrt(between), "icc": between / total})
+        own_part = next(iter(own.values()))
+        columns = {term: x, "between": own_part, "residual": sigma2, "total": total}
+        return pd.DataFrame(columns | {"sd_between": np.sqrt(own_part), "icc": own_part / total})
     shared = shared_factors(fit)
     frames = [
         pd.DataFrame(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,19 @@ from pylmm_helpers import (
     shrinkage_factor,
     variance_function,
 )
+from pylmm_helpers.engine.several import (
+    Without,
+    build_sums,
+    delta_gradient,
+    evaluate,
+    first_derivatives,
+    minimise,
+    refit_all,
+    vector_of,
+)
 from pylmm_helpers.engine.several.design import build
 from pylmm_helpers.engine.several.fit import fit_design
+from pylmm_helpers.inference.several import Refits
 
 R = json.loads((HERE / "reference" / "several_influence.json").read_text(encoding="utf-8"))
 
@@ -124,6 +136,60 @@ def test_influence_of_one_factor_is_that_of_its_own_engine(terms: str, reml: boo
     assert list(found.columns) == list(expected.columns)
     # both searches stop at a promised fall of 1e-10 of the criterion
     pd.testing.assert_frame_equal(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, by",
+    [
+        ("herds-day-slope", "herd"),
+        ("penicillin-ml", "plate"),
+        ("insteval", "d"),
+        ("pastes", "batch"),
+    ],
+)
+def test_refits_done_together_are_those_done_one_by_one(
+    name: str, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = fitted(name)
+    few = np.arange(0, fit.ngroups_by_group[by], max(1, fit.ngroups_by_group[by] // 12))
+    columns = Refits(fit)
+    R = np.vstack([columns.X, columns.row(fit.y)])
+    without = Without(fit.sums, columns.Z, R, fit.design.factors[by])
+    monkeypatch.setattr("pylmm_helpers.engine.several.together.BATCH", 20_000)
+    found, doubtful = refit_all(fit.at.theta, without, few, fit.reml)
+    assert not doubtful and (len(found) > len(few) / 2 or fit.singular)
+    for g, own in found.items():
+        at = minimise(fit.at.theta, without.sums(g), fit.reml).at
+        assert own.r2 == pytest.approx(at.r2, rel=1e-6) and own.nu == at.nu
+        # the last step promised 1e-10 of the criterion: theta to its root
+        np.testing.assert_allclose(own.theta, at.theta, atol=2e-5)
+        again = evaluate(own.theta, without.sums(g), fit.reml)
+        np.testing.assert_allclose(own.root, again.root, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("by", ["s", "d", "dept:service"])
+def test_sums_without_a_level_are_those_of_the_rows_that_are_left(by: str) -> None:
+    fit = fitted("insteval")
+    columns, factor = Refits(fit), fit.design.factors[by]
+    R = np.vstack([columns.X, columns.row(fit.y)])
+    without, theta = Without(fit.sums, columns.Z, R, factor), 1.1 * fit.at.theta + 0.1
+    for g in (0, factor.levels // 2):
+        keep = factor.codes != g
+        rest = [replace(f, codes=f.codes[keep]) for f in fit.sums.factors]
+        sums = build_sums(rest, [Z[:, keep] for Z in columns.Z], R[:, keep])
+        order = {f.name: k for k, f in enumerate(fit.sums.factors)}
+        other = np.concatenate([theta[fit.sums.slices[order[f.name]]] for f in sums.factors])
+        mine, theirs = evaluate(theta, without.sums(g), True), evaluate(other, sums, True)
+        assert mine.value == pytest.approx(theirs.value, rel=1e-12)
+        forms = [
+            vector_of(at.f.sums, delta_gradient(at, first_derivatives(at))) for at in (mine, theirs)
+        ]
+        by_name = [
+            dict(zip([f.name for f in at.f.sums.factors], form, strict=True))
+            for at, form in zip(both, forms, strict=True)
+        ]
+        for name, slope in by_name[0].items():
+            assert slope == pytest.approx(by_name[1][name], rel=1e-9, abs=1e-7)
 
 
 def test_what_rests_on_one_level_is_said() -> None:

@@ -34,7 +34,7 @@ from .search import (
     way_down,
 )
 from .sums import Factor, Sums, build_sums, by_level, parent_levels
-from .together import Refit, is_worth_while, refit_all
+from .together import Refit, beside_boundary, is_worth_while, refit_all, upright
 from .without import Without, only_level
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "TooLargeError",
     "Without",
     "average_information",
+    "beside_boundary",
     "build_sums",
     "by_level",
     "chain_rule",
@@ -74,6 +75,7 @@ __all__ = [
     "terms_of",
     "theta_hessian",
     "theta_of",
+    "upright",
     "vector_of",
     "way_down",
     "x_forms",

@@ -107,6 +107,8 @@ def refit_all(
         lost = not_told_apart(p)
         doubtful |= {int(g) for g in part[lost]}
         p, part = p.some(np.flatnonzero(~lost)), part[~lost]
+        if not len(part):
+            continue
         theta, converged = minimise_all(start, p)
         theta = np.array([upright(own, sums) for own in theta]).reshape(len(part), -1)
         at = evaluate(theta, p, False)

@@ -16,9 +16,12 @@ from scipy import sparse
 
 from pylmm_helpers.common import Array
 
-from .pairs import pairs_of
+from .pairs import ChangedPairs, Pairs, pairs_of
 from .solve import level_rows
 from .sums import Factor, Sums, by_level, cell_products
+
+#: Beyond this share of the cells, all are gone through anew rather than some put right.
+SHARE_TOUCHED = 0.3
 
 
 def only_level(codes: NDArray[np.intp], levels: int, of: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -81,11 +84,24 @@ class Without:
                 left.sort_indices()
                 cells[k] = left
             if whole.pairs is not None:
-                pairs = pairs_of(cells[0], own[0].q)
+                pairs = self.pairs(own[0], cells[0])
         return Sums(
             whole.factors, whole.parents, ZZ, ZR, cells, DD, DR, whole.RR - R @ R.T,
             whole.n - R.shape[1], pairs,
         )  # fmt: skip
+
+    def pairs(self, own: Factor, cells: sparse.csr_array) -> Pairs | ChangedPairs | None:
+        """The first factor's part in the dense matrix, put right in the levels that have lost
+        rows."""
+        touched = np.unique(own.codes)
+        old = self.whole.cells[0]
+        rows = (touched[:, None] * own.q + np.arange(own.q)).ravel()
+        part = old[rows]
+        if part.nnz > SHARE_TOUCHED * old.nnz:
+            return pairs_of(cells, own.q)
+        change = pairs_of(sparse.vstack([cells[rows], part], format="csr"), own.q)
+        assert isinstance(self.whole.pairs, Pairs) and change is not None
+        return ChangedPairs(self.whole.pairs, touched, change)
 
     def dense_part(
         self, own: list[Factor], Z: list[Array], R: Array, gone: list[NDArray[np.intp]]

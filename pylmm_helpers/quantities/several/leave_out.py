@@ -19,6 +19,7 @@ from pylmm_helpers.engine.several import (
     SeveralResults,
     Sums,
     Without,
+    beside_boundary,
     by_level,
     finding_on_identification,
     is_worth_while,
@@ -29,6 +30,7 @@ from pylmm_helpers.engine.several import (
     packed,
     refit_all,
     settle,
+    upright,
     way_down,
 )
 from pylmm_helpers.inference.several import Refits
@@ -84,6 +86,9 @@ def refit(start: Array, sums: Sums, reml: bool) -> Point:
     """The best fit, sought from a good start; from many where that ends at a false boundary."""
     found = minimise(start, sums, reml)
     if found.converged:
+        theta = found.at.theta
+        if not beside_boundary(theta, sums) and np.array_equal(theta, upright(theta, sums)):
+            return found.at
         at = settle(found).at
         if way_down(at) is None:
             return at

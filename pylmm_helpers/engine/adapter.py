@@ -40,6 +40,12 @@ TAKES_SEVERAL = (
     "plots.shrinkage",
     "plots.spaghetti",
     "plots.residual_fitted",
+    "influence",
+    "shrinkage_factor",
+    "design_effect",
+    "variance_function",
+    "contextual_effect",
+    "boxcox_lmm",
 )
 
 

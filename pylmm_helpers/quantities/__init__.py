@@ -10,7 +10,8 @@ from .design_effect import design_effect
 from .diagnostics import check_convergence, check_singular, influence, residuals
 from .group_level import check_level, is_random_intercept, weight_of
 from .means import marginal_means
-from .prediction import blups, predict, shrinkage_factor
+from .prediction import blups, predict
+from .shrinkage import shrinkage_factor
 from .transform import BoxCox, boxcox_lmm
 from .variance import icc, variance_components, variance_function
 

@@ -16,6 +16,7 @@ from .group_level import group_by_group, group_level
 from .leave_out import leave_one_group_out
 from .several import checks as several_checks
 from .several import residuals as several
+from .several.leave_out import leave_one_level_out
 
 __all__ = ["Check", "check_convergence", "check_singular", "influence", "residuals"]
 
@@ -134,13 +135,17 @@ def _group_residuals(res: Any) -> pd.DataFrame:
 
 
 @shown_whole
-def influence(fit: Any) -> pd.DataFrame:
+def influence(fit: Any, group: str | None = None) -> pd.DataFrame:
     r"""What changes when each group in turn is left out and the model fitted anew.
 
     Parameters
     ----------
-    fit : MixedLMResults or LMMResults
+    fit : MixedLMResults, LMMResults or SeveralResults
         A fitted linear mixed model, with its rows.
+    group : str, optional
+        The factor whose levels are left out, such as ``"herd"``; needed when the model has several.
+        Leaving a herd out leaves its cows out too; levels of a crossed factor stay, with the rows
+        that they have in other groups.
 
     Returns
     -------
@@ -149,24 +154,38 @@ def influence(fit: Any) -> pd.DataFrame:
         `covratio`, :math:`|\Phi_{(g)}| / |\Phi|` (below 1: without the group the fixed effects are
         estimated more precisely); `change_theta`, the length of the change of theta relative to its
         own, for columns scaled to unit spread; then, as they come out without the group,
-        `var[term]` and `cov[a, b]` of the random effects, `residual_variance`, and `beta[term]`.
+        `var[term]` and `cov[a, b]` of the random effects (``var[term | herd]`` and so on, if there
+        are several factors), `residual_variance`, and `beta[term]`.
         Where a coefficient rests on one group alone, that group's distance and covratio are
-        infinite and `note` says so.
+        infinite and `note` says so. With several random terms a row is NaN, and `note` says why,
+        where these can't be told apart without the group.
 
     Notes
     -----
     Each refit is exact. Rows are read once, to form each group's cross products; leaving a group
     out then means leaving out its products. With one or two random terms, the refits near the full
-    fit are done together. What is not identified (see `LMMResults.unidentified`) is NaN. Cook's
+    fit are done together; with several random terms they are done one after the other, each from
+    the full fit's theta. What is not identified (see `LMMResults.unidentified`) is NaN. Cook's
     distance divides by p, as Christensen, Pearson & Johnson (1992) do; lme4's ``cooks.distance`` of
     grouped deletions divides by p n / (n - p), where n counts the groups.
+
+    Raises
+    ------
+    ValueError
+        If `group` is no grouping factor of the model, or missing when there are several; if too few
+        levels would be left.
 
     References
     ----------
     Christensen, Pearson & Johnson (1992), Technometrics 34, 38-45 (doi:10.2307/1269550). Demidenko
     & Stukel (2005), Statistics in Medicine 24, 893-909 (doi:10.1002/sim.1974).
     """
-    return leave_one_group_out(as_results(fit))
+    if isinstance(fit, SeveralResults):
+        return leave_one_level_out(fit, group)
+    res = as_results(fit)
+    if group not in (None, res.groups):
+        raise ValueError(f"group is {group!r}; the only grouping factor is {res.groups!r}")
+    return leave_one_group_out(res)
 
 
 def check_singular(fit: Any) -> Check:

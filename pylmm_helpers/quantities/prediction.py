@@ -1,4 +1,4 @@
-"""Predicted random effects (BLUPs), their shrinkage, and predictions for known and new groups."""
+"""Predicted random effects (BLUPs), and predictions for known and new groups."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 from scipy.stats import norm, t
 
-from pylmm_helpers.common import a_name, numbers, one_of, shown_whole
+from pylmm_helpers.common import a_name, one_of, shown_whole
 from pylmm_helpers.engine import as_results
 from pylmm_helpers.engine.several import SeveralResults
 from pylmm_helpers.formula import PARTS, as_new_frame, check_own_rows, group_numbers, model_columns
@@ -18,57 +17,7 @@ from pylmm_helpers.formula import PARTS, as_new_frame, check_own_rows, group_num
 from .group_level import check_level, group_by_group, group_level, weight_of
 from .several import prediction as several
 
-__all__ = ["blups", "predict", "shrinkage_factor"]
-
-
-def shrinkage_factor(sigma2_g: ArrayLike, sigma2: ArrayLike, m: ArrayLike) -> Any:
-    r"""Share of a group's deviation that its BLUP keeps, :math:`\sigma_g^2 / (\sigma_g^2 + \sigma^2
-    / m)`.
-
-    Parameters
-    ----------
-    sigma2_g : float or array_like
-        Variance between groups.
-    sigma2 : float or array_like
-        Variance within groups (same units).
-    m : float or array_like
-        Rows of the group.
-
-    Returns
-    -------
-    float or ndarray
-        Between 0 (the BLUP is the overall mean) and 1 (it is the group's own mean). It is also the
-        reliability of the group's mean.
-
-    Raises
-    ------
-    ValueError
-        For a negative variance, two zero variances, or a size that is negative.
-
-    References
-    ----------
-    Searle, Casella & McCulloch (1992), Variance Components, section 3.4
-    (doi:10.1002/9780470316856).
-
-    Examples
-    --------
-    >>> round(shrinkage_factor(5, 20, 4), 2)
-    0.5
-    """
-    between, within, size = (
-        numbers(v, name) for name, v in (("sigma2_g", sigma2_g), ("sigma2", sigma2), ("m", m))
-    )
-    for name, value in (("sigma2_g", between), ("sigma2", within), ("m", size)):
-        if not np.all(np.isfinite(value)) or np.any(value < 0):
-            raise ValueError(f"{name} must be a finite number of at least 0")
-    if np.any((between == 0) & (within == 0)):
-        raise ValueError("sigma2_g and sigma2 are both 0; at least one variance must be positive")
-    # m sigma2_g / (m sigma2_g + sigma2) is the same and has no division by a size of 0
-    denominator = size * between + within
-    factor = np.divide(
-        size * between, denominator, out=np.zeros(denominator.shape), where=denominator > 0
-    )
-    return float(factor) if factor.ndim == 0 else factor
+__all__ = ["blups", "predict"]
 
 
 @shown_whole

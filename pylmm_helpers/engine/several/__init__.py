@@ -16,7 +16,9 @@ from .criterion import (
     theta_hessian,
     theta_of,
 )
+from .design import packed
 from .held import HeldTerm, off_zero
+from .identified import finding_on_identification
 from .information import TooLargeError, expected_form, x_forms
 from .results import SeveralResults
 from .search import (
@@ -25,21 +27,29 @@ from .search import (
     is_small,
     minimise,
     optimise,
+    settle,
     starts,
     terms_of,
     vector_of,
     way_down,
 )
-from .sums import Sums, by_level, parent_levels
+from .sums import Factor, Sums, build_sums, by_level, parent_levels
+from .together import Refit, beside_boundary, is_worth_while, refit_all, upright
+from .without import Without, only_level
 
 __all__ = [
+    "Factor",
     "HeldTerm",
     "Point",
+    "Refit",
     "SeveralResults",
     "Slopes",
     "Sums",
     "TooLargeError",
+    "Without",
     "average_information",
+    "beside_boundary",
+    "build_sums",
     "by_level",
     "chain_rule",
     "delta_gradient",
@@ -47,18 +57,25 @@ __all__ = [
     "dense_rows",
     "evaluate",
     "expected_form",
+    "finding_on_identification",
     "first_derivatives",
     "is_small",
+    "is_worth_while",
     "lambdas_of",
     "minimise",
     "off_zero",
+    "only_level",
     "optimise",
+    "packed",
     "parent_levels",
+    "refit_all",
+    "settle",
     "solved",
     "starts",
     "terms_of",
     "theta_hessian",
     "theta_of",
+    "upright",
     "vector_of",
     "way_down",
     "x_forms",

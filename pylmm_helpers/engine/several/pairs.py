@@ -48,6 +48,38 @@ class Pairs:
         return float(blocks_as_vector(M) @ (self.coefficients @ H.ravel()))
 
 
+@dataclass(frozen=True)
+class ChangedPairs:
+    """The map for cells that differ from others in some levels only.
+
+    Attributes
+    ----------
+    base : Pairs
+        Of the other cells.
+    levels : ndarray (k,)
+        The levels that differ.
+    change : Pairs
+        Of their cells here and, after them, of those in `base`.
+    """
+
+    base: Pairs
+    levels: NDArray[np.intp]
+    change: Pairs
+
+    def both(self, M: Array) -> Array:
+        """Blocks (q, q, 2 k) for `change`: what comes in and what goes out."""
+        own = M[..., self.levels]
+        return np.concatenate([own, -own], axis=-1)
+
+    def product(self, M: Array) -> Array:
+        """``C'MC`` (N, N) for blocks M (q, q, L)."""
+        return self.base.product(M) + self.change.product(self.both(M))
+
+    def inner(self, H: Array, M: Array) -> float:
+        """``<H, C'MC>`` for symmetric H (N, N)."""
+        return self.base.inner(H, M) + self.change.inner(H, self.both(M))
+
+
 def mirror(lower: Array) -> None:
     """Fill the upper triangle of a matrix from its lower one, block by block."""
     for start in range(0, len(lower), 256):

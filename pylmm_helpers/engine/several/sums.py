@@ -21,7 +21,7 @@ from scipy import sparse
 
 from pylmm_helpers.common import Array
 
-from .pairs import Pairs, pairs_of
+from .pairs import ChangedPairs, Pairs, pairs_of
 
 #: Most columns the dense part may have: three square matrices of this size take 2.4 gigabytes.
 LARGEST_DENSE = 10_000
@@ -101,7 +101,7 @@ class Sums:
     RR : ndarray (r, r)
     n : int
         Rows.
-    pairs : Pairs or None
+    pairs : Pairs, ChangedPairs or None
         The first factor's part in the dense matrix as a linear map.
     memory : dict
         What others have worked out from the sums alone and want to keep.
@@ -116,7 +116,7 @@ class Sums:
     DR: Array
     RR: Array
     n: int
-    pairs: Pairs | None
+    pairs: Pairs | ChangedPairs | None
     memory: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property

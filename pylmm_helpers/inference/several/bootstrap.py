@@ -54,11 +54,16 @@ class Refits:
         away = fit.at.theta + 0.1 * (starts(fit.sums)[0] > 0.0)
         self.starts = [away, starts(fit.sums)[0]]
 
+    def row(self, y: Array) -> Array:
+        """A response (n,) scaled and weighted as the fit's own."""
+        scaling = self.fit.scalings[0]
+        target = y - self.fit.offset
+        scaled = (target - scaling.y_shift) / scaling.y_scale * self.root
+        return np.asarray(scaled - scaling.offset @ self.X)
+
     def sums(self, y: Array) -> Sums:
         """The fit's products with another response (n,)."""
-        scaling, old = self.fit.scalings[0], self.fit.sums
-        target = y - self.fit.offset
-        row = (target - scaling.y_shift) / scaling.y_scale * self.root - scaling.offset @ self.X
+        old, row = self.fit.sums, self.row(y)
         p = old.p
         blocks = [by_level(f, Z, row[None]) for f, Z in zip(old.factors, self.Z, strict=True)]
         ZR = [np.concatenate([a[:, :p], b], axis=1) for a, b in zip(old.ZR, blocks, strict=False)]

@@ -38,6 +38,7 @@ from pylmm_helpers.formula import (
     check_size,
     has_bars,
     in_order,
+    read_request,
 )
 
 from .identified import check_identified
@@ -48,6 +49,7 @@ from .scaling import cross_products, reduce_rows
 from .search import optimise
 from .several.fit import check_bars_alone, fit_bars, refit_bars
 from .several.results import SeveralResults
+from .structured import fit_structured
 
 __all__ = ["LMMResults", "fit_lmm", "refit"]
 
@@ -64,6 +66,8 @@ def fit_lmm(
     reml: bool = True,
     weights: Any = None,
     missing: str = "raise",
+    correlation: str | None = None,
+    variances: str | None = None,
 ) -> LMMResults | SeveralResults:
     """Fit a linear mixed model with one grouping factor or several.
 
@@ -128,7 +132,8 @@ def fit_lmm(
     if not isinstance(reml, (bool, np.bool_)):
         raise ValueError(f"reml is {shown(reml)}; give True for REML or False for ML.")
     if isinstance(formula, CrossProducts):
-        given = any(value is not None for value in (data, groups, weights))
+        residual = (correlation, variances)
+        given = any(value is not None for value in (data, groups, weights, *residual))
         if given or (re_formula, missing) != ("1", "raise"):
             raise ValueError(
                 "data, groups, re_formula, weights and missing are part of the cross products "
@@ -139,14 +144,15 @@ def fit_lmm(
     if data is None:
         raise ValueError("data is missing: give the data frame that holds the formula's columns.")
     context = capture_context(1)
+    request = read_request(correlation, variances)
     if has_bars(formula):
         check_bars_alone(groups, re_formula)
-        return fit_bars(formula, data, reml, weights, missing, context, fit_design)
+        return fit_bars(formula, data, reml, weights, missing, context, fit_design, request)
     if groups is None:
         raise ValueError(
             "groups is missing: give the name of the column that holds each row's group."
         )
-    design = build_design(formula, data, groups, re_formula, weights, missing, context)
+    design = build_design(formula, data, groups, re_formula, weights, missing, context, request)
     check_own_rows(design)
     return fit_design(design, reml)
 
@@ -220,6 +226,14 @@ def fit_products(cross: CrossProducts, reml: bool) -> LMMResults:
 
 
 def fit_design(design: Design, reml: bool) -> LMMResults:
+    """The fit of a model whose columns are laid out and checked."""
+    if design.structure is not None:
+        fit: LMMResults = fit_structured(design, reml, fit_plain)
+        return fit
+    return fit_plain(design, reml)
+
+
+def fit_plain(design: Design, reml: bool) -> LMMResults:
     """The fit of a model whose columns are laid out and checked."""
     cross = cross_products(design)
     rows, cross = reduce_rows(cross, design)

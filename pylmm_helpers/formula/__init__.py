@@ -45,6 +45,7 @@ from .new_data import (
 from .parse import parse, parse_random, plain_words
 from .r_spelling import NAMES, Spelling, in_r, r_factors, r_term, syntactic
 from .same_rows import in_order_of, order_of, row_order
+from .structure import Structure, StructureRequest, read_request, read_structure
 from .weights import check_weights, read_weights
 from .words import FACTOR, Word, closing, column_names, cut, is_sign, split, unquoted, words
 
@@ -55,6 +56,8 @@ __all__ = [
     "Bar",
     "Design",
     "Spelling",
+    "Structure",
+    "StructureRequest",
     "Word",
     "as_frame",
     "as_new_frame",
@@ -100,6 +103,8 @@ __all__ = [
     "plain_words",
     "r_factors",
     "r_term",
+    "read_request",
+    "read_structure",
     "read_weights",
     "refuse_copies",
     "refuse_type",

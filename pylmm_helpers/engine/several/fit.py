@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from pylmm_helpers.common import Array
-from pylmm_helpers.formula import Design, build_design, check_double, check_own_rows, take_apart
+from pylmm_helpers.formula import (
+    Design,
+    StructureRequest,
+    build_design,
+    check_double,
+    check_own_rows,
+    take_apart,
+)
 
 from ..layout import Layout, assemble, constant_of, lay_out
 from ..products import Scaling
@@ -64,6 +71,7 @@ def fit_bars(
     missing: str,
     context: Mapping[str, Any] | None,
     one_factor: Callable[[Design, bool], Any],
+    request: StructureRequest | None = None,
 ) -> Any:
     """Fit a model whose random terms stand in its formula; see `pylmm_helpers.fit_lmm`.
 
@@ -72,12 +80,12 @@ def fit_bars(
     fixed, bars = take_apart(formula)
     if len(bars) == 1 and len(bars[0].columns) == 1:
         design = build_design(
-            fixed, data, bars[0].columns[0], bars[0].terms, weights, missing, context
+            fixed, data, bars[0].columns[0], bars[0].terms, weights, missing, context, request
         )
         check_double(bars, [design])
         check_own_rows(design)
         return one_factor(design, reml)
-    several = build(formula, data, weights, missing, context)
+    several = build(formula, data, weights, missing, context, request)
     check_double(bars, several.parts)
     for part in several.parts:
         check_own_rows(part)

@@ -1,0 +1,262 @@
+"""The search for phi and the SD ratios, outside the search for the random effects' covariance.
+
+For given phi and ratios the rows are whitened and the model is fitted as any other, which leaves a
+criterion of one parameter or a few. They are transformed to the whole line (atanh or logit for the
+correlation over one step, logarithms for the ratios). A grid finds the valleys along phi; Newton's
+method, with derivatives by differences of the criterion, finds the bottom of the two deepest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from math import gcd
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.special import expit, logit
+
+from pylmm_helpers.common import Array
+from pylmm_helpers.formula import Structure
+
+#: Correlations over one step from which the search starts.
+SIGNED_GRID = (-0.6, -0.2, 0.2, 0.5, 0.8, 0.95)
+POSITIVE_GRID = (0.03, 0.2, 0.5, 0.75, 0.92, 0.985)
+#: The correlation over one step may come this near to one (to zero, where it is positive).
+NEAR_ONE, NEAR_ZERO = 1e-7, 1e-9
+#: Step of the differences: their error is far below that of nlme's own.
+STEP = 5e-4
+#: A step that lowers the criterion by less is the last; convergence is quadratic.
+DECREMENT = 1e-8
+#: Criteria that differ by less are the same.
+SAME = 1e-7
+MAX_STEPS = 60
+#: The logarithm of a ratio beyond this: a level without residual variation.
+LARGEST_LOG = 9.0
+
+
+class Problem(Protocol):
+    """A model whose residuals have a structure, for the search over its parameters."""
+
+    def value(self, structure: Structure, near: Any) -> tuple[float, Any]:
+        """Criterion for given phi and ratios, the random effects' covariance at its best; `near` is
+        the covariance of a point nearby. The second value is the covariance found."""
+        ...
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Parameters of a structure as points of the whole space.
+
+    Attributes
+    ----------
+    structure : Structure
+    step : float
+        Time over which the first coordinate gives the correlation: the greatest common step of
+        "ar1", the median one of "car1".
+    """
+
+    structure: Structure
+    step: float
+
+    @property
+    def correlated(self) -> bool:
+        """Whether the first coordinate is a correlation."""
+        return self.structure.gaps is not None
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return self.structure.n_params
+
+    def of_correlation(self, c: float) -> float:
+        """The coordinate of a correlation over one step."""
+        return float(logit(c) if self.structure.positive else np.arctanh(c))
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The range of the first coordinate."""
+        high = self.of_correlation(1.0 - NEAR_ONE)
+        low = self.of_correlation(NEAR_ZERO) if self.structure.positive else -high
+        return low, high
+
+    def at(self, u: Array) -> Structure:
+        """The structure at a point (k,)."""
+        phi, rest = None, u
+        if self.correlated:
+            c = float(expit(u[0]) if self.structure.positive else np.tanh(u[0]))
+            phi, rest = float(np.sign(c) * abs(c) ** (1.0 / self.step)), u[1:]
+        ratios = None if self.structure.levels is None else np.exp(np.append(0.0, rest))
+        return self.structure.at(phi, ratios)
+
+    def point(self, structure: Structure) -> Array:
+        """The point (k,) of a structure with values."""
+        found = []
+        if structure.phi is not None:
+            c = np.sign(structure.phi) * abs(structure.phi) ** self.step
+            found.append(self.of_correlation(float(c)))
+        if structure.ratios is not None:
+            found += list(np.log(structure.ratios[1:]))
+        return np.array(found)
+
+
+def coordinates(structure: Structure) -> Coordinates:
+    """The coordinates in which a structure is searched."""
+    if structure.gaps is None:
+        return Coordinates(structure, 1.0)
+    steps = structure.gaps[np.isfinite(structure.gaps)]
+    if structure.request.kind == "ar1":
+        distinct = np.unique(steps)
+        return Coordinates(structure, float(reduce(gcd, (int(s) for s in distinct))))
+    return Coordinates(structure, float(np.median(steps)))
+
+
+class Surface:
+    """The criterion over the coordinates, each point worked out once, near the best so far."""
+
+    def __init__(self, problem: Problem, where: Coordinates, near: Any) -> None:
+        self.problem, self.where, self.near = problem, where, near
+        self.best = np.inf
+
+    def __call__(self, u: Array) -> float:
+        """The criterion at a point; infinite where the model can't be fitted."""
+        try:
+            value, found = self.problem.value(self.where.at(u), self.near)
+        except (ValueError, np.linalg.LinAlgError):
+            return np.inf
+        if not np.isfinite(value):
+            return np.inf
+        if value < self.best:
+            self.best, self.near = value, found
+        return value
+
+
+def slopes(
+    f: Callable[[Array], float], u: Array, value: float, step: float = STEP
+) -> tuple[Array, Array]:
+    """Gradient (k,) and Hessian (k, k) by central differences."""
+    k = len(u)
+    eye = step * np.eye(k)
+    up = np.array([f(u + e) for e in eye])
+    down = np.array([f(u - e) for e in eye])
+    hessian = np.diag((up - 2.0 * value + down) / step**2)
+    for i in range(k):
+        for j in range(i):
+            both = f(u + eye[i] + eye[j]) + f(u - eye[i] - eye[j])
+            mixed = both - up[i] - down[i] - up[j] - down[j] + 2.0 * value
+            hessian[i, j] = hessian[j, i] = mixed / (2.0 * step**2)
+    return (up - down) / (2.0 * step), hessian
+
+
+def descend(f: Callable[[Array], float], u: Array, where: Coordinates) -> tuple[Array, float]:
+    """Newton's method from a point (k,); negative curvature is turned round."""
+    value, radius = f(u), 2.0
+    low, high = where.limits if where.correlated else (-np.inf, np.inf)
+    for _ in range(MAX_STEPS):
+        gradient, hessian = slopes(f, u, value)
+        if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
+            break
+        values, vectors = np.linalg.eigh(hessian)
+        along = vectors.T @ gradient
+        move = -vectors @ (along / np.maximum(np.abs(values), 1e-8))
+        promise = 0.5 * float(along @ (along / np.maximum(np.abs(values), 1e-8)))
+        move *= min(1.0, radius / max(float(np.abs(move).max()), 1e-300))
+        while True:
+            there = u + move
+            if where.correlated:
+                there[0] = np.clip(there[0], low, high)
+            trial = f(there)
+            if trial <= value + 1e-13 * abs(value) or np.abs(move).max() < 1e-9:
+                break
+            move, radius = 0.25 * move, 0.25 * float(np.abs(move).max())
+        gain = value - trial
+        if gain >= -1e-13 * abs(value):
+            u, value, radius = there, min(trial, value), min(2.0 * radius, 4.0)
+        if promise < DECREMENT or np.abs(move).max() < 1e-9 or abs(u[0]) > 30.0:
+            break
+    return u, value
+
+
+def search(
+    problem: Problem, structure: Structure, ratios: Array | None, near: Any
+) -> tuple[Structure, float]:
+    """The structure at its best and the criterion there.
+
+    Parameters
+    ----------
+    ratios : ndarray (levels,) or None
+        SD ratios to start from.
+    near : object
+        Covariance of the random effects to start from, as the problem gives it.
+
+    Raises
+    ------
+    ValueError
+        A parameter at its bound, or one that can't be told from the random effects.
+    """
+    where = coordinates(structure)
+    f = Surface(problem, where, near)
+    rest = [] if ratios is None else list(np.log(ratios[1:] / ratios[0]))
+    if not where.correlated:
+        u, value = descend(f, np.array(rest), where)
+    else:
+        grid = POSITIVE_GRID if structure.positive else SIGNED_GRID
+        points = [np.array([where.of_correlation(c), *rest]) for c in grid]
+        values = np.array([f(p) for p in points])
+        if values.max() - values.min() < SAME * max(1.0, abs(values[0]) * 1e-6):
+            raise not_identified(structure)
+        wider = np.concatenate([[np.inf], values, [np.inf]])
+        valleys = np.flatnonzero((values <= wider[:-2]) & (values <= wider[2:]))
+        chosen = valleys[np.argsort(values[valleys])][:2]
+        found = [descend(f, points[k], where) for k in chosen]
+        u, value = min(found, key=lambda pair: pair[1])
+        check_bounds(f, u, value, where)
+    logs = u[1:] if where.correlated else u
+    if len(logs) and np.abs(logs).max() > LARGEST_LOG:
+        k = int(np.abs(logs).argmax())
+        assert structure.levels is not None
+        which = structure.levels[k + 1] if logs[k] < 0 else structure.levels[0]
+        raise ValueError(
+            f"the residual SD of level {which!r} of column '{structure.request.variances}' is "
+            "estimated as zero beside the others: its rows leave no residual variation. Join the "
+            "level with another, or leave variances= out."
+        )
+    return where.at(u), value
+
+
+def check_bounds(f: Surface, u: Array, value: float, where: Coordinates) -> None:
+    """Refuse a correlation at its bound, with what that means."""
+    structure, request = where.structure, where.structure.request
+    for bound, name in zip(where.limits, ("low", "high"), strict=True):
+        edge = np.append(bound, u[1:])
+        if f(edge) > value + SAME:
+            continue
+        if name == "high":
+            raise ValueError(
+                f"phi of {request.words} is estimated at its bound 1: rows of a group of "
+                f"'{structure.group_name}' stay alike however far apart they are, as a random "
+                "intercept makes them. The data can't tell the two apart; leave correlation= out, "
+                "or the random intercept of another factor, or add a trend over time."
+            )
+        if structure.positive:
+            even = " (or that has an odd step)" if structure.even_steps else ""
+            raise ValueError(
+                f"phi of {request.words} is estimated at its bound 0: beside the random effects, "
+                "rows near in time are no more alike than others. Leave correlation= out; a "
+                f"negative correlation takes correlation=\"ar1(...)\" of whole times{even}."
+            )
+        raise ValueError(
+            f"phi of {request.words} is estimated at its bound -1: rows of a group alternate from "
+            "one step to the next exactly. Check the times, or leave correlation= out."
+        )
+
+
+def not_identified(structure: Structure) -> ValueError:
+    """The refusal of a correlation that leaves no trace in the criterion."""
+    return ValueError(
+        f"phi of {structure.request.words} can't be told from the random effects of "
+        f"'{structure.group_name}': the criterion is the same for every phi, as with two rows in "
+        "each group. Leave correlation= out, or the random effects of that factor where other "
+        "factors remain."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +16,7 @@ from .layout import Layout, assemble, check_counts, constant_of, lay_out
 from .products import CrossProducts, GroupRows, Scaling
 from .reduce import reduce_products
 from .rows import column_products, matrix_products, what_is_left, within_products
-from .whitening import whitening
+from .whitening import Whitening, whitening
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class WhitenedRows:
     def __init__(self, ready: Prepared) -> None:
         structure = ready.design.structure
         assert structure is not None
-        self.ready, order = ready, structure.order
+        self.ready, self.structure, order = ready, structure, structure.order
         self.rows = np.empty((len(ready.columns), len(order)))
         for k, column in enumerate(ready.columns):
             np.subtract(column[order], ready.shifts[k], out=self.rows[k])
@@ -174,16 +175,32 @@ class WhitenedRows:
     def split(self, structure: Structure) -> tuple[NDArray[np.intp], Array, Array]:
         """Group of each row, whitened Z (n, q) and ``[X y]`` (n, p + 1), in the structure's
         order."""
-        white, layout = whitening(structure).apply(self.rows), self.ready.layout
+        white, layout = self.whitening(structure).apply(self.rows), self.ready.layout
         return self.codes, white[layout.z_index].T, white[[*layout.x_index, -1]].T.copy()
 
+    def whitening(self, structure: Structure) -> Whitening:
+        """The whitening of these rows by a structure's values."""
+        return whitening(self.structure.at(structure.phi, structure.ratios))
+
+    def products(self, structure: Structure) -> tuple[Array, Array, float]:
+        """Products (m, m) and (q, m, G) of whitened rows, and ``log |R|``."""
+        found = self.whitening(structure)
+        z_index = self.ready.layout.z_index
+        white = found.apply(self.rows)
+        return *matrix_products(white, z_index, self.codes, self.ngroups), found.log_det
+
     def cross(self, structure: Structure) -> CrossProducts:
-        """The products under a structure's values."""
-        found = whitening(structure)
-        total, by_group = matrix_products(
-            found.apply(self.rows), self.ready.layout.z_index, self.codes, self.ngroups
-        )
-        return self.ready.assembled(total, by_group, found.log_det)
+        """The sufficient statistics under a structure's values."""
+        return self.ready.assembled(*self.products(structure))
+
+    def part(self, keep: NDArray[np.bool_], number: NDArray[np.intp], ngroups: int) -> WhitenedRows:
+        """The rows of some whole groups: `keep` (n,) in the structure's order, `number` the new
+        number of each group."""
+        there = copy(self)
+        there.structure = self.structure.part(keep)
+        there.rows, there.codes = self.rows[:, keep], number[self.codes[keep]]
+        there.ngroups = ngroups
+        return there
 
 
 def add_up(columns: list[Array], chosen: list[int]) -> bool:

@@ -32,6 +32,12 @@ DECREMENT = 1e-8
 #: Criteria that differ by less are the same.
 SAME = 1e-7
 MAX_STEPS = 60
+#: A step shorter than this is the last, whatever it promises.
+LAST_STEP = 1e-5
+#: In a sample of the groups a step that lowers the criterion by less is the last.
+ROUGH = 1e-3
+#: After a shorter step the second derivatives are taken over.
+SHORT = 0.1
 #: The logarithm of a ratio beyond this: a level without residual variation.
 LARGEST_LOG = 9.0
 
@@ -42,6 +48,10 @@ class Problem(Protocol):
     def value(self, structure: Structure, near: Any) -> tuple[float, Any]:
         """Criterion for given phi and ratios, the random effects' covariance at its best; `near` is
         the covariance of a point nearby. The second value is the covariance found."""
+        ...
+
+    def sample(self) -> Problem | None:
+        """The same model for some of the groups, where there are many."""
         ...
 
 
@@ -149,12 +159,26 @@ def slopes(
     return (up - down) / (2.0 * step), hessian
 
 
-def descend(f: Callable[[Array], float], u: Array, where: Coordinates) -> tuple[Array, float]:
-    """Newton's method from a point (k,); negative curvature is turned round."""
+def gradient_of(f: Callable[[Array], float], u: Array, step: float = STEP) -> Array:
+    """Gradient (k,) by central differences."""
+    eye = step * np.eye(len(u))
+    return np.array([f(u + e) - f(u - e) for e in eye]) / (2.0 * step)
+
+
+def descend(
+    f: Callable[[Array], float], u: Array, where: Coordinates, enough: float = DECREMENT
+) -> tuple[Array, float]:
+    """Newton's method from a point (k,) until a step promises no more than `enough`; negative
+    curvature is turned round, and after a short step the second derivatives are those of the step
+    before."""
     value, radius = f(u), 2.0
     low, high = where.limits if where.correlated else (-np.inf, np.inf)
+    hessian: Array | None = None
     for _ in range(MAX_STEPS):
-        gradient, hessian = slopes(f, u, value)
+        if hessian is None:
+            gradient, hessian = slopes(f, u, value)
+        else:
+            gradient = gradient_of(f, u)
         if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
             break
         values, vectors = np.linalg.eigh(hessian)
@@ -170,11 +194,13 @@ def descend(f: Callable[[Array], float], u: Array, where: Coordinates) -> tuple[
             if trial <= value + 1e-13 * abs(value) or np.abs(move).max() < 1e-9:
                 break
             move, radius = 0.25 * move, 0.25 * float(np.abs(move).max())
-        gain = value - trial
-        if gain >= -1e-13 * abs(value):
+        if trial <= value + 1e-13 * abs(value):
             u, value, radius = there, min(trial, value), min(2.0 * radius, 4.0)
-        if promise < DECREMENT or np.abs(move).max() < 1e-9 or abs(u[0]) > 30.0:
+        size = float(np.abs(move).max())
+        if promise < enough or size < LAST_STEP:
             break
+        if size > SHORT or values[0] <= 0.0:
+            hessian = None
     return u, value
 
 
@@ -196,33 +222,65 @@ def search(
         A parameter at its bound, or one that can't be told from the random effects.
     """
     where = coordinates(structure)
-    f = Surface(problem, where, near)
     rest = [] if ratios is None else list(np.log(ratios[1:] / ratios[0]))
-    if not where.correlated:
-        u, value = descend(f, np.array(rest), where)
+    few = problem.sample()
+    if few is not None:
+        try:
+            u, _, near = valley(few, where, rest, near, ROUGH)
+        except ValueError:
+            few = None  # some of the groups may not do for what all of them do
+    if few is None:
+        u, value, _ = valley(problem, where, rest, near)
     else:
-        grid = POSITIVE_GRID if structure.positive else SIGNED_GRID
-        points = [np.array([where.of_correlation(c), *rest]) for c in grid]
-        values = np.array([f(p) for p in points])
-        if values.max() - values.min() < SAME * max(1.0, abs(values[0]) * 1e-6):
-            raise not_identified(structure)
-        wider = np.concatenate([[np.inf], values, [np.inf]])
-        valleys = np.flatnonzero((values <= wider[:-2]) & (values <= wider[2:]))
-        chosen = valleys[np.argsort(values[valleys])][:2]
-        found = [descend(f, points[k], where) for k in chosen]
-        u, value = min(found, key=lambda pair: pair[1])
-        check_bounds(f, u, value, where)
-    logs = u[1:] if where.correlated else u
-    if len(logs) and np.abs(logs).max() > LARGEST_LOG:
-        k = int(np.abs(logs).argmax())
-        assert structure.levels is not None
-        which = structure.levels[k + 1] if logs[k] < 0 else structure.levels[0]
-        raise ValueError(
-            f"the residual SD of level {which!r} of column '{structure.request.variances}' is "
-            "estimated as zero beside the others: its rows leave no residual variation. Join the "
-            "level with another, or leave variances= out."
-        )
+        f = Surface(problem, where, near)
+        u, value = descend(f, u, where)
+        inner = [where.of_correlation(c) for c in (1e-3 if structure.positive else -0.99, 0.99)]
+        if where.correlated and not inner[0] < u[0] < inner[1]:
+            check_bounds(f, u, value, where)
+    check_ratios(structure, u[1:] if where.correlated else u)
     return where.at(u), value
+
+
+def valley(
+    problem: Problem,
+    where: Coordinates,
+    rest: list[float],
+    near: Any,
+    enough: float = DECREMENT,
+) -> tuple[Array, float, Any]:
+    """The lowest point (k,) of the deepest valley, the criterion there, and the random effects'
+    covariance."""
+    f = Surface(problem, where, near)
+    if not where.correlated:
+        return *descend(f, np.array(rest), where, enough), f.near
+    grid = POSITIVE_GRID if where.structure.positive else SIGNED_GRID
+    points = [np.array([where.of_correlation(c), *rest]) for c in grid]
+    values = np.array([f(p) for p in points])
+    if values.max() - values.min() < SAME * max(1.0, abs(values[0]) * 1e-6):
+        raise not_identified(where.structure)
+    wider = np.concatenate([[np.inf], values, [np.inf]])
+    valleys = np.flatnonzero((values <= wider[:-2]) & (values <= wider[2:]))
+    chosen = valleys[np.argsort(values[valleys])][:2]
+    found = [descend(f, points[k], where, enough) for k in chosen]
+    u, value = min(found, key=lambda pair: pair[1])
+    outside = u[0] < points[0][0] or u[0] > points[-1][0]
+    if outside or values[0] < values[1] or values[-1] < values[-2]:
+        check_bounds(f, u, value, where)
+    return u, value, f.near
+
+
+def check_ratios(structure: Structure, logs: Array) -> None:
+    """Refuse a level without residual variation."""
+    if len(logs) == 0 or np.abs(logs).max() <= LARGEST_LOG:
+        return
+    k = int(np.abs(logs).argmax())
+    assert structure.levels is not None
+    which = structure.levels[k + 1] if logs[k] < 0 else structure.levels[0]
+    raise ValueError(
+        f"the residual SD of level {which!r} of column '{structure.request.variances}' is "
+        "estimated as zero beside the others: its rows leave no residual variation. Join the "
+        "level with another, or leave variances= out."
+    )
 
 
 def check_bounds(f: Surface, u: Array, value: float, where: Coordinates) -> None:
@@ -244,7 +302,7 @@ def check_bounds(f: Surface, u: Array, value: float, where: Coordinates) -> None
             raise ValueError(
                 f"phi of {request.words} is estimated at its bound 0: beside the random effects, "
                 "rows near in time are no more alike than others. Leave correlation= out; a "
-                f"negative correlation takes correlation=\"ar1(...)\" of whole times{even}."
+                f'negative correlation takes correlation="ar1(...)" of whole times{even}.'
             )
         raise ValueError(
             f"phi of {request.words} is estimated at its bound -1: rows of a group alternate from "

@@ -4,6 +4,7 @@ variance."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -13,33 +14,83 @@ from pylmm_helpers.common import Array
 from pylmm_helpers.formula import Design, Structure
 
 from .criterion import factor_to_theta, theta_to_factor
+from .lag_sums import LagSums, classes_of, lag_sums
+from .products import CrossProducts
 from .reduce import reduce_products
 from .rows import within_of
 from .scaling import WhitenedRows, prepare
-from .search import minimise, optimise
+from .search import minimise
 from .structure_search import search
 
 #: Variances of the random effects start no nearer to zero than this, where the slope vanishes.
 LEAST = 0.05
+#: Groups of which the neighbourhood of the minimum is searched first, and the seed that picks them.
+SAMPLE_GROUPS, SAMPLE_SEED = 1_000, 20000310
 
 
 class OneFactor:
     """A model with one grouping factor, for the search over the parameters of its structure."""
 
     def __init__(self, design: Design, reml: bool) -> None:
-        self.reml = reml
-        self.rows = WhitenedRows(prepare(design))
+        assert design.structure is not None
+        white = WhitenedRows(prepare(design))
+        self.reml, self.structure, self.white = reml, design.structure, white
+        self.template = white.cross(neutral(design.structure))
+        self.classes = classes_of(design.structure)
+        self.ngroups = white.ngroups
+        self.sums = self.sums_of()
 
-    def value(self, structure: Structure, near: Array | None) -> tuple[float, Array]:
-        """The criterion for given phi and ratios, and theta (d,)."""
-        cross = self.rows.cross(structure)
-        rows, cross = reduce_products(cross, lambda c: within_of(c, *self.rows.split(structure)))
-        if near is None:
-            theta, at, _ = optimise(rows, self.reml)
+    def sums_of(self) -> LagSums | None:
+        """The products as sums over classes of rows, where that is cheaper."""
+        z_index = self.white.ready.layout.z_index
+        return lag_sums(
+            self.structure, self.white.rows, z_index, self.white.codes, self.ngroups, self.classes
+        )
+
+    def cross(self, structure: Structure) -> CrossProducts:
+        """The products under a structure's values."""
+        if self.sums is None:
+            total, by_group, log_det = self.white.products(structure)
         else:
-            found = minimise(away(near, rows.q)[None], rows, self.reml)
-            return float(found.value[0]) - cross.sum_log_weights, found.theta[0]
-        return float(at.value[0]) - cross.sum_log_weights, theta
+            total, by_group, log_det = self.sums.products(structure)
+        z, r = self.white.ready.layout.z_index, [*self.white.ready.layout.x_index, -1]
+        return replace(
+            self.template, ZtZ=by_group[:, z], ZtR=by_group[:, r], RtR=total[np.ix_(r, r)],
+            sum_log_weights=-log_det, RtR_within=None,
+        )  # fmt: skip
+
+    def value(self, structure: Structure, near: Array) -> tuple[float, Array]:
+        """The criterion for given phi and ratios, and theta (d,)."""
+        cross = self.cross(structure)
+        rows, cross = reduce_products(cross, lambda c: within_of(c, *self.white.split(structure)))
+        found = minimise(away(near, rows.q)[None], rows, self.reml)
+        return float(found.value[0]) - cross.sum_log_weights, found.theta[0]
+
+    def sample(self) -> OneFactor | None:
+        """The same model for some of many groups, to find the neighbourhood of the minimum."""
+        if self.ngroups < 2 * SAMPLE_GROUPS:
+            return None
+        rng = np.random.default_rng(SAMPLE_SEED)
+        chosen = np.sort(rng.choice(self.ngroups, SAMPLE_GROUPS, replace=False))
+        number = np.full(self.ngroups, -1, dtype=np.intp)
+        number[chosen] = np.arange(SAMPLE_GROUPS)
+        there = copy(self)
+        keep = number[self.white.codes] >= 0
+        there.white = self.white.part(keep, number, SAMPLE_GROUPS)
+        there.structure, there.ngroups = there.white.structure, SAMPLE_GROUPS
+        there.classes = classes_of(there.structure)
+        there.template = replace(
+            self.template, sizes=self.template.sizes[chosen],
+            group_labels=self.template.group_labels[chosen],
+        )  # fmt: skip
+        there.sums = there.sums_of()
+        return there
+
+
+def neutral(structure: Structure) -> Structure:
+    """The structure without correlation and with equal SD."""
+    ratios = None if structure.levels is None else np.ones(len(structure.levels))
+    return structure.at(None if structure.gaps is None else 0.0, ratios)
 
 
 def away(theta: Array, q: int) -> Array:

@@ -65,7 +65,8 @@ def step_correlations(gaps: Array, phi: float) -> tuple[Array, Array]:
         return rho, left
     inside = np.isfinite(gaps)
     steps = gaps[inside]
-    log = np.log(abs(phi)) * steps
+    same = len(steps) > 0 and bool(np.all(steps == steps[0]))
+    log = np.log(abs(phi)) * (steps[:1] if same else steps)
     size = np.exp(log)
     rho[inside] = size if phi > 0 else np.where(steps % 2.0 == 0.0, size, -size)
     left[inside] = -np.expm1(2.0 * log)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ class Structure:
         """Parameters of the structure: phi, and a ratio for every level but the first."""
         return (self.gaps is not None) + (0 if self.levels is None else len(self.levels) - 1)
 
-    @property
+    @cached_property
     def even_steps(self) -> bool:
         """Whether all steps are even numbers, so that the sign of phi leaves no trace."""
         if self.gaps is None:
@@ -107,6 +108,14 @@ class Structure:
     def at(self, phi: float | None, ratios: Array | None) -> Structure:
         """The structure with values of its parameters."""
         return replace(self, phi=phi, ratios=ratios)
+
+    def part(self, keep: NDArray[np.bool_]) -> Structure:
+        """The structure of some whole groups, `keep` (n,) in the order of `order`; its rows are
+        numbered in that order."""
+        levels = None if self.level_codes is None else self.level_codes[self.order[keep]]
+        gaps = None if self.gaps is None else self.gaps[keep]
+        n = int(keep.sum())
+        return replace(self, order=np.arange(n), gaps=gaps, level_codes=levels)
 
     def row_ratios(self) -> Array:
         """Residual SD of each row (n,) over that of the first level, in the order of the data."""

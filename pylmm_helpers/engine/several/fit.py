@@ -25,11 +25,13 @@ from ..layout import Layout, assemble, constant_of, lay_out
 from ..products import Scaling
 from ..rows import what_is_left
 from ..scaling import RowMoments, add_up
-from .design import SeveralDesign, build, with_response
+from ..whitening import whitened_rows
+from .design import SeveralDesign, build, with_response, with_values
 from .identified import check_identified
 from .labels import labels_used_twice
 from .results import SeveralResults
 from .search import minimise, optimise, starts
+from .structured import fit_structured
 from .sums import Sums, build_sums
 
 #: Share of the response left by the fixed effects, below which its products have lost half their
@@ -95,7 +97,10 @@ def fit_bars(
         sums = scale(design).sums
         return minimise(starts(sums)[0], sums, reml).at.value
 
-    remarks = labels_used_twice(fit.design, fit.at.value, nested)
+    # labels are compared by the model without a structure of its residuals
+    plain = with_values(fit.design, None)
+    value = fit.at.value if request is None else fit_plain(plain, reml).at.value
+    remarks = labels_used_twice(plain, value, nested)
     for remark in remarks:
         warnings.warn(remark, UserWarning, stacklevel=3)
     return replace(fit, remarks=tuple(remarks))
@@ -108,6 +113,14 @@ def refit_bars(fit: SeveralResults, y: Array) -> SeveralResults:
 
 def fit_design(design: SeveralDesign, reml: bool) -> SeveralResults:
     """The fit of a model whose columns are laid out and checked."""
+    if design.first.structure is not None:
+        fit: SeveralResults = fit_structured(design, reml, fit_plain, scale)
+        return fit
+    return fit_plain(design, reml)
+
+
+def fit_plain(design: SeveralDesign, reml: bool) -> SeveralResults:
+    """The fit of a model whose residuals have no structure, or one with its parameters given."""
     scaled = scale(design)
     check_identified(scaled.sums, design, reml)
     found = optimise(scaled.sums, reml)
@@ -192,4 +205,6 @@ def scaled_columns(
         fit_scale = (y_scale, offset / np.sqrt(mean))
     if root is not None:
         rows *= root
+    if part.structure is not None:
+        rows = whitened_rows(part.structure, rows)
     return rows, fit_scale

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .adapter import any_results, as_results
+from .adapter import any_results, as_results, no_structure
 from .boundary import settle, way_down
 from .constraints import HeldModels, Index, family
 from .criterion import (
@@ -34,6 +34,9 @@ from .scaling import cross_products, reduce_rows
 from .search import Optimum, minimise, optimise
 from .several import SeveralResults
 from .simulate import narrowed, simulate
+from .structure_information import at_structure, structure_information
+from .structure_results import correlated_noise, standardised
+from .structure_search import coordinates
 from .summary import as_pipe_table
 
 __all__ = [
@@ -54,8 +57,11 @@ __all__ = [
     "as_pipe_table",
     "as_results",
     "assemble",
+    "at_structure",
     "check_counts",
     "constant_of",
+    "coordinates",
+    "correlated_noise",
     "criterion",
     "cross_products",
     "delta_gradient",
@@ -71,6 +77,7 @@ __all__ = [
     "listed",
     "minimise",
     "narrowed",
+    "no_structure",
     "optimise",
     "parameter_names",
     "parameters",
@@ -81,6 +88,8 @@ __all__ = [
     "scaled_rows",
     "settle",
     "simulate",
+    "standardised",
+    "structure_information",
     "symmetric_basis",
     "theta_derivatives",
     "theta_to_factor",

@@ -114,12 +114,15 @@ def with_structure(random: pd.DataFrame, rows: list[tuple[str, str, float]]) -> 
     """The table of random effects with the parameters of the residuals' structure below."""
     if not rows:
         return random
-    kept = random.assign(variance=[number(v) for v in random["variance"]])
-    more = pd.DataFrame(
-        [dict.fromkeys(random.columns, "") | {"group": what, "term": which, "sd": number(value)}
-         for what, which, value in rows]
-    )  # fmt: skip
-    return pd.concat([kept.assign(sd=[number(v) for v in random["sd"]]), more], ignore_index=True)
+    columns = {c: [""] * len(rows) for c in random.columns}
+    columns["group"], columns["term"] = [what for what, _, _ in rows], [term for _, term, _ in rows]
+    above = random.assign(
+        variance=[number(v) for v in random["variance"]],
+        sd=[number(v) for v in random["sd"]],
+        value="",
+    )
+    more = pd.DataFrame(columns).assign(value=[number(value) for _, _, value in rows])
+    return pd.concat([above, more], ignore_index=True)
 
 
 def number(value: object) -> str:

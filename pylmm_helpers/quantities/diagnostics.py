@@ -189,7 +189,7 @@ def check_singular(fit: Any) -> Check:
     """
     if isinstance(fit, SeveralResults):
         return several_checks.singularity_check(fit)
-    return singularity_check(as_results(fit))
+    return singularity_check(as_results(fit, structures=True))
 
 
 def check_convergence(fit: Any) -> Check:

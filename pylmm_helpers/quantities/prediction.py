@@ -116,7 +116,7 @@ def blups(fit: Any, term: str | None = None, level: float = 0.95, group: str | N
     """
     if isinstance(fit, SeveralResults):
         return several.blups(fit, term, group, level)
-    res = as_results(fit)
+    res = as_results(fit, structures=True)
     if group not in (None, res.groups):
         raise ValueError(f"group is {group!r}; the only grouping factor is '{res.groups}'")
     quantile = float(norm.ppf(0.5 + check_level(level) / 2.0))
@@ -246,7 +246,7 @@ def predict(
         frame = None if new_data is None else as_new_frame(new_data)
         quantile = float(norm.ppf(coverage) if df is None else t.ppf(coverage, df))
         return several.predict(fit, frame, level, interval, quantile)
-    res = as_results(fit)
+    res = as_results(fit, structures=True)
     one_of(level, ("population", "group"), "level")
     frame = res.frame if new_data is None else as_new_frame(new_data)
     if new_data is None:

@@ -63,6 +63,7 @@ def variance_components(fit: Any, weight: float | None = None) -> pd.DataFrame:
     >>> variance_components(fit).loc["Intercept", "variance"]  # doctest: +SKIP
     """
     if isinstance(fit, SeveralResults):
+        no_structure(fit)
         return quantities.variance_components(fit, weight)
     res = as_results(fit)
     terms = [str(t) for t in res.cov_re.index]
@@ -217,6 +218,7 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95, weight: float | 
     (doi:10.2307/2531060).
     """
     if isinstance(fit, SeveralResults):
+        no_structure(fit)
         return quantities.icc(fit, method, level, weight)
     res = as_results(fit)
     level = check_level(level)

@@ -34,7 +34,7 @@ from .scaling import cross_products, reduce_rows
 from .search import Optimum, minimise, optimise
 from .several import SeveralResults
 from .simulate import narrowed, simulate
-from .structure_information import at_structure, structure_information
+from .structure_information import at_structure, refit_from, structure_information
 from .structure_results import correlated_noise, standardised
 from .structure_search import coordinates
 from .summary import as_pipe_table
@@ -85,6 +85,7 @@ __all__ = [
     "reduce_products",
     "reduce_rows",
     "refit",
+    "refit_from",
     "scaled_rows",
     "settle",
     "simulate",

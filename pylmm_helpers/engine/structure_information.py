@@ -12,9 +12,12 @@ from pylmm_helpers.formula import Structure
 
 from .fit import fit_plain
 from .results import LMMResults
-from .several.design import with_values
+from .several.design import with_response, with_values
 from .several.fit import fit_plain as fit_plain_several
+from .several.fit import scale
+from .several.structured import refit_near as refit_near_several
 from .structure_search import coordinates
+from .structured import refit_near
 
 #: Step of the differences: error of the method and rounding are both some millionths.
 STEP = 5e-3
@@ -27,12 +30,15 @@ class StructureInformation:
 
     Attributes
     ----------
+    gradient : ndarray (k,)
+        First derivatives of the criterion; zero but for the end of the search.
     hessian : ndarray (k, k)
         Second derivatives of the criterion.
     cov_fe : ndarray (k, p, p)
         First derivatives of the fixed effects' covariance, in units of the data.
     """
 
+    gradient: Array
     hessian: Array
     cov_fe: Array
 
@@ -43,6 +49,16 @@ def at_structure(fit: Any, structure: Structure) -> Any:
         assert fit.design is not None
         return fit_plain(replace(fit.design, structure=structure), fit.reml)
     return fit_plain_several(with_values(fit.design, structure), fit.reml)
+
+
+def refit_from(fit: Any, y: Array) -> Any:
+    """The model of a fit with a structure for another response (n,), searched from its estimates.
+    In a simulation: phi may end at its bound, and then stays there without a word."""
+    if isinstance(fit, LMMResults):
+        assert fit.design is not None
+        return refit_near(replace(fit.design, y=y), fit.reml, fit, fit_plain)
+    design = with_response(fit.design, y)
+    return refit_near_several(design, fit.reml, fit, fit_plain_several, scale)
 
 
 def structure_information(fit: Any) -> StructureInformation:
@@ -71,6 +87,6 @@ def structure_information(fit: Any) -> StructureInformation:
         (a.cov_fe.to_numpy() - b.cov_fe.to_numpy()) / (2.0 * STEP)
         for a, b in zip(up, down, strict=True)
     ]
-    found = StructureInformation(hessian, np.array(change))
+    found = StructureInformation((high - low) / (2.0 * STEP), hessian, np.array(change))
     fit.__dict__["_structure_information"] = found
     return found

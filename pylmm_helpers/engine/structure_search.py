@@ -241,6 +241,26 @@ def search(
     return where.at(u), value
 
 
+def search_near(problem: Problem, structure: Structure, near: Any) -> tuple[Structure, float]:
+    """The lowest point found from a structure's own values, a bound included: for the refits of a
+    simulation, some of which end there."""
+    where = coordinates(structure)
+    f = Surface(problem, where, near)
+    start = where.point(structure)
+    starts = [start]
+    if where.correlated:
+        middle = where.of_correlation(0.2)
+        starts.append(np.append(middle, start[1:]))
+    u, value = min((descend(f, s, where) for s in starts), key=lambda pair: pair[1])
+    if where.correlated:
+        for bound in where.limits:
+            edge = np.append(bound, u[1:])
+            there = f(edge)
+            if there < value:
+                u, value = edge, there
+    return where.at(u), value
+
+
 def valley(
     problem: Problem,
     where: Coordinates,

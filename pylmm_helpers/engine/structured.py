@@ -20,7 +20,7 @@ from .reduce import reduce_products
 from .rows import within_of
 from .scaling import WhitenedRows, prepare
 from .search import minimise
-from .structure_search import search
+from .structure_search import search, search_near
 
 #: Variances of the random effects start no nearer to zero than this, where the slope vanishes.
 LEAST = 0.05
@@ -126,3 +126,11 @@ def fit_structured(design: Design, reml: bool, plain: Callable[[Design, bool], A
             break
         near, ratios = fit.theta_scaled, found.ratios
     return fit
+
+
+def refit_near(design: Design, reml: bool, fit: Any, plain: Callable[[Design, bool], Any]) -> Any:
+    """The model of an earlier fit for the response in `design`, searched from that fit's estimates;
+    phi may end at its bound."""
+    problem = OneFactor(design, reml)
+    found, _ = search_near(problem, fit.structure, fit.theta_scaled)
+    return plain(replace(design, structure=found), reml)

@@ -34,6 +34,7 @@ from .design import (
 from .double_bars import check_double
 from .evaluate import is_number, model_matrix, names_in
 from .foreign import bare_terms
+from .levels import Levels, refuse_levels
 from .new_data import (
     as_new_frame,
     check_own_rows,
@@ -55,6 +56,7 @@ __all__ = [
     "PARTS",
     "Bar",
     "Design",
+    "Levels",
     "Spelling",
     "Structure",
     "StructureRequest",
@@ -107,6 +109,7 @@ __all__ = [
     "read_structure",
     "read_weights",
     "refuse_copies",
+    "refuse_levels",
     "refuse_type",
     "require_column",
     "response_and_columns",

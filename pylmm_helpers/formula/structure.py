@@ -117,6 +117,13 @@ class Structure:
         n = int(keep.sum())
         return replace(self, order=np.arange(n), gaps=gaps, level_codes=levels)
 
+    def reordered(self, order: NDArray[np.intp]) -> Structure:
+        """The structure of the same rows in another order: row i is the former row order[i]."""
+        place = np.empty(len(order), dtype=np.intp)
+        place[order] = np.arange(len(order))
+        levels = None if self.level_codes is None else self.level_codes[order]
+        return replace(self, order=place[self.order], level_codes=levels)
+
     def row_ratios(self) -> Array:
         """Residual SD of each row (n,) over that of the first level, in the order of the data."""
         if self.level_codes is None or self.ratios is None:

@@ -17,6 +17,7 @@ from pylmm_helpers.formula import PARTS, as_new_frame, check_own_rows, group_num
 
 from .group_level import check_level, group_by_group, group_level, weight_of
 from .several import prediction as several
+from .structure import check_new_observations, new_ratios
 
 __all__ = ["blups", "predict", "shrinkage_factor"]
 
@@ -224,6 +225,11 @@ def predict(
     their variances as if they were not would be wrong. Variances are taken as known, as everywhere
     in BLUP theory.
 
+    With ``correlation=`` the prediction is still x'b + z'u, as nlme gives it: the observed
+    residuals of a known group do not move it, though they say something about rows near in time.
+    Prediction intervals are therefore refused for known groups then. With ``variances=`` the
+    sigma^2 of a new observation is that of its level, so the column has to be in `new_data`.
+
     Raises
     ------
     ValueError
@@ -273,9 +279,11 @@ def predict(
         else:
             variance = blocks.group_variance(X, Z, numbers)
         if interval == "prediction":
+            check_new_observations(res, level == "group" and bool((numbers >= 0).any()))
             own = weight is None and new_data is None and res._rows_of.weights is not None
             at = res._rows_of.weights if own else weight_of(res, weight, "a prediction interval")
-            variance = variance + res.scale / np.asarray(at)
+            ratios = new_ratios(res, frame)
+            variance = variance + res.scale * ratios**2 / np.asarray(at)
         se = np.sqrt(variance)
         quantile = float(norm.ppf(coverage) if df is None else t.ppf(coverage, df))
         result["std_error"] = se

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from pylmm_helpers.common import a_mapping, a_name, a_number, numbers, one_of, shown_whole
-from pylmm_helpers.engine import as_results
+from pylmm_helpers.engine import as_results, no_structure
 from pylmm_helpers.engine.several import SeveralResults
 
 from .anova import anova_components, one_way_parts

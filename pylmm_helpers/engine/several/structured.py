@@ -11,7 +11,7 @@ import numpy as np
 from pylmm_helpers.common import Array
 from pylmm_helpers.formula import Structure
 
-from ..structure_search import search
+from ..structure_search import search, search_near
 from ..structured import LEAST, level_ratios
 from ..whitening import whitening
 from .criterion import lambdas_of, theta_of
@@ -68,3 +68,17 @@ def fit_structured(
             break
         near, ratios = fit.at.theta, found.ratios
     return fit
+
+
+def refit_near(
+    design: SeveralDesign,
+    reml: bool,
+    fit: Any,
+    plain: Callable[[SeveralDesign, bool], Any],
+    scale: Callable[[SeveralDesign], Any],
+) -> Any:
+    """The model of an earlier fit for the response in `design`, searched from that fit's estimates;
+    phi may end at its bound."""
+    problem = SeveralTerms(design, reml, scale)
+    found, _ = search_near(problem, fit.structure, fit.at.theta)
+    return plain(with_values(design, found), reml)

@@ -34,9 +34,9 @@ from .scaling import cross_products, reduce_rows
 from .search import Optimum, minimise, optimise
 from .several import SeveralResults
 from .simulate import narrowed, simulate
+from .structure_coordinates import coordinates
 from .structure_information import at_structure, refit_from, structure_information
 from .structure_results import correlated_noise, standardised
-from .structure_search import coordinates
 from .summary import as_pipe_table
 
 __all__ = [

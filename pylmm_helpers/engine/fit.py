@@ -97,6 +97,16 @@ def fit_lmm(
     missing : {"raise", "drop"}
         What to do about rows with a missing value in a column of the model; dropped rows are
         counted in ``result.n_dropped``.
+    correlation : str, optional
+        Correlation of the residuals within each group (of the finest grouping factor):
+        ``"ar1(week)"`` for whole steps of the column week, gaps counted, ``phi ** steps``;
+        ``"car1(day)"`` for times of any kind, ``phi ** distance`` with phi between 0 and 1. Dates
+        count in days. Rows of a group must have different times.
+    variances : str, optional
+        Column of classes, each with its own residual SD; ``result.variance_ratios`` are those SD
+        over the first class's, whose SD is the root of ``result.scale``. Weights combine with it
+        as in nlme's ``varComb``: the residual SD of a row is that of its class over the root of
+        its weight.
 
     Returns
     -------
@@ -110,8 +120,10 @@ def fit_lmm(
         For every input from which no honest estimate can come: unknown, missing, infinite, constant
         or collinear columns, text instead of numbers, a term that one row alone doesn't determine
         (``x - x.mean()``: predictions could not repeat it), a single group, too few rows or
-        groups, a constant response, a response without residual variation. The message names the
-        column and the remedy.
+        groups, a constant response, a response without residual variation; times that are missing,
+        repeated within a group or not numbers (for "ar1" whole ones), groups of one row only, a
+        class of rows with one row, phi at its bound or not to be told from the random effects. The
+        message names the column and the remedy.
 
     Notes
     -----
@@ -124,10 +136,17 @@ def fit_lmm(
       raise ``LinAlgError``.
     - `aic` and `bic` exist for REML fits too, counted as lme4 counts them.
 
+    With `correlation` or `variances` the residuals of rows i and j of a group, at times s and t,
+    have the covariance :math:`\\sigma^2 r_i r_j \\phi^{|s - t|}`, r the SD ratios of their classes.
+    The rows are whitened for given phi and ratios, and these are searched outside. nlme's ``lme``
+    with ``corAR1``, ``corCAR1`` and ``varIdent`` is the reference; for ``"ar1"`` with even steps
+    only, where it stays at its start of 0, the positive phi is given.
+
     References
     ----------
     The criterion is that of Bates et al. (2015), doi:10.18637/jss.v067.i01, equations 34 (ML) and
-    42 (REML).
+    42 (REML); correlation and variances are those of Pinheiro JC, Bates DM (2000), Mixed-effects
+    models in S and S-PLUS, Springer, ch. 5.
     """
     if not isinstance(reml, (bool, np.bool_)):
         raise ValueError(f"reml is {shown(reml)}; give True for REML or False for ML.")

@@ -16,7 +16,7 @@ from .several.design import with_response, with_values
 from .several.fit import fit_plain as fit_plain_several
 from .several.fit import scale
 from .several.structured import refit_near as refit_near_several
-from .structure_search import coordinates
+from .structure_coordinates import coordinates
 from .structured import refit_near
 
 #: Step of the differences: error of the method and rounding are both some millionths.
@@ -63,9 +63,9 @@ def refit_from(fit: Any, y: Array) -> Any:
 
 def structure_information(fit: Any) -> StructureInformation:
     """Differences of exact fits around a fit with a structure; worked out once for each fit."""
-    known = fit.__dict__.get("_structure_information")
+    known: StructureInformation | None = fit.__dict__.get("_structure_information")
     if known is not None:
-        return known  # type: ignore[no-any-return]
+        return known
     where = coordinates(fit.structure)
     u, k = where.point(fit.structure), where.size
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,24 +11,20 @@ import pandas as pd
 from pylmm_helpers.common import Array
 from pylmm_helpers.formula import Design, Structure
 
-from .whitening import coloured_rows, whitened_rows
+from .whitening import coloured_rows, whitened_rows, whitening
 
 
 class StructureResults:
     """Correlation and variances of the residuals, for the results of one factor and of several."""
 
-    design: object
-    scale: float
-
-    @property
-    def _first(self) -> Design | None:
-        return getattr(self.design, "first", self.design)  # type: ignore[return-value]
+    design: Any
 
     @property
     def structure(self) -> Structure | None:
         """The residuals' structure with its estimates; None for independent residuals of equal
         variance."""
-        return None if self._first is None else self._first.structure
+        first: Design | None = getattr(self.design, "first", self.design)
+        return None if first is None else first.structure
 
     @property
     def phi(self) -> float:
@@ -44,7 +41,7 @@ class StructureResults:
         """Residual SD of each level of ``variances=`` over that of the first level, whose SD is
         the root of `scale`."""
         found = self.structure
-        if found is None or found.ratios is None:
+        if found is None or found.ratios is None or found.levels is None:
             raise ValueError(
                 "this fit has no ratios of SD: its residuals have one variance. Fit it with "
                 "variances=, naming a column of classes, to get them."
@@ -55,8 +52,6 @@ class StructureResults:
     @property
     def log_det(self) -> float:
         """``log |R|`` of the residuals' covariance sigma^2 R; weights aside."""
-        from .whitening import whitening
-
         return 0.0 if self.structure is None else whitening(self.structure).log_det
 
     @property
@@ -65,7 +60,7 @@ class StructureResults:
         return 0 if self.structure is None else self.structure.n_params
 
 
-def standardised(fit: StructureResults, residuals: Array, weights: Array | None) -> Array:
+def standardised(fit: Any, residuals: Array, weights: Array | None) -> Array:
     """Residuals (n,) that are uncorrelated and of variance one where the fit is right: nlme's
     "normalized" ones."""
     scaled = residuals / np.sqrt(fit.scale)
@@ -76,7 +71,7 @@ def standardised(fit: StructureResults, residuals: Array, weights: Array | None)
     return whitened_rows(fit.structure, scaled[None])[0]
 
 
-def correlated_noise(fit: StructureResults, noise: Array, weights: Array | None) -> Array:
+def correlated_noise(fit: Any, noise: Array, weights: Array | None) -> Array:
     """Residuals (n,) with the fit's correlation and variances, from standard normal noise."""
     if fit.structure is not None:
         noise = coloured_rows(fit.structure, noise[None])[0]

@@ -9,28 +9,23 @@ method, with derivatives by differences of the criterion, finds the bottom of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import reduce
-from math import gcd
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.special import expit, logit
 
 from pylmm_helpers.common import Array
 from pylmm_helpers.formula import Structure
 
+from .structure_bounds import SAME, check_bounds, check_ratios, not_identified
+from .structure_coordinates import Coordinates, coordinates
+
 #: Correlations over one step from which the search starts.
 SIGNED_GRID = (-0.6, -0.2, 0.2, 0.5, 0.8, 0.95)
 POSITIVE_GRID = (0.03, 0.2, 0.5, 0.75, 0.92, 0.985)
-#: The correlation over one step may come this near to one (to zero, where it is positive).
-NEAR_ONE, NEAR_ZERO = 1e-7, 1e-9
 #: Step of the differences: their error is far below that of nlme's own.
 STEP = 5e-4
 #: A step that lowers the criterion by less is the last; convergence is quadratic.
 DECREMENT = 1e-8
-#: Criteria that differ by less are the same.
-SAME = 1e-7
 MAX_STEPS = 60
 #: A step shorter than this is the last, whatever it promises.
 LAST_STEP = 1e-5
@@ -38,8 +33,6 @@ LAST_STEP = 1e-5
 ROUGH = 1e-3
 #: After a shorter step the second derivatives are taken over.
 SHORT = 0.1
-#: The logarithm of a ratio beyond this: a level without residual variation.
-LARGEST_LOG = 9.0
 
 
 class Problem(Protocol):
@@ -53,73 +46,6 @@ class Problem(Protocol):
     def sample(self) -> Problem | None:
         """The same model for some of the groups, where there are many."""
         ...
-
-
-@dataclass(frozen=True)
-class Coordinates:
-    """Parameters of a structure as points of the whole space.
-
-    Attributes
-    ----------
-    structure : Structure
-    step : float
-        Time over which the first coordinate gives the correlation: the greatest common step of
-        "ar1", the median one of "car1".
-    """
-
-    structure: Structure
-    step: float
-
-    @property
-    def correlated(self) -> bool:
-        """Whether the first coordinate is a correlation."""
-        return self.structure.gaps is not None
-
-    @property
-    def size(self) -> int:
-        """Number of parameters."""
-        return self.structure.n_params
-
-    def of_correlation(self, c: float) -> float:
-        """The coordinate of a correlation over one step."""
-        return float(logit(c) if self.structure.positive else np.arctanh(c))
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """The range of the first coordinate."""
-        high = self.of_correlation(1.0 - NEAR_ONE)
-        low = self.of_correlation(NEAR_ZERO) if self.structure.positive else -high
-        return low, high
-
-    def at(self, u: Array) -> Structure:
-        """The structure at a point (k,)."""
-        phi, rest = None, u
-        if self.correlated:
-            c = float(expit(u[0]) if self.structure.positive else np.tanh(u[0]))
-            phi, rest = float(np.sign(c) * abs(c) ** (1.0 / self.step)), u[1:]
-        ratios = None if self.structure.levels is None else np.exp(np.append(0.0, rest))
-        return self.structure.at(phi, ratios)
-
-    def point(self, structure: Structure) -> Array:
-        """The point (k,) of a structure with values."""
-        found = []
-        if structure.phi is not None:
-            c = np.sign(structure.phi) * abs(structure.phi) ** self.step
-            found.append(self.of_correlation(float(c)))
-        if structure.ratios is not None:
-            found += list(np.log(structure.ratios[1:]))
-        return np.array(found)
-
-
-def coordinates(structure: Structure) -> Coordinates:
-    """The coordinates in which a structure is searched."""
-    if structure.gaps is None:
-        return Coordinates(structure, 1.0)
-    steps = structure.gaps[np.isfinite(structure.gaps)]
-    if structure.request.kind == "ar1":
-        distinct = np.unique(steps)
-        return Coordinates(structure, float(reduce(gcd, (int(s) for s in distinct))))
-    return Coordinates(structure, float(np.median(steps)))
 
 
 class Surface:
@@ -287,54 +213,3 @@ def valley(
     if outside or values[0] < values[1] or values[-1] < values[-2]:
         check_bounds(f, u, value, where)
     return u, value, f.near
-
-
-def check_ratios(structure: Structure, logs: Array) -> None:
-    """Refuse a level without residual variation."""
-    if len(logs) == 0 or np.abs(logs).max() <= LARGEST_LOG:
-        return
-    k = int(np.abs(logs).argmax())
-    assert structure.levels is not None
-    which = structure.levels[k + 1] if logs[k] < 0 else structure.levels[0]
-    raise ValueError(
-        f"the residual SD of level {which!r} of column '{structure.request.variances}' is "
-        "estimated as zero beside the others: its rows leave no residual variation. Join the "
-        "level with another, or leave variances= out."
-    )
-
-
-def check_bounds(f: Surface, u: Array, value: float, where: Coordinates) -> None:
-    """Refuse a correlation at its bound, with what that means."""
-    structure, request = where.structure, where.structure.request
-    for bound, name in zip(where.limits, ("low", "high"), strict=True):
-        edge = np.append(bound, u[1:])
-        if f(edge) > value + SAME:
-            continue
-        if name == "high":
-            raise ValueError(
-                f"phi of {request.words} is estimated at its bound 1: rows of a group of "
-                f"'{structure.group_name}' stay alike however far apart they are, as a random "
-                "intercept makes them. The data can't tell the two apart; leave correlation= out, "
-                "or the random intercept of another factor, or add a trend over time."
-            )
-        if structure.positive:
-            even = " (or that has an odd step)" if structure.even_steps else ""
-            raise ValueError(
-                f"phi of {request.words} is estimated at its bound 0: beside the random effects, "
-                "rows near in time are no more alike than others. Leave correlation= out; a "
-                f'negative correlation takes correlation="ar1(...)" of whole times{even}.'
-            )
-        raise ValueError(
-            f"phi of {request.words} is estimated at its bound -1: rows of a group alternate from "
-            "one step to the next exactly. Check the times, or leave correlation= out."
-        )
-
-
-def not_identified(structure: Structure) -> ValueError:
-    """The refusal of a correlation that leaves no trace in the criterion."""
-    return ValueError(
-        f"phi of {structure.request.words} can't be told from the random effects of "
-        f"'{structure.group_name}': the criterion is the same for every phi, as with two rows in "
-        "each group. Leave correlation= out, or the random effects of that factor where other "
-        "factors remain."
-    )

@@ -61,8 +61,7 @@ class Design:
     recipes : mapping or None
         For each part, what formulaic (ModelSpec) needs to compute its columns from other rows, None
         where they are columns of the data; None if the fit is another program's.
-    structure : Structure or None
-        Correlation and unequal variances of the residuals.
+    structure : Structure or None, of the residuals
     """
 
     formula: str
@@ -150,8 +149,7 @@ def build_design(
 ) -> Design:
     """Check the input and lay out the columns; see `pylmm_helpers.fit_lmm` for the
     arguments."""
-    frame = as_frame(data)
-    fixed, random = parse(formula), parse_random(re_formula)
+    frame, fixed, random = as_frame(data), parse(formula), parse_random(re_formula)
     check_choices(groups, missing, frame)
     check_any(len(frame))
     every = [*fixed.lhs, *fixed.rhs, *fixed.offset, *random]
@@ -163,8 +161,7 @@ def build_design(
     frame, weight_values, dropped = handle_missing(frame, needed, weight_values, missing)
     numbers_as_text([name for name in used if name not in coded], frame)
     values = {name: plain_values(frame[name], name) for name in used}
-    codes, labels = group_codes(frame[groups], groups)
-    n = len(frame)
+    (codes, labels), n = group_codes(frame[groups], groups), len(frame)
     y_columns, y_names, _ = materialise(fixed.lhs, values, tools, n)
     x_columns, x_names, x_recipe = materialise(fixed.rhs, values, tools, n)
     z_columns, z_names, z_recipe = materialise(random, values, tools, n)

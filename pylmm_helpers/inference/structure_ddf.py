@@ -1,9 +1,9 @@
 r"""Satterthwaite's degrees of freedom where residuals are correlated or of unequal variance.
 
-The variance of a contrast is a function of the random effects' covariance and sigma, gamma, and of
-the structure's parameters psi. Measured from the profile, :math:`\gamma - \hat\gamma(\psi)`, the two
-are uncorrelated: the criterion's mixed derivatives vanish where gamma is at its best for every psi.
-So the variance of the estimated variance is the sum of what is known for given psi
+The variance of a contrast is a function of the random effects' covariance and sigma, gamma, and
+of the structure's parameters psi. Measured from the profile, :math:`\gamma - \hat\gamma(\psi)`,
+the two are uncorrelated: the criterion's mixed derivatives vanish where gamma is at its best for
+every psi. So the variance of the estimated variance is the sum of what is known for given psi
 (`pylmm_helpers.inference.ddf`) and :math:`d'A_\psi d`, with d the derivative of the contrast's
 variance along the profile and :math:`A_\psi` twice the inverse Hessian of the profiled criterion.
 Both are differences of exact fits.

@@ -67,6 +67,12 @@ def describe_fit(fit: Any, parsed: _rformula.MixedFormula, data: pd.DataFrame | 
     """
     from pylmm_helpers.engine import LMMResults, fit_lmm
 
+    structure = getattr(fit, "structure", None) if isinstance(fit, LMMResults) else None
+    if structure is not None:
+        raise ValueError(
+            f"lme4 has no counterpart of {structure.request.words}, so crosscheck can't compare "
+            "this fit; nlme has one: lme(..., correlation = corAR1(...), weights = varIdent(...))."
+        )
     if isinstance(fit, LMMResults):
         own = OwnFit(fit, None, None, fit.frame if data is None else data, bool(fit.reml))
         response, rows = fit.endog_name, int(fit.nobs)

@@ -48,9 +48,10 @@ def check_new_observations(res: Any, known: bool) -> None:
     """Refuse the spread of a new observation in a known group whose residuals are correlated."""
     if known and res.structure is not None and res.structure.phi is not None:
         raise ValueError(
-            f"a prediction interval for a known group isn't given with {res.structure.request.words}"
-            ": the new residual is correlated with the group's observed ones, which predictions "
-            "here don't use. Ask for interval='confidence', or for level='population'."
+            "a prediction interval for a known group isn't given with "
+            f"{res.structure.request.words}: the new residual is correlated with the group's "
+            "observed ones, which predictions here don't use. Ask for "
+            "interval='confidence', or for level='population'."
         )
 
 

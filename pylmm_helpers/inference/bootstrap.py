@@ -133,7 +133,11 @@ def parametric_bootstrap(
         raise ValueError(f"replicates must be a whole number of at least 1, not {replicates!r}.")
     a_level(level)
     generator = a_generator(rng, "rng")
-    if isinstance(fit, SeveralResults) or isinstance(reduced, SeveralResults):
+    structures = any(getattr(f, "structure", None) is not None for f in (fit, reduced))
+    if structures and reduced is None:
+        draws = several.structure_draws(fit, int(replicates), generator)
+        return intervals_of(draws, several.own_values(fit).to_numpy(), level)
+    if structures or isinstance(fit, SeveralResults) or isinstance(reduced, SeveralResults):
         return bootstrap_of_several(fit, reduced, int(replicates), level, generator)
     if reduced is None:
         return bootstrap_intervals(as_results(fit), int(replicates), level, generator)

@@ -67,6 +67,13 @@ def describe_fit(fit: Any, parsed: _rformula.MixedFormula, data: pd.DataFrame | 
     """
     from pylmm_helpers.engine import LMMResults, SeveralResults, fit_lmm
 
+    ours = isinstance(fit, LMMResults | SeveralResults)
+    structure = getattr(fit, "structure", None) if ours else None
+    if structure is not None:
+        raise ValueError(
+            f"lme4 has no counterpart of {structure.request.words}, so crosscheck can't compare "
+            "this fit; nlme has one: lme(..., correlation = corAR1(...), weights = varIdent(...))."
+        )
     if isinstance(fit, LMMResults | SeveralResults):
         own = OwnFit(fit, None, None, fit.frame if data is None else data, bool(fit.reml))
         response, rows = fit.endog_name, int(fit.nobs)

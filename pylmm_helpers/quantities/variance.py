@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from pylmm_helpers.common import a_mapping, a_name, a_number, numbers, one_of, shown_whole
-from pylmm_helpers.engine import as_results
+from pylmm_helpers.engine import as_results, no_structure
 from pylmm_helpers.engine.several import SeveralResults
 
 from .anova import anova_components, one_way_parts
@@ -64,6 +64,7 @@ def variance_components(fit: Any, weight: float | None = None) -> pd.DataFrame:
     >>> variance_components(fit).loc["Intercept", "variance"]  # doctest: +SKIP
     """
     if isinstance(fit, SeveralResults):
+        no_structure(fit)
         return quantities.variance_components(fit, weight)
     res = as_results(fit)
     terms = [str(t) for t in res.cov_re.index]
@@ -225,6 +226,7 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95, weight: float | 
     (doi:10.2307/2531060).
     """
     if isinstance(fit, SeveralResults):
+        no_structure(fit)
         return quantities.icc(fit, method, level, weight)
     res = as_results(fit)
     level = check_level(level)

@@ -9,7 +9,7 @@ from scipy.interpolate import CubicSpline
 from scipy.stats import chi2, norm
 
 from pylmm_helpers.common import Array, a_name
-from pylmm_helpers.engine import any_results, as_results
+from pylmm_helpers.engine import any_results
 from pylmm_helpers.inference import profile_ci
 from pylmm_helpers.inference import profile_zeta as zeta_at
 from pylmm_helpers.quantities import BoxCox, check_level, residuals

@@ -21,6 +21,7 @@ TAKES_SEVERAL = (
     "coef_table",
     "contrast",
     "marginal_means",
+    "compare_groups",
     "variance_components",
     "icc",
     "blups",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from .anova import anova_components
 from .checks import Check
+from .compare import compare_groups
 from .contextual import center_within, contextual_effect
 from .design_effect import design_effect
 from .diagnostics import check_convergence, check_singular, influence, residuals
@@ -25,6 +26,7 @@ __all__ = [
     "check_convergence",
     "check_level",
     "check_singular",
+    "compare_groups",
     "contextual_effect",
     "design_effect",
     "icc",

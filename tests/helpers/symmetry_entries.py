@@ -192,9 +192,14 @@ def frozen_results(m: Made) -> dict[str, Any]:
     }
 
 
+def several_fit(m: Made) -> Any:
+    """Two crossed factors."""
+    return m.once("several", lambda: ph.fit_lmm("y ~ x + z + (1 | g) + (1 | k)", m.frame))
+
+
 def several_results(m: Made) -> dict[str, Any]:
     """Two crossed factors, with all that helpers say of them."""
-    fit = m.once("several", lambda: ph.fit_lmm("y ~ x + z + (1 | g) + (1 | k)", m.frame))
+    fit = several_fit(m)
     old = {new: label for label, new in m.levels.items()}
     categories = fit.random_effects_by_group["k"]
     variances = {name: cov.iloc[0, 0] for name, cov in fit.cov_re_by_group.items()}
@@ -315,6 +320,17 @@ def marginal_means(m: Made) -> dict[str, Any]:
         "means": means.set_axis([old[label] for label in means.index]).sort_index(),
         "at": at.set_axis([old[label] for label in at.index]).sort_index(),
         "pairs": pd.DataFrame(rows).T.sort_index(),
+    }
+
+
+def compare_groups(m: Made) -> dict[str, Any]:
+    first, second = m.labels[2], m.labels[9]
+    slope, many = m.fit("slope"), several_fit(m)
+    at = {"x": m.x([0.5]), "z": [1.0]}
+    return {
+        "one": ph.compare_groups(m.fit("plain"), first, second).reset_index(drop=True),
+        "slope": ph.compare_groups(slope, first, second, at).reset_index(drop=True),
+        "several": ph.compare_groups(many, first, second, group="g").reset_index(drop=True),
     }
 
 
@@ -646,6 +662,7 @@ ENTRIES: dict[str, Entry] = {
             (r"repr.*", TEXT),
         ],
     ),
+    "compare_groups": Entry(compare_groups, [(r".*", Y)]),
     "marginal_means": Entry(
         marginal_means,
         [

@@ -57,9 +57,8 @@ def test_the_estimate_is_the_difference_of_the_predictions() -> None:
     fit = fit_lmm("recovery ~ severity + age", data, "hospital", missing="drop")
     first, second = fit.group_labels[[0, 20]]
     row = {"severity": 2, "age": 50}
-    both = predict(
-        fit, {k: [v, v] for k, v in row.items()} | {"hospital": [first, second]}, "group"
-    )
+    rows = {k: [v, v] for k, v in row.items()} | {"hospital": [first, second]}
+    both = predict(fit, rows, "group")
     found = compare_groups(fit, first, second).iloc[0]
     apart = both["prediction"].iloc[0] - both["prediction"].iloc[1]
     assert found["estimate"] == pytest.approx(apart)

@@ -105,11 +105,6 @@ def parametric_bootstrap(
     -------
     BootstrapTest or BootstrapIntervals
 
-    Notes
-    -----
-    Percentiles of a variance between few groups lie too low, as its estimates scatter to both sides
-    of an estimate that is itself often too low; `profile_ci` of a REML fit keeps its coverage.
-
     Raises
     ------
     ValueError

@@ -178,7 +178,7 @@ def bootstrap_of_several(
             "the bootstrap of a model with several random terms takes a fit made by fit_lmm as the "
             "reduced model; drop the terms one at a time."
         )
-    statistic, asymptotic = several.statistic_and_p(fit, reduced, as_results)
+    statistic, asymptotic = several.statistic_and_p(fit, reduced, lrt)
     null = several.null_statistics(fit, reduced, replicates, rng)
     return test_of(null, statistic, asymptotic)
 

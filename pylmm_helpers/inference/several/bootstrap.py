@@ -29,8 +29,7 @@ from pylmm_helpers.engine.several import (
 from pylmm_helpers.formula import order_of
 
 from ..nesting import row_weights
-from ..structure_lrt import lrt as structure_test
-from .lrt import SeveralDifferencesError, lrt, random_terms
+from .lrt import SeveralDifferencesError, random_terms
 from .parameters import parameter_names, parameters
 
 
@@ -114,14 +113,11 @@ def null_statistics(full: Any, reduced: Any, replicates: int, rng: np.random.Gen
     return found
 
 
-def statistic_and_p(full: Any, reduced: Any, as_results: Any) -> tuple[float, float]:
-    """The likelihood ratio statistic and its asymptotic p-value, NaN where that isn't known;
-    refuses what can't be compared."""
+def statistic_and_p(full: Any, reduced: Any, test: Callable[..., Any]) -> tuple[float, float]:
+    """The likelihood ratio statistic and its asymptotic p-value by `test`, NaN where that isn't
+    known; refuses what can't be compared."""
     try:
-        if any(fit.structure is not None for fit in (full, reduced)):
-            found = structure_test(full, reduced).iloc[0]
-        else:
-            found = lrt(full, reduced, as_results).iloc[0]
+        found = test(full, reduced).iloc[0]
     except SeveralDifferencesError:
         return max(float(reduced.criterion - full.criterion), 0.0), float("nan")
     return float(found["statistic"]), float(found["p_value"])

@@ -210,6 +210,13 @@ STATEMENTS: list[Statement] = [
     ),
     ("well below the $5\\%$ it promises.", lambda p: p["halved_both"] < 4),
     (
+        "and has to be multiplied by $\\hat{\\sigma}$",
+        # the curvature with the residual variance free gives a little less
+        lambda p: np.isclose(
+            p["fit"].bse_re.iloc[0] * np.sqrt(p["fit"].scale), np.sqrt(p["A"][0, 0]), rtol=0.03
+        ),
+    ),
+    (
         "is narrower than Kenward-Roger's.",
         lambda p: width(p["profile"].loc[p["term"]]) < width(p["three"].loc["kenward-roger"]),
     ),

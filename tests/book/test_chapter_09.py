@@ -370,7 +370,7 @@ def leverages(p: Page) -> bool:
 
 
 def practices_hide_their_shape(p: Page) -> bool:
-    """200 practices with exponential effects and lambda a quarter: the band is left now and then."""
+    """200 practices with exponential effects and a lambda of one quarter."""
     rng = np.random.default_rng(200)
     u, luck = rng.exponential(size=(2000, 200)) - 1, rng.normal(size=(2000, 200))
     z = p["standardised"](0.5 * u + np.sqrt(0.75) * luck)

@@ -393,6 +393,10 @@ STATEMENTS: list[Statement] = [
         lambda p: 0 < p["slope_full"] < 0.2,
     ),
     (
+        "Left: the smooth trend stays near zero where the data are dense",
+        lambda p: smooth(p, "milk_kg").iloc[:6].abs().max() < 0.15,
+    ),
+    (
         "There is no funnel.",
         lambda p: (
             abs(np.corrcoef(p["cows"]["conditional_std"].abs(), p["cows"]["fitted"])[0, 1])

@@ -43,8 +43,8 @@ CHECK_TOLERANCE = 1e-5
 
 def record_classics() -> None:
     """Fit the classics; each call writes its record."""
-    from pylmm_helpers.crosscheck import lmer
-    from pylmm_helpers.datasets import load
+    from pylmm_helpers.data.datasets import load
+    from pylmm_helpers.lme4.check import lmer
 
     for name, (formula, data, reml) in CLASSICS.items():
         lmer(formula, load(data), reml=reml, name=name)
@@ -52,7 +52,7 @@ def record_classics() -> None:
 
 def run_chapter(path: Path) -> None:
     """Execute the code cells of one chapter in order, in one namespace."""
-    from pylmm_helpers._agreement import python_cells
+    from pylmm_helpers.lme4.agreement import python_cells
 
     space: dict[str, Any] = {"__name__": "__main__", "display": lambda *things: None}
     for line, code in python_cells(path.read_text(encoding="utf-8")):
@@ -62,7 +62,7 @@ def run_chapter(path: Path) -> None:
 
 def collect(target: Path) -> None:
     """Write the records of all models into `target`."""
-    from pylmm_helpers._agreement import chapter_files
+    from pylmm_helpers.lme4.agreement import chapter_files
 
     env = {**os.environ, "PYLMM_RECORD": "1", "PYLMM_REFERENCE_DIR": str(target)}
     env |= {"MPLBACKEND": "Agg", "PYTHONPATH": str(PROJECT)}
@@ -95,7 +95,7 @@ def differences(old: Any, new: Any, where: str = "") -> list[str]:
 
 def check(target: Path) -> int:
     """Report how the committed records differ from those in `target`."""
-    from pylmm_helpers._reference import read
+    from pylmm_helpers.lme4.reference import read
 
     names = {p.name for folder in (FOLDER, target) for p in folder.glob("*.json")}
     wrong = []

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from said import Page, Statement, each, stands
 
-from offline_render.source import Cell, split
+from offline_render.book import Cell, split
 from pylmm_helpers import blups, coef_table, cross_products, fit_lmm, icc, lrt, profile_ci
 
 CHAPTER = Path(__file__).parents[2] / "chapters" / "11-large-data.qmd"
@@ -197,7 +197,7 @@ def test_formulas_without_a_query_are_refused(page: dict[str, Any]) -> None:
 def test_a_small_limit_means_fewer_cores(tmp_path: Path) -> None:
     import duckdb
 
-    from pylmm_helpers._compute_source import settle
+    from pylmm_helpers.sums.source import settle
 
     for limit, most in [("50MB", 1), ("110MB", 4), ("4GB", 32)]:
         with duckdb.connect(config={"threads": 32}) as database:
@@ -236,7 +236,7 @@ def test_the_models_agree_with_lme4(
     recorded: bool, page: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The records hold no rows of these models; their digests must fit what the chapter makes."""
-    from pylmm_helpers.crosscheck import _pymer4, crosscheck
+    from pylmm_helpers.lme4.check import _pymer4, crosscheck
 
     if recorded:
         monkeypatch.setenv("PYLMM_NO_R", "1")

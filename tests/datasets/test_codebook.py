@@ -13,7 +13,7 @@ import frictionless
 import pytest
 
 from datasets.generate import DATASETS, write_all
-from pylmm_helpers.datasets import PACKAGE_NAME
+from pylmm_helpers.data.datasets import PACKAGE_NAME
 
 ENTRY: dict[str, Any] = {
     "name": "toy",

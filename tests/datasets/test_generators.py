@@ -13,7 +13,7 @@ import pytest
 
 from datasets.generate import DATASETS, bp_trial, dairy_herds, hospital_costs, write_all
 from datasets.generate._shared import Column, DataSet, csv_bytes
-from pylmm_helpers.datasets import load
+from pylmm_helpers.data.datasets import load
 
 
 def test_regeneration_gives_the_bytes_in_the_repository(root: Path, tmp_path: Path) -> None:

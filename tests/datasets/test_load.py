@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pylmm_helpers.datasets import describe, load
+from pylmm_helpers.data.datasets import describe, load
 
 NAMES = ["dairy_herds", "bp_trial", "neighbourhood_health", "hospital_costs"]
 

@@ -16,7 +16,7 @@ from _recovery import fit_reml, parse, sampling_error
 
 from datasets.generate import DATASETS
 from datasets.generate._shared import DataSet, Truth, csv_bytes
-from pylmm_helpers.datasets import load
+from pylmm_helpers.data.datasets import load
 
 CASES = [
     pytest.param(dataset, truth, id=f"{dataset.name}: {truth.model}")

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pylmm_helpers.lmm import LMMResults, fit_lmm
+from pylmm_helpers.engine.fit import fit_lmm
+from pylmm_helpers.engine.results import LMMResults
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

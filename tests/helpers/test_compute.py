@@ -22,15 +22,14 @@ import pytest
 from test_lmm_bad_input import BAD, good
 
 from pylmm_helpers import (
-    _compute_products,
-    _compute_source,
     coef_table,
     cross_products,
     fit_lmm,
     icc,
     load,
 )
-from pylmm_helpers.lmm import LMMResults
+from pylmm_helpers.engine.results import LMMResults
+from pylmm_helpers.sums import queries, source
 
 # Ibis 12.0 still calls what DuckDB 2.0 has renamed
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_.*deprecated:DeprecationWarning")
@@ -534,7 +533,7 @@ def test_groups_in_several_passes_give_the_same(
 ) -> None:
     data = sample().assign(name=lambda d: "herd " + d["herd"].astype(str))
     at_once = cross_products(data, "y ~ x + feed", label, "1 + z", weights="w")
-    monkeypatch.setattr(_compute_products, "passes", lambda *_: 3)
+    monkeypatch.setattr(queries, "passes", lambda *_: 3)
     in_parts = cross_products(data, "y ~ x + feed", label, "1 + z", weights="w")
     assert list(in_parts.group_labels) == list(at_once.group_labels)
     np.testing.assert_array_equal(in_parts.sizes, at_once.sizes)
@@ -552,8 +551,8 @@ def test_many_groups_in_little_memory_take_several_passes(
     data = pd.DataFrame({"g": g, "x": x, "y": y})
     data.to_parquet(tmp_path / "rows.parquet")
     asked: list[int] = []
-    real = _compute_products.passes
-    monkeypatch.setattr(_compute_products, "passes", lambda *a: asked.append(real(*a)) or asked[-1])
+    real = queries.passes
+    monkeypatch.setattr(queries, "passes", lambda *a: asked.append(real(*a)) or asked[-1])
     lean = cross_products(tmp_path, "y ~ x", "g", "1 + x", memory_limit="60MB")
     assert asked and min(asked) > 1
     fit, rows = fit_lmm(lean), fit_lmm("y ~ x", data, "g", "1 + x")
@@ -598,7 +597,7 @@ def test_progress_is_shown_when_wanted_and_long(
 ) -> None:
     cross_products(good(), "y ~ x", "g", progress=True)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(_compute_source, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(source, "PATIENCE_SECONDS", -1.0)
     cross_products(good(), "y ~ x", "g", progress=False)
     assert capsys.readouterr().err == ""
     cross_products(made_up_rows(3_000_000), "y ~ x", "g", progress=True)
@@ -616,4 +615,4 @@ def test_a_notebook_shows_a_bar_but_a_document_run_in_a_batch_does_not(
 
     shell = type("IPython", (), {"get_ipython": staticmethod(ZMQInteractiveShell)})
     monkeypatch.setitem(sys.modules, "IPython", shell)
-    assert _compute_source.interactive() is shown
+    assert source.interactive() is shown

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from pylmm_helpers import cross_products, fit_lmm
-from pylmm_helpers.compute import CrossProducts
+from pylmm_helpers.engine.products import CrossProducts
 
 CHAPTER = Path(__file__).parents[2] / "chapters" / "11-large-data.qmd"
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pylmm_helpers.contextual import center_within, contextual_effect
-from pylmm_helpers.inference import coef_table
-from pylmm_helpers.lmm import fit_lmm
+from pylmm_helpers.engine.fit import fit_lmm
+from pylmm_helpers.inference.coefficients import coef_table
+from pylmm_helpers.quantities.contextual import center_within, contextual_effect
 
 ROOT = Path(__file__).parents[2]
 R = json.loads((Path(__file__).parent / "reference" / "helpers.json").read_text())["contextual"]

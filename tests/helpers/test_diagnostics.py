@@ -11,9 +11,14 @@ import pytest
 import statsmodels.formula.api as smf
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
-from pylmm_helpers.diagnostics import check_convergence, check_singular, influence, residuals
-from pylmm_helpers.lmm import fit_lmm
-from pylmm_helpers.prediction import blups
+from pylmm_helpers.engine.fit import fit_lmm
+from pylmm_helpers.quantities.diagnostics import (
+    check_convergence,
+    check_singular,
+    influence,
+    residuals,
+)
+from pylmm_helpers.quantities.prediction import blups
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent

@@ -30,7 +30,7 @@ from pylmm_helpers import (
     predict,
     refit,
 )
-from pylmm_helpers._new_data import model_columns
+from pylmm_helpers.formula.new_data import model_columns
 
 # Ibis calls a method of DuckDB that the newest DuckDB renames
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")

@@ -11,8 +11,8 @@ from recorded import CASES, fitted, read
 
 import pylmm_helpers as ph
 from pylmm_helpers import fit_lmm, lrt, plots, profile_ci
-from pylmm_helpers._adapter import results_at
-from pylmm_helpers._profile import factor_to_theta
+from pylmm_helpers.engine.adapter import results_at
+from pylmm_helpers.engine.criterion import factor_to_theta
 
 
 def design(groups: int = 24, each: int = 6, seed: int = 3) -> pd.DataFrame:

@@ -9,11 +9,13 @@ import statsmodels.formula.api as smf
 from recorded import fitted, read
 from scipy import stats
 
-from pylmm_helpers._constraints import HeldModels
-from pylmm_helpers._profile import theta_to_factor
-from pylmm_helpers._zeta import Profile
-from pylmm_helpers.inference import information_criteria, lrt, parametric_bootstrap, profile_ci
-from pylmm_helpers.lmm import fit_lmm
+from pylmm_helpers.engine.constraints import HeldModels
+from pylmm_helpers.engine.criterion import theta_to_factor
+from pylmm_helpers.engine.fit import fit_lmm
+from pylmm_helpers.inference.bootstrap import parametric_bootstrap
+from pylmm_helpers.inference.lrt import information_criteria, lrt
+from pylmm_helpers.inference.one_factor_profile import OneFactorProfile as Profile
+from pylmm_helpers.inference.profile import profile_ci
 
 
 def test_first_random_intercept_halves_the_naive_p_value() -> None:

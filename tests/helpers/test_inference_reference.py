@@ -11,8 +11,9 @@ import pytest
 from recorded import CASES, HERE, fitted, with_key
 from scipy import stats
 
-from pylmm_helpers.inference import coef_table, contrast, profile_ci
-from pylmm_helpers.lmm import fit_lmm
+from pylmm_helpers.engine.fit import fit_lmm
+from pylmm_helpers.inference.coefficients import coef_table, contrast
+from pylmm_helpers.inference.profile import profile_ci
 
 #: Written by record_profile.R.
 BRUTE_FORCE = json.loads((HERE / "reference" / "profile.json").read_text(encoding="utf-8"))["cases"]
@@ -173,7 +174,7 @@ def test_unknown_method_level_and_fit_are_refused() -> None:
 def test_degrees_of_freedom_do_not_depend_on_units_or_origin() -> None:
     from recorded import read
 
-    from pylmm_helpers.lmm import fit_lmm
+    from pylmm_helpers.engine.fit import fit_lmm
 
     data = read("unbalanced")
     moved = data.assign(x=1e6 + 1000 * data["x"], y=1e-6 * data["y"] + 3)

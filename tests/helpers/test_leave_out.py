@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pylmm_helpers import LMMResults, _leave_out, _progress, fit_lmm, influence
-from pylmm_helpers._leave_out_batch import Refits
+from pylmm_helpers import LMMResults, fit_lmm, influence
+from pylmm_helpers.common import progress
+from pylmm_helpers.quantities import leave_out
+from pylmm_helpers.quantities.leave_out_batch import Refits
 
 
 def frame(groups: int, between: float, seed: int = 1, outlier: float = 0.0) -> pd.DataFrame:
@@ -29,14 +31,14 @@ def one_by_one(fit: LMMResults, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame
         return Refits.empty(res.ngroups, res.cross.q, res.cross.p)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_leave_out, "refit_all", nothing)
+        patch.setattr(leave_out, "refit_all", nothing)
         return influence(fit)
 
 
 def done_together(fit: LMMResults) -> int:
     every = np.ones(fit.ngroups, dtype=bool)
-    own = _leave_out.within_by_group(fit)
-    found = _leave_out.refit_all(fit, own, every, lambda share: None)
+    own = leave_out.within_by_group(fit)
+    found = leave_out.refit_all(fit, own, every, lambda share: None)
     return int(np.isfinite(found.sigma2).sum())
 
 
@@ -92,10 +94,10 @@ def test_a_bar_is_shown_where_somebody_waits(
     fit = fit_lmm("y ~ x", frame(60, 1.0), "g")
     influence(fit)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(_progress, "PATIENCE_SECONDS", -1.0)
-    monkeypatch.setattr(_progress, "interactive", lambda: True)
+    monkeypatch.setattr(progress, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(progress, "interactive", lambda: True)
     influence(fit)
     assert "leaving out each group" in capsys.readouterr().err
-    monkeypatch.setattr(_progress, "find_spec", lambda name: None)
+    monkeypatch.setattr(progress, "find_spec", lambda name: None)
     influence(fit)
     assert capsys.readouterr().err == ""

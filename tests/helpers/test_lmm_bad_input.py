@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pylmm_helpers.datasets import load
-from pylmm_helpers.inference import coef_table
-from pylmm_helpers.lmm import LMMResults, fit_lmm
+from pylmm_helpers.data.datasets import load
+from pylmm_helpers.engine.fit import fit_lmm
+from pylmm_helpers.engine.results import LMMResults
+from pylmm_helpers.inference.coefficients import coef_table
 
 HALF = 0.5  # stands in a formula below
 
@@ -348,7 +349,7 @@ def check_answer(fit: LMMResults) -> None:
     assert (fit.bse_fe > 0).all()
     assert (np.diag(fit.cov_re) >= 0).all()
     assert fit.converged
-    from pylmm_helpers._profile import criterion
+    from pylmm_helpers.engine.criterion import criterion
 
     best = criterion(fit.theta_scaled[None], fit.rows, fit.reml)[0].value[0]
     rng = np.random.default_rng(0)

@@ -13,17 +13,18 @@ from recorded import CASES, fitted, read, standard_errors
 from scipy.optimize import minimize
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 
-from pylmm_helpers._adapter import as_results
-from pylmm_helpers._crossprod import GroupRows
-from pylmm_helpers._newton import minimise, optimise, way_down
-from pylmm_helpers._profile import (
+from pylmm_helpers.engine.adapter import as_results
+from pylmm_helpers.engine.boundary import way_down
+from pylmm_helpers.engine.criterion import (
     criterion,
     delta_gradient,
     delta_hessian,
     derivatives,
     theta_derivatives,
 )
-from pylmm_helpers.lmm import fit_lmm
+from pylmm_helpers.engine.fit import fit_lmm
+from pylmm_helpers.engine.products import GroupRows
+from pylmm_helpers.engine.search import minimise, optimise
 
 
 def small_problem(seed: int) -> pd.DataFrame:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from recorded import CASES, fitted, read, recorded, standard_errors
 
-from pylmm_helpers._crossprod import group_rows
-from pylmm_helpers._formula import plain_sum
-from pylmm_helpers._newton import optimise
-from pylmm_helpers.inference import coef_table
-from pylmm_helpers.lmm import LMMResults, fit_lmm, refit
+from pylmm_helpers.engine.fit import fit_lmm, refit
+from pylmm_helpers.engine.products import group_rows
+from pylmm_helpers.engine.results import LMMResults
+from pylmm_helpers.engine.search import optimise
+from pylmm_helpers.formula.parse import plain_sum
+from pylmm_helpers.inference.coefficients import coef_table
 
 every_case = pytest.mark.parametrize("name", list(CASES))
 

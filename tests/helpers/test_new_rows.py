@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pylmm_helpers import LMMResults, anova_components, center_within, fit_lmm, predict
-from pylmm_helpers._design import PARTS
-from pylmm_helpers._levels import Levels
-from pylmm_helpers._new_data import as_new_frame, group_numbers, model_columns
+from pylmm_helpers.formula.design import PARTS
+from pylmm_helpers.formula.levels import Levels
+from pylmm_helpers.formula.new_data import as_new_frame, group_numbers, model_columns
 
 HALF = 0.5  # stands in a formula below
 
@@ -208,7 +208,9 @@ def same_rows(fit: LMMResults, given: Any, chosen: np.ndarray) -> None:
             own = fit.offset[:, None]
             found = found.sum(axis=1, keepdims=True)
         np.testing.assert_array_equal(found, own[chosen])
-    np.testing.assert_array_equal(group_numbers(fit, frame), fit.codes[chosen])
+    np.testing.assert_array_equal(
+        group_numbers(fit.groups, fit.group_labels, frame), fit.codes[chosen]
+    )
 
 
 @settings(

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from pylmm_helpers import LMMResults, coef_table, contrast, fit_lmm
-from pylmm_helpers.inference import pooled_df
+from pylmm_helpers.inference.coefficients import pooled_df
 
 
 @pytest.fixture

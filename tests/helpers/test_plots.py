@@ -14,12 +14,12 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from pylmm_helpers import plots
-from pylmm_helpers._plot_parts import size_ticks
-from pylmm_helpers._plots_qq import qq_points
-from pylmm_helpers.diagnostics import residuals
-from pylmm_helpers.lmm import fit_lmm
-from pylmm_helpers.prediction import blups
-from pylmm_helpers.transform import boxcox_lmm
+from pylmm_helpers.engine.fit import fit_lmm
+from pylmm_helpers.quantities.diagnostics import residuals
+from pylmm_helpers.quantities.prediction import blups
+from pylmm_helpers.quantities.transform import boxcox_lmm
+from pylmm_helpers.show.plots.parts import size_ticks
+from pylmm_helpers.show.plots.qq import qq_points
 
 ROOT = Path(__file__).parents[2]
 

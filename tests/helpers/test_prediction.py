@@ -13,8 +13,8 @@ import statsmodels.formula.api as smf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pylmm_helpers.lmm import fit_lmm
-from pylmm_helpers.prediction import blups, predict, shrinkage_factor
+from pylmm_helpers.engine.fit import fit_lmm
+from pylmm_helpers.quantities import blups, predict, shrinkage_factor
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent

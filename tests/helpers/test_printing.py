@@ -42,7 +42,7 @@ from pylmm_helpers import (
     variance_components,
     variance_function,
 )
-from pylmm_helpers._shown import ShownFrame, ShownSeries, whole
+from pylmm_helpers.common.printing import ShownFrame, ShownSeries, whole
 
 #: Data to go on with, not tables to read.
 DATA = {"load", "center_within", "simulate"}

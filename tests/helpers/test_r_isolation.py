@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pylmm_helpers._rstart import library_folders
+from pylmm_helpers.lme4.start import library_folders
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_r = pytest.mark.skipif(

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
-from pylmm_helpers.inference import coef_table
-from pylmm_helpers.lmm import fit_lmm
-from pylmm_helpers.report import report
-from pylmm_helpers.variance import icc, variance_components
+from pylmm_helpers.engine.fit import fit_lmm
+from pylmm_helpers.inference.coefficients import coef_table
+from pylmm_helpers.quantities.variance import icc, variance_components
+from pylmm_helpers.show.paragraph import report
 
 ROOT = Path(__file__).parents[2]
 NB = "\N{NO-BREAK SPACE}"

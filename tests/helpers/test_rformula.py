@@ -22,16 +22,16 @@ from pylmm_helpers import (
     load,
     profile_ci,
 )
-from pylmm_helpers._ownfit import _same_response
-from pylmm_helpers._rformula import parse
-from pylmm_helpers._rframe import r_frame, safe_names, to_r
-from pylmm_helpers._rspelling import r_term
-from pylmm_helpers._rwords import words
+from pylmm_helpers.formula.r_spelling import r_term
+from pylmm_helpers.formula.words import words
+from pylmm_helpers.lme4.formula import parse
+from pylmm_helpers.lme4.frame import r_frame, safe_names, to_r
+from pylmm_helpers.lme4.own import _same_response
 
 
 @pytest.fixture(scope="session")
 def with_r() -> None:
-    engine, reason = import_module("pylmm_helpers.crosscheck")._pymer4()
+    engine, reason = import_module("pylmm_helpers.lme4.check")._pymer4()
     if engine is None:
         pytest.skip(reason)
 
@@ -230,7 +230,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("formula, says", REFUSED)
 def test_what_can_t_be_translated_is_refused_by_name_before_r_is_asked(formula, says, monkeypatch):
-    crosscheck_module = import_module("pylmm_helpers.crosscheck")
+    crosscheck_module = import_module("pylmm_helpers.lme4.check")
     monkeypatch.setattr(crosscheck_module, "_pymer4", lambda: pytest.fail("R was asked"))
     with pytest.raises(ValueError, match=says) as caught:
         lmer(formula, frame())

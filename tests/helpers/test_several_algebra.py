@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from pylmm_helpers.several import information
-from pylmm_helpers.several.blocks import conditional_blocks, whole_inverse
-from pylmm_helpers.several.criterion import (
+from pylmm_helpers.engine.several import information
+from pylmm_helpers.engine.several.blocks import conditional_blocks, whole_inverse
+from pylmm_helpers.engine.several.criterion import (
     average_information,
     chain_rule,
     evaluate,
@@ -17,11 +17,11 @@ from pylmm_helpers.several.criterion import (
     lambdas_of,
     theta_hessian,
 )
-from pylmm_helpers.several.ddf import differences
-from pylmm_helpers.several.information import expected_form, second_traces, x_forms
-from pylmm_helpers.several.pairs import pairs_of
-from pylmm_helpers.several.search import delta_gradient, delta_hessian
-from pylmm_helpers.several.sums import Factor, Sums, build_sums
+from pylmm_helpers.engine.several.information import expected_form, second_traces, x_forms
+from pylmm_helpers.engine.several.pairs import pairs_of
+from pylmm_helpers.engine.several.search import delta_gradient, delta_hessian
+from pylmm_helpers.engine.several.sums import Factor, Sums, build_sums
+from pylmm_helpers.inference.several.ddf import differences
 
 N = 90
 RNG = np.random.default_rng(3)
@@ -197,7 +197,7 @@ def test_without_stored_pairs_the_result_is_the_same(name: str) -> None:
 
 def test_pairs_are_not_stored_beyond_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     m = dense("crossed")
-    monkeypatch.setattr("pylmm_helpers.several.pairs.MOST_PAIRS", 3)
+    monkeypatch.setattr("pylmm_helpers.engine.several.pairs.MOST_PAIRS", 3)
     assert pairs_of(m.sums.cells[0], 1) is None
 
 

@@ -11,10 +11,10 @@ import pytest
 from test_several_reference import read
 
 from pylmm_helpers import fit_lmm, predict
-from pylmm_helpers.lmm import LMMResults
-from pylmm_helpers.several import sums
-from pylmm_helpers.several.formula import take_apart
-from pylmm_helpers.several.results import SeveralResults
+from pylmm_helpers.engine.results import LMMResults
+from pylmm_helpers.engine.several import sums
+from pylmm_helpers.engine.several.results import SeveralResults
+from pylmm_helpers.formula.bars import take_apart
 
 
 @pytest.fixture(scope="module")

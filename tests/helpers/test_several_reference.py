@@ -15,7 +15,7 @@ from recorded import HERE, ROOT
 from test_reference_helpers_live import r_is_ready
 
 from pylmm_helpers import coef_table, contrast, fit_lmm
-from pylmm_helpers.several.results import SeveralResults
+from pylmm_helpers.engine.several.results import SeveralResults
 
 RECORDED = json.loads((HERE / "reference" / "several.json").read_text(encoding="utf-8"))["cases"]
 CASES = {case["id"]: case for case in RECORDED}

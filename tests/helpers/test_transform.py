@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pylmm_helpers.lmm import fit_lmm
-from pylmm_helpers.transform import boxcox_lmm
+from pylmm_helpers.engine.fit import fit_lmm
+from pylmm_helpers.quantities.transform import boxcox_lmm
 
 ROOT = Path(__file__).parents[2]
 R = json.loads((Path(__file__).parent / "reference" / "helpers.json").read_text())["boxcox"]

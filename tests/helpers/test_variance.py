@@ -11,14 +11,10 @@ import pytest
 import statsmodels.formula.api as smf
 from scipy.stats import chi2
 
-from pylmm_helpers.lmm import fit_lmm
-from pylmm_helpers.variance import (
-    anova_components,
-    design_effect,
-    icc,
-    variance_components,
-    variance_function,
-)
+from pylmm_helpers.engine.fit import fit_lmm
+from pylmm_helpers.quantities.anova import anova_components
+from pylmm_helpers.quantities.design_effect import design_effect
+from pylmm_helpers.quantities.variance import icc, variance_components, variance_function
 
 ROOT = Path(__file__).parents[2]
 R = json.loads((Path(__file__).parent / "reference" / "helpers.json").read_text())["variance"]
@@ -113,7 +109,7 @@ def test_profile_interval_of_a_slope_models_icc_reaches_the_cutoff(sleepstudy):
     # independent search: fix the ratio by a penalty and minimise over theta
     from scipy.optimize import minimize
 
-    from pylmm_helpers._profile import criterion, factor_to_theta, theta_to_factor
+    from pylmm_helpers.engine.criterion import criterion, factor_to_theta, theta_to_factor
 
     result = icc(sleepstudy)
     goal = result["ci_low"] / (1 - result["ci_low"])

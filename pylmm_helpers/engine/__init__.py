@@ -1,0 +1,103 @@
+"""Columns to estimates: the columns of a model, or the sums of their products, come in; its fit by
+(restricted) maximum likelihood goes out."""
+
+from __future__ import annotations
+
+from .adapter import TAKES_SEVERAL, any_results, as_results, no_structure
+from .boundary import settle, way_down
+from .constraints import Family, HeldModels, Index, family
+from .criterion import (
+    Criterion,
+    Derivatives,
+    criterion,
+    delta_gradient,
+    delta_hessian,
+    derivatives,
+    factor_to_theta,
+    group_products,
+    symmetric_basis,
+    theta_derivatives,
+    theta_to_factor,
+    triangle,
+    triangular,
+    whiten,
+)
+from .fit import ALMOST_NOTHING, fit_lmm, refit
+from .identified import listed
+from .layout import CONSTANT, Layout, assemble, check_counts, constant_of, lay_out
+from .parameters import identified_parameters, parameter_names, parameters, parameters_of
+from .products import CrossProducts, GroupRows, Scaling
+from .reduce import reduce_products
+from .results import LMMResults
+from .rows import group_inverses, scaled_rows
+from .scaling import cross_products, reduce_rows
+from .search import Optimum, minimise, optimise
+from .several import SeveralResults
+from .simulate import narrowed, simulate
+from .structure_coordinates import coordinates
+from .structure_information import at_structure, refit_from, structure_information
+from .structure_results import correlated_noise, standardised
+from .summary import as_pipe_table
+
+__all__ = [
+    "ALMOST_NOTHING",
+    "CONSTANT",
+    "TAKES_SEVERAL",
+    "Criterion",
+    "CrossProducts",
+    "Derivatives",
+    "Family",
+    "GroupRows",
+    "HeldModels",
+    "Index",
+    "LMMResults",
+    "Layout",
+    "Optimum",
+    "Scaling",
+    "SeveralResults",
+    "any_results",
+    "as_pipe_table",
+    "as_results",
+    "assemble",
+    "at_structure",
+    "check_counts",
+    "constant_of",
+    "coordinates",
+    "correlated_noise",
+    "criterion",
+    "cross_products",
+    "delta_gradient",
+    "delta_hessian",
+    "derivatives",
+    "factor_to_theta",
+    "family",
+    "fit_lmm",
+    "group_inverses",
+    "group_products",
+    "identified_parameters",
+    "lay_out",
+    "listed",
+    "minimise",
+    "narrowed",
+    "no_structure",
+    "optimise",
+    "parameter_names",
+    "parameters",
+    "parameters_of",
+    "reduce_products",
+    "reduce_rows",
+    "refit",
+    "refit_from",
+    "scaled_rows",
+    "settle",
+    "simulate",
+    "standardised",
+    "structure_information",
+    "symmetric_basis",
+    "theta_derivatives",
+    "theta_to_factor",
+    "triangle",
+    "triangular",
+    "way_down",
+    "whiten",
+]

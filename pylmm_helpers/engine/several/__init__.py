@@ -1,0 +1,82 @@
+"""Models with several random terms: a formula with bars and a table come in, a fit with its
+estimates by grouping factor goes out."""
+
+from __future__ import annotations
+
+from .blocks import dense_rows
+from .criterion import (
+    Point,
+    Slopes,
+    average_information,
+    chain_rule,
+    evaluate,
+    first_derivatives,
+    lambdas_of,
+    solved,
+    theta_hessian,
+    theta_of,
+)
+from .design import packed
+from .held import HeldTerm, off_zero
+from .identified import finding_on_identification
+from .information import TooLargeError, expected_form, x_forms
+from .results import SeveralResults
+from .search import (
+    delta_gradient,
+    delta_hessian,
+    is_small,
+    minimise,
+    optimise,
+    settle,
+    starts,
+    terms_of,
+    vector_of,
+    way_down,
+)
+from .sums import Factor, Sums, build_sums, by_level, parent_levels
+from .together import Refit, beside_boundary, is_worth_while, refit_all, upright
+from .without import Without, only_level
+
+__all__ = [
+    "Factor",
+    "HeldTerm",
+    "Point",
+    "Refit",
+    "SeveralResults",
+    "Slopes",
+    "Sums",
+    "TooLargeError",
+    "Without",
+    "average_information",
+    "beside_boundary",
+    "build_sums",
+    "by_level",
+    "chain_rule",
+    "delta_gradient",
+    "delta_hessian",
+    "dense_rows",
+    "evaluate",
+    "expected_form",
+    "finding_on_identification",
+    "first_derivatives",
+    "is_small",
+    "is_worth_while",
+    "lambdas_of",
+    "minimise",
+    "off_zero",
+    "only_level",
+    "optimise",
+    "packed",
+    "parent_levels",
+    "refit_all",
+    "settle",
+    "solved",
+    "starts",
+    "terms_of",
+    "theta_hessian",
+    "theta_of",
+    "upright",
+    "vector_of",
+    "way_down",
+    "x_forms",
+]

@@ -1,0 +1,42 @@
+"""What a fit says: a fit comes in; shares of variance, means and effects of groups, predictions,
+residuals, checks and transformations go out."""
+
+from __future__ import annotations
+
+from .anova import anova_components
+from .checks import Check
+from .compare import compare_groups
+from .contextual import center_within, contextual_effect
+from .design_effect import design_effect
+from .diagnostics import check_convergence, check_singular, influence, residuals
+from .group_level import check_level, is_random_intercept, weight_of
+from .means import marginal_means
+from .prediction import blups, predict
+from .shrinkage import shrinkage_factor
+from .transform import BoxCox, boxcox_lmm
+from .variance import icc, variance_components, variance_function
+
+__all__ = [
+    "BoxCox",
+    "Check",
+    "anova_components",
+    "blups",
+    "boxcox_lmm",
+    "center_within",
+    "check_convergence",
+    "check_level",
+    "check_singular",
+    "compare_groups",
+    "contextual_effect",
+    "design_effect",
+    "icc",
+    "influence",
+    "is_random_intercept",
+    "marginal_means",
+    "predict",
+    "residuals",
+    "shrinkage_factor",
+    "variance_components",
+    "variance_function",
+    "weight_of",
+]

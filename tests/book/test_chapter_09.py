@@ -369,6 +369,14 @@ def leverages(p: Page) -> bool:
     return np.allclose(p["var_e"], p["sigma2"] * (1 - leverage)) and leverage.max() < 0.2
 
 
+def practices_hide_their_shape(p: Page) -> bool:
+    """200 practices with exponential effects and a lambda of one quarter."""
+    rng = np.random.default_rng(200)
+    u, luck = rng.exponential(size=(2000, 200)) - 1, rng.normal(size=(2000, 200))
+    z = p["standardised"](0.5 * u + np.sqrt(0.75) * luck)
+    return p["leaves"](z, plots.qq_band(200)).mean() < 0.3
+
+
 STATEMENTS: list[Statement] = [
     ("the lowest herd lies about 11 kg below the next, and no other gap is as wide", gaps_of_means),
     ("The bars of one standard deviation have similar lengths in most herds", bars_are_alike),
@@ -383,6 +391,10 @@ STATEMENTS: list[Statement] = [
     (
         "an even band whose smooth trend rises slightly",
         lambda p: 0 < p["slope_full"] < 0.2,
+    ),
+    (
+        "Left: the smooth trend stays near zero where the data are dense",
+        lambda p: smooth(p, "milk_kg").iloc[:6].abs().max() < 0.15,
     ),
     (
         "There is no funnel.",
@@ -498,6 +510,7 @@ STATEMENTS: list[Statement] = [
     ("weights do better than that for parity", remedies_return),
     ("About 3 of 60 points are expected outside such a band", many_few),
     ("misses exponential effects more often than it finds them", maternity_units),
+    ("the plot can hardly show the shape of the practices' effects", practices_hide_their_shape),
     (
         "which is $0.125$ here: $\\lambda = 0.25$",
         lambda p: np.isclose(lam := 0.1 / (0.1 + 0.9 / 3), 0.25) and np.isclose(lam**1.5, 0.125),

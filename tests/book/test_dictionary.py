@@ -254,6 +254,30 @@ def test_residuals_and_distances_in_r_are_the_books(data: pd.DataFrame, tmp_path
     np.testing.assert_allclose(np.sort(got[-1]), np.sort(distance) * 16 / 18, rtol=0.02)
 
 
+DEFAULTS = """
+suppressMessages(library(lme4))
+gap <- data; gap$x[1] <- NA
+a <- lmer(y ~ x + (1 + x | g), data = data)
+b <- nlme::lme(y ~ x, random = ~ 1 + x | g, data = data)
+again <- try(nlme::lme(y ~ x, random = ~ 1 + x | g, data = gap), silent = TRUE)
+omit <- nlme::lme(y ~ x, random = ~ 1 + x | g, data = gap, na.action = na.omit)
+cat(isREML(a), b$method == "REML",
+    "p-value" %in% colnames(summary(b)$tTable), "Pr(>|t|)" %in% colnames(coef(summary(a))),
+    VarCorr(a)$g[1, 2] != 0, nlme::getVarCov(b)[1, 2] != 0,
+    nobs(lmer(y ~ x + (1 | g), data = gap)) == 179, inherits(again, "try-error"),
+    nrow(resid(omit, level = 0:1)) == 179)
+"""
+
+
+@needs_r
+def test_the_defaults_of_lme4_and_nlme_are_those_of_the_table(
+    data: pd.DataFrame, tmp_path: Path
+) -> None:
+    said = run_r([read_data(data, tmp_path), DEFAULTS], tmp_path).split()
+    # of lme4 alone there are no p-values
+    assert said == ["TRUE"] * 3 + ["FALSE"] + ["TRUE"] * 5
+
+
 def test_traps_of_statsmodels(data: pd.DataFrame) -> None:
     fit = smf.mixedlm("y ~ x", data, groups="g").fit(reml=True)
     assert np.isnan(fit.aic) and np.isnan(fit.bic)

@@ -181,9 +181,8 @@ def test_sums_without_a_level_are_those_of_the_rows_that_are_left(by: str) -> No
         other = np.concatenate([theta[fit.sums.slices[order[f.name]]] for f in sums.factors])
         mine, theirs = evaluate(theta, without.sums(g), True), evaluate(other, sums, True)
         assert mine.value == pytest.approx(theirs.value, rel=1e-12)
-        forms = [
-            vector_of(at.f.sums, delta_gradient(at, first_derivatives(at))) for at in (mine, theirs)
-        ]
+        both = (mine, theirs)
+        forms = [vector_of(at.f.sums, delta_gradient(at, first_derivatives(at))) for at in both]
         by_name = [
             dict(zip([f.name for f in at.f.sums.factors], form, strict=True))
             for at, form in zip(both, forms, strict=True)

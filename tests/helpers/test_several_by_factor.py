@@ -98,6 +98,7 @@ def without(data: pd.DataFrame, by: str, label: Any) -> pd.DataFrame:
         ("herds-day-weights", "herd:cow"),
         ("schools", "school:class"),
         ("raters-slopes", "item"),
+        ("insteval", "dept:service"),
     ],
 )
 def test_each_refit_is_the_fit_of_the_rows_that_are_left(name: str, by: str) -> None:
@@ -239,13 +240,29 @@ def test_a_hundred_levels_take_less_than_a_second() -> None:
     herd, cow = np.repeat(np.arange(100), 40), np.repeat(np.arange(1000), 4)
     x = rng.normal(size=4000)
     y = x + rng.normal(size=100)[herd] + rng.normal(size=1000)[cow] + rng.normal(size=4000)
-    fit = fit_lmm(
-        "y ~ x + (1 | herd/cow)", pd.DataFrame({"herd": herd, "cow": cow, "x": x, "y": y})
-    )
+    data = pd.DataFrame({"herd": herd, "cow": cow, "x": x, "y": y})
+    fit = fit_lmm("y ~ x + (1 | herd/cow)", data)
     start = time.process_time()
     table = influence(fit, "herd")
     assert time.process_time() - start < 3.0  # about 0.5 s; a busy machine counts waits for memory
     assert (table["note"] == "").all() and table.notna().all(axis=None)
+    rest = fit_lmm("y ~ x + (1 | herd/cow)", data[herd != 42])
+    assert table.loc[42, "beta[x]"] == pytest.approx(rest.fe_params["x"], rel=1e-7)
+    cow_variance = rest.cov_re_by_group["herd:cow"].iloc[0, 0]
+    assert table.loc[42, "var[Intercept | herd:cow]"] == pytest.approx(cow_variance, rel=1e-5)
+
+
+def test_influence_with_an_offset_and_with_a_response_that_the_predictors_nearly_explain() -> None:
+    data = read("herds")
+    data["o"] = 3.0 * np.sin(np.arange(len(data)))
+    data["far"] = 1e5 * data["x"] + data["y"]
+    for formula in ("y ~ x + offset(o) + (1 | herd/cow)", "far ~ x + (1 | herd/cow)"):
+        table = influence(fit_lmm(formula, data), "herd")
+        for herd in (2, 9):
+            rest = fit_lmm(formula, data[data["herd"] != herd])
+            row = table.loc[herd]
+            assert row["beta[x]"] == pytest.approx(rest.fe_params["x"], rel=1e-8)
+            assert row["residual_variance"] == pytest.approx(rest.scale, rel=1e-4)
 
 
 # ---- shares

@@ -33,7 +33,7 @@ bench-huge: ## a random slope on 1e9 rows, 20 GB of Parquet made and removed
 
 bench-peers: ## time the estimator beside lme4, statsmodels and compiled packages, up to a million rows
 	@$(SETUP) handbook && $(PYTHON) -m venv .handbook/bench && .handbook/bench/bin/python -m pip install --quiet -r requirements.lock && .handbook/bench/bin/python -m pip install --quiet -r benchmarks/requirements.txt
-	@PYTHONPATH=. .handbook/bench/bin/python benchmarks/run.py --limit 60 --out .handbook/bench-peers.json
+	@PYTHONPATH=. .handbook/bench/bin/python benchmarks/run.py --limit 180 --out .handbook/bench-peers.json
 
 setup: ## set up again, with another try at what could not be installed before
 	@$(SETUP) test --again

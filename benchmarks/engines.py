@@ -1,8 +1,9 @@
 """The Python engines of the benchmark, and the timing of one of them in a process of its own.
 
-    python engines.py ENGINE FOLDER RANDOM REPETITIONS
+    python engines.py ENGINE FOLDER FORMULA WARM-UP REPETITIONS
 
-prints one line of JSON: seconds of each repetition, peak memory, REML criterion, version.
+prints one line of JSON: seconds of each repetition (by the clock and of CPU), peak memory, REML
+criterion, version. WARM-UP, such as "a<60,b<60", chooses the rows of a first fit that isn't timed.
 """
 
 from __future__ import annotations
@@ -26,42 +27,54 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 Fit = Callable[[pd.DataFrame, str], float]
 
 
-def this_package(data: pd.DataFrame, random: str) -> float:
-    from pylmm_helpers.engine.fit import fit_lmm
+def one_factor(formula: str) -> tuple[str, str, str]:
+    """Fixed part, random terms and factor of a formula with one bar."""
+    fixed, _, random = formula.partition(" + (")
+    terms, _, factor = random.rstrip(")").partition(" | ")
+    if "(" in factor:
+        raise SystemExit("takes one grouping factor only")
+    return fixed, terms, factor
 
-    return fit_lmm("y ~ x", data, "g", random).criterion
+
+def this_package(data: pd.DataFrame, formula: str) -> float:
+    from pylmm_helpers import fit_lmm
+
+    return fit_lmm(formula, data).criterion
 
 
-def statsmodels(data: pd.DataFrame, random: str) -> float:
+def statsmodels(data: pd.DataFrame, formula: str) -> float:
     import statsmodels.formula.api as smf
 
-    return -2.0 * float(smf.mixedlm("y ~ x", data, groups="g", re_formula=f"~ {random}").fit().llf)
+    fixed, terms, factor = one_factor(formula)
+    model = smf.mixedlm(fixed, data, groups=factor, re_formula=f"~ {terms}")
+    return -2.0 * float(model.fit().llf)
 
 
-def mixedlm_rs(data: pd.DataFrame, random: str) -> float:
+def mixedlm_rs(data: pd.DataFrame, formula: str) -> float:
     import mixedlm_rs as engine
 
+    fixed, terms, factor = one_factor(formula)
     return -2.0 * float(
-        engine.mixedlm("y ~ x", data, groups="g", re_formula=f"~ {random}").fit().llf
+        engine.mixedlm(fixed, data, groups=factor, re_formula=f"~ {terms}").fit().llf
     )
 
 
-def mixedlm(data: pd.DataFrame, random: str) -> float:
+def mixedlm(data: pd.DataFrame, formula: str) -> float:
     import mixedlm as engine
 
-    return float(engine.lmer(f"y ~ x + ({random} | g)", data).REMLcrit())
+    return float(engine.lmer(formula, data).REMLcrit())
 
 
-def glmm(data: pd.DataFrame, random: str) -> float:
+def glmm(data: pd.DataFrame, formula: str) -> float:
     import glmm as engine
 
-    return -2.0 * float(engine.fit(data, f"y ~ x + ({random} | g)").loglik)
+    return -2.0 * float(engine.fit(data, formula).loglik)
 
 
-def lme_python(data: pd.DataFrame, random: str) -> float:
+def lme_python(data: pd.DataFrame, formula: str) -> float:
     import lme_python as engine
 
-    fit = engine.lmer(f"y ~ x + ({random} | g)", data=data, reml=True)
+    fit = engine.lmer(formula, data=data, reml=True)
     return float(
         fit.reml_criterion if fit.reml_criterion is not None else -2.0 * fit.log_likelihood
     )
@@ -93,33 +106,44 @@ def forget_peak() -> None:
 
 
 def load(folder: Path) -> pd.DataFrame:
-    """The data set as a data frame."""
-    return pd.DataFrame(
-        {
-            "y": np.fromfile(folder / "y", dtype=float),
-            "x": np.fromfile(folder / "x", dtype=float),
-            "g": np.fromfile(folder / "g", dtype=np.int32).astype(np.int64),
-        }
-    )
+    """The data set as a data frame: x and y are doubles, all else are numbers of levels."""
+    columns = {}
+    for file in sorted(folder.iterdir()):
+        numeric = file.name in ("x", "y")
+        values = np.fromfile(file, dtype=float if numeric else np.int32)
+        columns[file.name] = values if numeric else values.astype(np.int64)
+    return pd.DataFrame(columns)
 
 
-def measure(engine: str, folder: Path, random: str, repetitions: int) -> dict[str, Any]:
+def first_rows(data: pd.DataFrame, warm_up: str) -> pd.DataFrame:
+    """The rows whose levels are below those of the text, as in "a<60,b<60"."""
+    for condition in warm_up.split(","):
+        name, below = condition.split("<")
+        data = data[data[name] < int(below)]
+    return data.reset_index(drop=True)
+
+
+def measure(
+    engine: str, folder: Path, formula: str, warm_up: str, repetitions: int
+) -> dict[str, Any]:
     """Time whole calls of one engine on one data set."""
     fit, distribution = ENGINES[engine]
     warnings.simplefilter("ignore")
     data = load(folder)
-    fit(data[data["g"].isin(range(20))].reset_index(drop=True), random)
+    fit(first_rows(data, warm_up), formula)
     gc.collect()
     forget_peak()
     before = resident("VmRSS")
-    seconds = []
+    seconds, cpu = [], []
     criterion = float("nan")
     for _ in range(repetitions):
-        start = time.perf_counter()
-        criterion = fit(data, random)
+        start, cpu_start = time.perf_counter(), time.process_time()
+        criterion = fit(data, formula)
         seconds.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - cpu_start)
     return {
         "seconds": seconds,
+        "cpu": cpu,
         "megabytes": resident("VmHWM") - before,
         "criterion": criterion,
         "version": "this tree" if engine == "pylmm_helpers" else version(distribution),
@@ -127,5 +151,5 @@ def measure(engine: str, folder: Path, random: str, repetitions: int) -> dict[st
 
 
 if __name__ == "__main__":
-    name, place, terms, times = sys.argv[1:]
-    print(json.dumps(measure(name, Path(place), terms, int(times))))
+    name, place, model, rows, times = sys.argv[1:]
+    print(json.dumps(measure(name, Path(place), model, rows, int(times))))

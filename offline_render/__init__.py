@@ -1,6 +1,14 @@
-"""The embedded renderer: builds the handbook where no Quarto is to be had.
+"""The embedded renderer: builds the handbook and gives Quarto its executed cells.
 
-Reading order: ``project`` (what the book consists of), ``source`` (a .qmd as cells and prose),
-``execute`` (run the cells), ``assemble`` (cells back to Markdown), ``crossref`` (numbers and
-links), ``webpages`` and ``pdf`` (the two outputs), ``build`` (the order of it all).
+On top stand the commands: ``__main__`` (with ``preview`` and ``bench``), ``bootstrap``, which sets
+the machine up, and the two steps that Quarto calls, ``pre_render`` and ``post_render``. Below them
+lie six rooms. A room imports from those further down this list only, and takes what it needs
+from the room, not from a file in it:
+
+- ``quarto``: executed cells to Quarto, and its pages to the book's
+- ``render``: sources and results of cells to pages, paper and downloads
+- ``run``: cells to their results
+- ``speech``: formulas to words
+- ``book``: the book's folder to documents and their parts
+- ``setup``: a bare machine to a ready one
 """

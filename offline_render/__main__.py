@@ -8,8 +8,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from .errors import BuildError
-from .project import find_root, load_project
+from .book import BuildError, find_root, load_project
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,10 +34,10 @@ def obey(options: argparse.Namespace) -> int:
     try:
         root = find_root(Path.cwd())
         if options.command == "check":
-            from .dialect import check
+            from .book import check_dialect
 
             for chapter in load_project(root).chapters:
-                check(chapter.path)
+                check_dialect(chapter.path)
         elif options.command == "preview":
             from .preview import preview
 
@@ -62,9 +61,8 @@ def obey(options: argparse.Namespace) -> int:
 
 def render_book(root: Path, options: argparse.Namespace) -> None:
     """Build with the Quarto on PATH, else with the embedded renderer, which also steps in."""
-    from .build import build
-    from .native import LOG, render
-    from .quarto import find_quarto, pinned
+    from .quarto import LOG, find_quarto, pinned, render
+    from .render import build
 
     if options.quarto:
         render(root, pinned(root))

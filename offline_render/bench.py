@@ -11,8 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .errors import BuildError
-from .project import load_project
+from .book import BuildError, load_project
 
 GOALS = {"cold": 60.0, "prose edit": 6.0}
 

@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main() -> int:
     sys.path.insert(0, str(ROOT))
-    from offline_render.errors import BuildError
-    from offline_render.handover import after_render
+    from offline_render.book import BuildError
+    from offline_render.quarto import after_render
 
     out = ROOT / os.environ.get("QUARTO_PROJECT_OUTPUT_DIR", "_book")
     try:

@@ -9,12 +9,13 @@ import threading
 import time
 from pathlib import Path
 
-from .build import build
-from .errors import BuildError
-from .project import load_project
+from .book import BuildError, load_project
+from .render import build
 
-WATCHED = ("*.qmd", "chapters/*.qmd", "pylmm_helpers/**/*.py", "_quarto.yml", "references.bib",
-           "datasets/*.csv", "_extensions/handbook/*", "offline_render/assets/*")  # fmt: skip
+WATCHED = (
+    "*.qmd", "chapters/*.qmd", "pylmm_helpers/**/*.py", "_quarto.yml", "references.bib",
+    "datasets/*.csv", "_extensions/handbook/*", "offline_render/render/assets/*",
+)  # fmt: skip
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -20,7 +20,7 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def book(root: Path) -> Path:
     """The whole book, built by the embedded renderer; every chapter's cells run on the way."""
-    from offline_render.build import build
+    from offline_render.render import build
 
     return build(root)
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .adapter import any_results, as_results
+from .adapter import TAKES_SEVERAL, any_results, as_results, no_structure
 from .boundary import settle, way_down
 from .constraints import Family, HeldModels, Index, family
 from .criterion import (
@@ -34,11 +34,15 @@ from .scaling import cross_products, reduce_rows
 from .search import Optimum, minimise, optimise
 from .several import SeveralResults
 from .simulate import narrowed, simulate
+from .structure_coordinates import coordinates
+from .structure_information import at_structure, refit_from, structure_information
+from .structure_results import correlated_noise, standardised
 from .summary import as_pipe_table
 
 __all__ = [
     "ALMOST_NOTHING",
     "CONSTANT",
+    "TAKES_SEVERAL",
     "Criterion",
     "CrossProducts",
     "Derivatives",
@@ -55,8 +59,11 @@ __all__ = [
     "as_pipe_table",
     "as_results",
     "assemble",
+    "at_structure",
     "check_counts",
     "constant_of",
+    "coordinates",
+    "correlated_noise",
     "criterion",
     "cross_products",
     "delta_gradient",
@@ -72,6 +79,7 @@ __all__ = [
     "listed",
     "minimise",
     "narrowed",
+    "no_structure",
     "optimise",
     "parameter_names",
     "parameters",
@@ -79,9 +87,12 @@ __all__ = [
     "reduce_products",
     "reduce_rows",
     "refit",
+    "refit_from",
     "scaled_rows",
     "settle",
     "simulate",
+    "standardised",
+    "structure_information",
     "symmetric_basis",
     "theta_derivatives",
     "theta_to_factor",

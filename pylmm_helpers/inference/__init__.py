@@ -4,7 +4,7 @@ go out."""
 from __future__ import annotations
 
 from .bootstrap import parametric_bootstrap
-from .coefficients import coef_table, contrast
+from .coefficients import coef_table, contrast, single_contrasts
 from .ddf import positive_inverse
 from .lrt import information_criteria, lrt
 from .profile import profile_ci, profile_zeta
@@ -18,4 +18,5 @@ __all__ = [
     "positive_inverse",
     "profile_ci",
     "profile_zeta",
+    "single_contrasts",
 ]

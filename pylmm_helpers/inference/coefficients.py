@@ -22,6 +22,7 @@ from . import ddf as one_factor_ddf
 from .contrasts import independent_rows, read_contrast
 from .ddf import in_basis, kenward_roger_f
 from .several import ddf as several_ddf
+from .structure_ddf import with_structure
 
 #: Degrees of freedom up to this are 0 but for rounding.
 NO_DF = 1e-6
@@ -70,7 +71,7 @@ def coef_table(fit: Any, df: str = "kenward-roger", level: float = 0.95) -> pd.D
     Kenward & Roger (1997) Biometrics 53, 983-997; Kuznetsova et al. (2017),
     doi:10.18637/jss.v082.i13.
     """
-    res = any_results(fit)
+    res = any_results(fit, structures=True)
     table = single_contrasts(res, np.eye(res.cross.p), np.zeros(res.cross.p), df, level)
     table.index = pd.Index(res.cross.x_names, name="term")
     table.attrs["df_method"] = df
@@ -128,7 +129,7 @@ def contrast(
     Halekoh & Højsgaard (2014), doi:10.18637/jss.v059.i09, for Kenward-Roger; Kuznetsova
     et al. (2017), doi:10.18637/jss.v082.i13, for Satterthwaite with several rows.
     """
-    res = any_results(fit)
+    res = any_results(fit, structures=True)
     rows, values, labels = read_contrast(L, rhs, res)
     if len(rows) == 1:
         table = single_contrasts(res, rows, values, df, level)
@@ -143,6 +144,7 @@ def contrast(
 def single_contrasts(res: LMMResults, L: Array, rhs: Array, df: str, level: float) -> pd.DataFrame:
     """t-tests of each row of L (k, p)."""
     check_method(df, level)
+    check_kenward_roger(res, df)
     C = in_basis(res, L)
     sigma2 = res.scale
     variance = sigma2 * np.sum(C**2, axis=1)
@@ -152,7 +154,7 @@ def single_contrasts(res: LMMResults, L: Array, rhs: Array, df: str, level: floa
         methods = methods_for(res)
         info = methods.variance_information(res)
         if df == "satterthwaite":
-            degrees = methods.satterthwaite(res, L, info)
+            degrees = with_structure(res, L, methods.satterthwaite(res, L, info))
         else:
             pieces = methods.kenward_roger(res, info)
             variance = sigma2 * np.einsum("ka,ab,kb->k", C, pieces.adjusted, C)
@@ -178,6 +180,7 @@ def single_contrasts(res: LMMResults, L: Array, rhs: Array, df: str, level: floa
 def joint_contrast(res: LMMResults, L: Array, rhs: Array, df: str) -> pd.DataFrame:
     """F-test that ``L beta = rhs`` for all rows at once; rows that repeat others are left out."""
     check_method(df, 0.95)
+    check_kenward_roger(res, df)
     L, rhs = independent_rows(res, L, rhs)
     k, C = len(L), in_basis(res, L)
     distance = L @ res.fe_params.to_numpy() - rhs
@@ -190,7 +193,8 @@ def joint_contrast(res: LMMResults, L: Array, rhs: Array, df: str) -> pd.DataFra
     elif df == "satterthwaite":
         # uncorrelated combinations, largest variance first, each with its own degrees of freedom
         _, vectors = np.linalg.eigh(covariance)
-        each = methods_for(res).satterthwaite(res, vectors.T @ L)
+        turned = vectors.T @ L
+        each = with_structure(res, turned, methods_for(res).satterthwaite(res, turned))
         denominator = pooled_df(each)
     size2 = np.diag(covariance)
     sound = denominator > NO_DF and np.isfinite(scale) and scale > 0.0
@@ -248,6 +252,16 @@ def check_method(df: str, level: float) -> None:
     if df not in METHODS:
         raise ValueError(f"df must be one of {', '.join(map(repr, METHODS))}, not {df!r}.")
     a_level(level)
+
+
+def check_kenward_roger(res: Any, df: str) -> None:
+    """Refuse Kenward-Roger where the covariance of y is not linear in its parameters."""
+    if df == "kenward-roger" and res.structure is not None:
+        raise ValueError(
+            f"Kenward-Roger is not defined for {res.structure.request.words}: its correction "
+            "is derived for covariances that are linear in their parameters, and phi or a ratio of "
+            "SD is not. Ask for df='satterthwaite', which takes these parameters into account."
+        )
 
 
 def t_below(t: Array, df: Array) -> Array:

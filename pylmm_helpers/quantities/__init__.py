@@ -9,6 +9,7 @@ from .contextual import center_within, contextual_effect
 from .design_effect import design_effect
 from .diagnostics import check_convergence, check_singular, influence, residuals
 from .group_level import check_level, is_random_intercept, weight_of
+from .means import marginal_means
 from .prediction import blups, predict
 from .shrinkage import shrinkage_factor
 from .transform import BoxCox, boxcox_lmm
@@ -29,6 +30,7 @@ __all__ = [
     "icc",
     "influence",
     "is_random_intercept",
+    "marginal_means",
     "predict",
     "residuals",
     "shrinkage_factor",

@@ -158,8 +158,10 @@ def contextual_effect(
     third) with ``group="herd"`` that of the herd.
 
     All three forms are one model, so they give the same table if the model has no random slope of x
-    and no interaction with it. A group mean over few rows is measured with error, which draws
-    :math:`\beta_B` towards :math:`\beta_W` (Lüdtke et al. 2008, doi:10.1037/a0012869).
+    and no interaction with it. A group mean over few rows that stands for many more members is
+    measured with error, which draws :math:`\beta_B` towards :math:`\beta_W` (Lüdtke et al. 2008,
+    doi:10.1037/a0012869). Error in x itself draws :math:`\beta_W` towards 0 and so makes a
+    contextual effect (Woodhouse et al. 1996, doi:10.2307/2983168).
 
     Raises
     ------

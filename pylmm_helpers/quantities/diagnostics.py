@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers.common import one_of, shown_whole
-from pylmm_helpers.engine import as_results
+from pylmm_helpers.engine import any_results, as_results, standardised
 from pylmm_helpers.engine.several import SeveralResults
 
 from .checks import Check, convergence_check, singularity_check
@@ -17,12 +17,13 @@ from .leave_out import leave_one_group_out
 from .several import checks as several_checks
 from .several import residuals as several
 from .several.leave_out import leave_one_level_out
+from .structure import residual_sd, structure_check
 
 __all__ = ["Check", "check_convergence", "check_singular", "influence", "residuals"]
 
 
 @shown_whole
-def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
+def residuals(fit: Any, level: str = "observation", kind: str | None = None) -> pd.DataFrame:
     r"""Residuals of one level of the hierarchy, raw and standardised.
 
     Parameters
@@ -32,6 +33,11 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     level : {"observation", "group"}
         Rows of the data, or groups; with several grouping factors the name of one. Look at the
         groups first: a problem there shows up among the rows too.
+    kind : {None, "normalized"}
+        With "normalized", for rows: conditional residuals over sigma, with the correlation and the
+        unequal variances of the fit taken out (nlme's ``type = "normalized"``). If the model holds
+        they are about uncorrelated and of variance 1, whatever `correlation` and `variances` it
+        has; look at them where there is a structure.
 
     Returns
     -------
@@ -45,6 +51,8 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
         `sd` (its own standard deviation over repeated samples, not that of its error) and
         `standardised`. BLUPs of small groups are shrunken more, hence spread less; only the
         standardised ones can be compared or put in one QQ plot.
+
+        For "normalized" a single column, `normalized`, indexed as the data.
 
     Notes
     -----
@@ -70,15 +78,18 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     Haslett (2007), International Statistical Review 75, 1-24
     (doi:10.1111/j.1751-5823.2006.00001.x).
     """
+    one_of(kind, (None, "normalized"), "kind")
+    if kind is not None:
+        return normalized(any_results(fit, structures=True), level)
     if isinstance(fit, SeveralResults):
         return several.residuals(fit, level)
-    res = as_results(fit)
+    res = as_results(fit, structures=True)
     one_of(level, ("observation", "group"), "level")
     if level == "group":
         return _group_residuals(res)
     blocks = group_level(res)
-    weights = res._rows_of.weights
-    root = np.ones(res.nobs) if weights is None else np.sqrt(weights)
+    # the residual SD of a row is sigma over this root
+    root = 1.0 / residual_sd(res)
     sigma2 = res.scale
     prior, fixed_part = blocks.prior_variance(res.Z), blocks.fixed_variance(res.X)
     var_marginal = sigma2 + root**2 * (prior - fixed_part)
@@ -99,6 +110,14 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
         },
         index=res.frame.index,
     )
+
+
+def normalized(res: Any, level: str) -> pd.DataFrame:
+    """Residuals of rows with the fit's correlation and variances taken out."""
+    if level != "observation":
+        raise ValueError("kind='normalized' is for rows: leave level= out.")
+    values = standardised(res, res.resid.to_numpy(), res._rows_of.weights)
+    return pd.DataFrame({"normalized": values}, index=res.frame.index)
 
 
 def _over_sd(values: Any, variance: Any, unit: float) -> Any:
@@ -180,9 +199,9 @@ def influence(fit: Any, group: str | None = None) -> pd.DataFrame:
     Christensen, Pearson & Johnson (1992), Technometrics 34, 38-45 (doi:10.2307/1269550). Demidenko
     & Stukel (2005), Statistics in Medicine 24, 893-909 (doi:10.1002/sim.1974).
     """
-    if isinstance(fit, SeveralResults):
-        return leave_one_level_out(fit, group)
-    res = as_results(fit)
+    res = any_results(fit)
+    if isinstance(res, SeveralResults):
+        return leave_one_level_out(res, group)
     if group not in (None, res.groups):
         raise ValueError(f"group is {group!r}; the only grouping factor is {res.groups!r}")
     return leave_one_group_out(res)
@@ -208,7 +227,7 @@ def check_singular(fit: Any) -> Check:
     """
     if isinstance(fit, SeveralResults):
         return several_checks.singularity_check(fit)
-    return singularity_check(as_results(fit))
+    return singularity_check(as_results(fit, structures=True))
 
 
 def check_convergence(fit: Any) -> Check:
@@ -230,5 +249,6 @@ def check_convergence(fit: Any) -> Check:
         of the scaled curvature).
     """
     if isinstance(fit, SeveralResults):
-        return several_checks.convergence_check(fit)
-    return convergence_check(as_results(fit))
+        return structure_check(fit, several_checks.convergence_check(fit))
+    res = as_results(fit, structures=True)
+    return structure_check(res, convergence_check(res))

@@ -16,6 +16,7 @@ from pylmm_helpers.formula import PARTS, as_new_frame, check_own_rows, group_num
 
 from .group_level import check_level, group_by_group, group_level, weight_of
 from .several import prediction as several
+from .structure import check_new_observations, new_ratios
 
 __all__ = ["blups", "predict"]
 
@@ -65,7 +66,7 @@ def blups(fit: Any, term: str | None = None, level: float = 0.95, group: str | N
     """
     if isinstance(fit, SeveralResults):
         return several.blups(fit, term, group, level)
-    res = as_results(fit)
+    res = as_results(fit, structures=True)
     if group not in (None, res.groups):
         raise ValueError(f"group is {group!r}; the only grouping factor is '{res.groups}'")
     quantile = float(norm.ppf(0.5 + check_level(level) / 2.0))
@@ -173,6 +174,11 @@ def predict(
     their variances as if they were not would be wrong. Variances are taken as known, as everywhere
     in BLUP theory.
 
+    With ``correlation=`` the prediction is still x'b + z'u, as nlme gives it: the observed
+    residuals of a known group do not move it, though they say something about rows near in time.
+    Prediction intervals are therefore refused for known groups then. With ``variances=`` the
+    sigma^2 of a new observation is that of its level, so the column has to be in `new_data`.
+
     Raises
     ------
     ValueError
@@ -195,7 +201,7 @@ def predict(
         frame = None if new_data is None else as_new_frame(new_data)
         quantile = float(norm.ppf(coverage) if df is None else t.ppf(coverage, df))
         return several.predict(fit, frame, level, interval, quantile)
-    res = as_results(fit)
+    res = as_results(fit, structures=True)
     one_of(level, ("population", "group"), "level")
     frame = res.frame if new_data is None else as_new_frame(new_data)
     if new_data is None:
@@ -222,9 +228,11 @@ def predict(
         else:
             variance = blocks.group_variance(X, Z, numbers)
         if interval == "prediction":
+            check_new_observations(res, level == "group" and bool((numbers >= 0).any()))
             own = weight is None and new_data is None and res._rows_of.weights is not None
             at = res._rows_of.weights if own else weight_of(res, weight, "a prediction interval")
-            variance = variance + res.scale / np.asarray(at)
+            ratios = new_ratios(res, frame)
+            variance = variance + res.scale * ratios**2 / np.asarray(at)
         se = np.sqrt(variance)
         quantile = float(norm.ppf(coverage) if df is None else t.ppf(coverage, df))
         result["std_error"] = se

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from pylmm_helpers.common import a_mapping, a_name, a_number, numbers, one_of, shown_whole
-from pylmm_helpers.engine import as_results
+from pylmm_helpers.engine import any_results, as_results, no_structure
 from pylmm_helpers.engine.several import SeveralResults
 
 from .anova import anova_components, one_way_parts
@@ -64,6 +64,7 @@ def variance_components(fit: Any, weight: float | None = None) -> pd.DataFrame:
     >>> variance_components(fit).loc["Intercept", "variance"]  # doctest: +SKIP
     """
     if isinstance(fit, SeveralResults):
+        no_structure(fit)
         return quantities.variance_components(fit, weight)
     res = as_results(fit)
     terms = [str(t) for t in res.cov_re.index]
@@ -143,7 +144,7 @@ def variance_function(
     if x.ndim != 1 or not np.all(np.isfinite(x)):
         raise ValueError(f"values of {term!r} must be a flat list of finite numbers")
     if isinstance(fit, SeveralResults):
-        return level_shares.variance_function(fit, term, x, other or {}, weight)
+        return level_shares.variance_function(any_results(fit), term, x, other or {}, weight)
     res = as_results(fit)
     terms = [str(t) for t in res.cov_re.index]
     unknown = [t for t in [term, *(other or {})] if t not in terms or t == "Intercept"]
@@ -207,9 +208,10 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95, weight: float | 
     Series
         `estimate`, `ci_low`, `ci_high`, `level`, `sigma2_g` (average variance between groups),
         `sigma2` (residual variance); its name says which method gave the interval. For several
-        random terms a DataFrame with a row for each factor: the correlation of two rows that share
-        one of its levels and those that it is nested in (of two rows of a cow: the shares of cow
-        and herd), with its interval (``profile`` or ``delta``), and the factor's own `share`.
+        random terms a DataFrame with a row for each factor: `correlation_of` says of which rows,
+        such as "two rows of one herd"; they share one of its levels and those that it is nested in
+        (of two rows of a cow: the shares of cow and herd), and no other; then the estimate, its
+        interval (``profile`` or ``delta``), and the factor's own `share`.
 
     Raises
     ------
@@ -224,6 +226,7 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95, weight: float | 
     (doi:10.2307/2531060).
     """
     if isinstance(fit, SeveralResults):
+        no_structure(fit)
         return quantities.icc(fit, method, level, weight)
     res = as_results(fit)
     level = check_level(level)

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal
 
-from offline_render.source import Cell, split
+from offline_render.book import Cell, split
 
 CHAPTERS = Path(__file__).parents[2] / "chapters"
 

@@ -9,11 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from offline_render import dialect
-from offline_render.dialect import CODE_SPAN, MATH_SPAN
-from offline_render.errors import BuildError
-from offline_render.project import load_project
-from offline_render.source import Cell, split
+from offline_render.book import BuildError, Cell, check_dialect, load_project, split
+from offline_render.book.dialect import CODE_SPAN, MATH_SPAN
 from pylmm_helpers.lme4.agreement import chapter_labels
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +62,7 @@ def _hits(text: str, allowed: set[str]) -> list[str]:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
 def test_document_keeps_to_the_dialect(path: Path) -> None:
-    dialect.check(path)
+    check_dialect(path)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
@@ -93,7 +90,7 @@ def test_a_construct_outside_the_dialect_is_named_with_its_line(tmp_path: Path, 
     path = tmp_path / "x.qmd"
     path.write_text(f"# T\n\n{text}\n", encoding="utf-8")
     with pytest.raises(BuildError, match=r"x\.qmd:3"):
-        dialect.check(path)
+        check_dialect(path)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)

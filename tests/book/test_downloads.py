@@ -18,9 +18,9 @@ from frictionless import Package
 from nbclient import NotebookClient
 from traitlets.config import Config
 
-from offline_render.crossref import Target
-from offline_render.downloads import INSTALL, data_archive, plain_markdown
-from offline_render.project import Chapter, load_project
+from offline_render.book import Chapter, load_project
+from offline_render.render import Target
+from offline_render.render.downloads import INSTALL, data_archive, plain_markdown
 
 CHAPTER = Chapter(Path("one.qmd"), "chapters/one.qmd", "1", False)
 TARGETS = {

@@ -15,8 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from offline_render.project import load_project
-from offline_render.source import Cell, split
+from offline_render.book import Cell, load_project, split
 from tests.environment import pip_part
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -174,7 +173,7 @@ def test_nothing_on_the_way_through_quarto_is_posix_only() -> None:
     behind = modules_behind(
         ["offline_render.pre_render", "offline_render.post_render", "pylmm_helpers"]
     )
-    assert {"offline_render.execute", "offline_render.cells"} <= set(behind)
+    assert {"offline_render.run.execute", "offline_render.run.cells"} <= set(behind)
     for name, path in behind.items():
         code = path.read_text(encoding="utf-8")
         assert not imports(code) & POSIX_ONLY, name
@@ -186,7 +185,7 @@ def test_nothing_on_the_way_through_quarto_is_posix_only() -> None:
         assert not attributes & POSIX_CALLS, name
 
 
-@pytest.mark.parametrize("module", ["offline_render.handover", "pylmm_helpers"])
+@pytest.mark.parametrize("module", ["offline_render.quarto", "pylmm_helpers"])
 def test_it_imports_where_posix_modules_are_not_to_be_had(module: str) -> None:
     blocked = (
         "import sys\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from offline_render.formulas import print_tex, readable_tex, tidy_mathml, tidy_typst
-from offline_render.pandoc import Pandoc
+from offline_render.render import Pandoc, tidy_mathml
+from offline_render.render.formulas import print_tex, readable_tex, tidy_typst
 
 
 @pytest.fixture(scope="module")

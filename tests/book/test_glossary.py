@@ -8,8 +8,7 @@ from pathlib import Path
 from pypdf import PdfReader
 from pypdf.generic import ArrayObject
 
-from offline_render.project import load_project
-from offline_render.source import Prose, split
+from offline_render.book import Prose, load_project, split
 
 ROOT = Path(__file__).resolve().parents[2]
 GLOSSARY = ROOT / "chapters" / "E-glossary.qmd"

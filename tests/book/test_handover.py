@@ -15,12 +15,9 @@ import nbformat
 import pytest
 from minibook import ONE, write
 
-from offline_render import build as building
-from offline_render.build import build
-from offline_render.errors import BuildError
-from offline_render.handover import after_render, before_render
-from offline_render.lock import HELD, only_one
-from offline_render.project import load_project
+from offline_render.book import HELD, BuildError, load_project, only_one
+from offline_render.quarto import after_render, before_render
+from offline_render.render import build, building
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -173,11 +170,9 @@ def test_a_build_that_starts_quarto_lends_it_the_lock(
 
 def test_numbers_follow_from_labels_alone(book: Path, root: Path) -> None:
     """Downloads of one page need the numbers of all, whether or not their cells have run."""
-    from offline_render.cells import run_cells
-    from offline_render.handover import numbered
-    from offline_render.pandoc import Pandoc
-    from offline_render.progress import Reporter
-    from offline_render.source import split
+    from offline_render.book import split
+    from offline_render.render import Pandoc, numbered
+    from offline_render.run import Reporter, run_cells
 
     project = load_project(root)
     sources = {c.source: split(c.path) for c in project.chapters}

@@ -15,17 +15,12 @@ import nbformat
 import pytest
 from minibook import ONE, write
 
-from offline_render import fonts, pandoc
-from offline_render.build import build
-from offline_render.cell_cache import CellCache
-from offline_render.cells import _write_record
-from offline_render.errors import BuildError
-from offline_render.execute import notebook
-from offline_render.kept import keep, recall
-from offline_render.kernel_environment import LONGEST_SOCKET, kernel_environment, short_folder
-from offline_render.pandoc import Pandoc
-from offline_render.project import load_project
-from offline_render.source import split
+from offline_render.book import BuildError, keep, load_project, recall, split
+from offline_render.render import Pandoc, build, fonts, pandoc
+from offline_render.run.cache import CellCache
+from offline_render.run.cells import _write_record
+from offline_render.run.environment import LONGEST_SOCKET, kernel_environment, short_folder
+from offline_render.run.execute import notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOK = """

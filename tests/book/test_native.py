@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from minibook import write
 
-from offline_render import pandoc, quarto
+from offline_render import quarto
 from offline_render.__main__ import main
-from offline_render.errors import BuildError
-from offline_render.native import render
+from offline_render.book import BuildError
+from offline_render.quarto import render
+from offline_render.render import pandoc
 
 GOOD = '#!/bin/sh\nmkdir -p "$3"\necho new > "$3/index.html"\necho new > "$3/book.pdf"\n'
 FAILING = '#!/bin/sh\nmkdir -p "$3"\necho half > "$3/index.html"\nexit 1\n'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from offline_render.project import load_project
+from offline_render.book import load_project
 
 ROOT = Path(__file__).resolve().parents[2]
 OBJECTIVE = re.compile(r"^- (?P<text>.+)\n(?P<places>  \(.+\))$", re.M)

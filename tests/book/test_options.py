@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from offline_render.errors import BuildError
-from offline_render.options import TYPES, check_options
-from offline_render.source import Cell, split
+from offline_render.book import BuildError, Cell, split
+from offline_render.book.options import TYPES, check_options
 
 BOOLEANS = ["echo", "eval", "output", "warning", "include", "code-fold"]
 TEXTS = ["label", "fig-cap", "fig-alt", "tbl-cap", "code-summary"]

@@ -7,12 +7,9 @@ from pathlib import Path
 import pytest
 from minibook import CONFIG, write
 
-from offline_render.cells import documents_needed, run_cells
-from offline_render.errors import BuildError
-from offline_render.order import check_order
-from offline_render.progress import Reporter
-from offline_render.project import load_project
-from offline_render.source import split
+from offline_render.book import BuildError, check_order, load_project, split
+from offline_render.run import Reporter, run_cells
+from offline_render.run.cells import documents_needed
 
 MAKES = "\n```{python}\n#| label: makes\ncrosscheck = dict\ncrosscheck(label='a')\n```\n"
 READS = "\n```{python}\n#| label: reads\nagreement_records = dict\nagreement_records()\n```\n"

@@ -9,7 +9,7 @@ import pytest
 from pypdf import PdfReader
 from pypdf.generic import IndirectObject
 
-from offline_render.project import load_project
+from offline_render.book import load_project
 
 MARGIN = 60  # points; the page's own is 68, and punctuation may hang into it
 

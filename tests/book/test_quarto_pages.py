@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from minibook import write
 
-from offline_render.handover import after_render
-from offline_render.quarto_pages import searchable
+from offline_render.quarto import after_render
+from offline_render.quarto.pages import searchable
 
 ROOT = Path(__file__).resolve().parents[2]
 EXTENSION = ROOT / "_extensions" / "handbook"
@@ -139,7 +139,9 @@ def colours(text: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_both_renderers_have_the_same_colours(scheme: str) -> None:
-    style = (ROOT / "offline_render" / "assets" / "style.css").read_text(encoding="utf-8")
+    style = (ROOT / "offline_render" / "render" / "assets" / "style.css").read_text(
+        encoding="utf-8"
+    )
     start = ":root {" if scheme == "light" else ':root[data-theme="dark"] {'
     block = style[style.index(start) :]
     embedded = colours(block[: block.index("}")])
@@ -170,7 +172,7 @@ def test_both_renderers_have_the_same_sizes(theirs: str, ours: str, properties: 
         return {name.strip(): value.strip() for name, _, value in pairs}
 
     theme = rule(EXTENSION / "theme.scss", theirs)
-    style = rule(ROOT / "offline_render" / "assets" / "style.css", ours)
+    style = rule(ROOT / "offline_render" / "render" / "assets" / "style.css", ours)
     letters = '"Book Serif", Georgia, Cambria, serif'
     for name in properties:
         assert theme[name] == style[name].replace("var(--serif)", letters), name

@@ -14,13 +14,12 @@ import typst
 from minibook import write
 from pypdf import PdfReader
 
-from offline_render.assemble import skeleton
-from offline_render.handover import before_render
-from offline_render.handover_paper import readable, words
-from offline_render.pandoc import Pandoc, nodes
-from offline_render.paper import WORDY_COLUMN
-from offline_render.project import Chapter, load_project
-from offline_render.source import split
+from offline_render.book import Chapter, load_project, split
+from offline_render.quarto import before_render
+from offline_render.quarto.paper import readable, words
+from offline_render.render import WORDY_COLUMN, Pandoc
+from offline_render.render.assemble import skeleton
+from offline_render.render.pandoc import nodes
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = load_project(ROOT).chapters

@@ -20,11 +20,11 @@ import pytest
 from pages import blocks
 from pypdf import PdfReader
 
-from offline_render.assemble import skeleton
-from offline_render.pandoc import Pandoc, nodes
-from offline_render.project import Chapter, load_project
+from offline_render.book import Chapter, load_project, split
 from offline_render.quarto import find_quarto
-from offline_render.source import split
+from offline_render.render import Pandoc
+from offline_render.render.assemble import skeleton
+from offline_render.render.pandoc import nodes
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = load_project(ROOT).chapters

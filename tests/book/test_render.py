@@ -10,8 +10,10 @@ import pytest
 from minibook import ONE, TWO, write
 from pypdf import PdfReader
 
-from offline_render.build import build
-from offline_render.errors import BuildError
+from offline_render.book import BuildError, load_project
+from offline_render.preview import stamps
+from offline_render.render import build
+from offline_render.run import inputs_digest
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +186,14 @@ def test_pictures_open_in_full_and_take_their_room_before_they_arrive(book: Path
             assert re.search(r'width="\d+" height="\d+"', tag), (page.name, tag[:120])
     text = (book / "chapters" / "01-whole-game.html").read_text(encoding="utf-8")
     assert re.search(r'<a href="([^"]+\.svg)" class="enlarge"><img\s+src="\1"', text)
+
+
+def test_a_helper_in_a_folder_of_the_package_is_watched_and_runs_cells_anew(tmp_path: Path) -> None:
+    root = write(tmp_path / "book")
+    helper = root / "pylmm_helpers" / "engine" / "criterion.py"
+    helper.parent.mkdir(parents=True)
+    helper.write_text("one = 1\n")
+    before = inputs_digest(load_project(root))
+    assert str(helper) in stamps(root)
+    helper.write_text("one = 2\n")
+    assert inputs_digest(load_project(root)) != before

@@ -12,8 +12,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from offline_render.scripts import as_script, shown
-from offline_render.source import Cell, split
+from offline_render.book import Cell, split
+from offline_render.render.scripts import as_script, shown
 
 
 def notebook(*cells: str) -> nbformat.NotebookNode:

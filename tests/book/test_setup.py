@@ -1,4 +1,4 @@
-"""Set-up: the lock, the logic of bootstrap, the Makefile and what README promises of them."""
+"""Set-up: the lock, the logic of its steps, the Makefile and what README promises of them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from offline_render import bootstrap, debian, quarto, spark
-from offline_render.errors import BuildError
-from offline_render.steps import SetupError, Steps
+from offline_render.book import BuildError
+from offline_render.quarto import program as quarto
+from offline_render.setup import debian, environment, spark
+from offline_render.setup.steps import SetupError, Steps
 
 PINS = re.compile(
     r"^([\w.-]+)==(\S+)(?: ;.*)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M
@@ -29,7 +30,7 @@ PINS = re.compile(
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that looks set up, with bootstrap pointed at it and no Debian package missing."""
+    """A folder that looks set up, with set-up pointed at it and no Debian package missing."""
     venv = tmp_path / ".venv"
     (venv / "bin").mkdir(parents=True)
     (venv / "bin" / "python").symlink_to(sys.executable)
@@ -41,17 +42,17 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "LOG": venv / "setup.log", "STAMP": venv / "setup-done", "MADE_BY": venv / "made-by",
         "LOCK": tmp_path / "requirements.lock",
     }.items():  # fmt: skip
-        monkeypatch.setattr(bootstrap, name, path)
+        monkeypatch.setattr(environment, name, path)
     monkeypatch.setattr(debian, "missing", lambda packages: [])
-    bootstrap.MADE_BY.write_text(bootstrap.base())
+    environment.MADE_BY.write_text(environment.base())
     write_stamp()
     return tmp_path
 
 
 def write_stamp(**changes: object) -> None:
-    stamp = {"digest": bootstrap.digest(), "given_up": [], "root": False, "r": True}
-    stamp["spark"] = spark.state(bootstrap.ROOT)
-    bootstrap.STAMP.write_text(json.dumps(stamp | changes))
+    stamp = {"digest": environment.digest(), "given_up": [], "root": False, "r": True}
+    stamp["spark"] = spark.state(environment.ROOT)
+    environment.STAMP.write_text(json.dumps(stamp | changes))
 
 
 def steps(folder: Path) -> Steps:
@@ -94,34 +95,34 @@ def test_the_lock_satisfies_pyproject(root: Path) -> None:
 def test_a_finished_setup_does_nothing_again(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bootstrap, "set_up", lambda command: pytest.fail("set up twice"))
-    assert bootstrap.main(["handbook"]) == 0
+    monkeypatch.setattr(environment, "set_up", lambda command: pytest.fail("set up twice"))
+    assert environment.main(["handbook"]) == 0
     assert capsys.readouterr().out == "Set-up: already done.\n"
 
 
 @pytest.mark.parametrize("changed", ["requirements.lock", "pyproject.toml"])
 def test_a_changed_requirement_sets_up_again(project: Path, changed: str) -> None:
     (project / changed).write_text("scipy==2.0\n")
-    assert not bootstrap.is_done("handbook")
+    assert not environment.is_done("handbook")
 
 
 def test_a_moved_folder_sets_up_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "ROOT", project / "elsewhere")
-    monkeypatch.setattr(bootstrap, "base", lambda: "another place")
+    monkeypatch.setattr(environment, "ROOT", project / "elsewhere")
+    monkeypatch.setattr(environment, "base", lambda: "another place")
     (project / "elsewhere").mkdir()
     shutil.copy(project / "pyproject.toml", project / "elsewhere")
-    assert not bootstrap.is_done("handbook")
+    assert not environment.is_done("handbook")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"digest": "other"}'])
 def test_a_broken_stamp_sets_up_again(project: Path, content: str) -> None:
-    bootstrap.STAMP.write_text(content)
-    assert not bootstrap.is_done("handbook")
+    environment.STAMP.write_text(content)
+    assert not environment.is_done("handbook")
 
 
 def test_a_vanished_python_sets_up_again(project: Path) -> None:
-    bootstrap.PYTHON.unlink()
-    assert not bootstrap.is_done("handbook")
+    environment.PYTHON.unlink()
+    assert not environment.is_done("handbook")
 
 
 def test_what_was_given_up_is_not_tried_again_but_anything_else_is(
@@ -129,11 +130,11 @@ def test_what_was_given_up_is_not_tried_again_but_anything_else_is(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(debian, "missing", lambda packages: ["r-base-core"])
-    assert not bootstrap.is_done("handbook")
+    assert not environment.is_done("handbook")
     write_stamp(given_up=["r-base-core"])
-    assert bootstrap.is_done("handbook")
+    assert environment.is_done("handbook")
     monkeypatch.setattr(debian, "missing", lambda packages: ["r-base-core", "chromium"])
-    assert not bootstrap.is_done("test")
+    assert not environment.is_done("test")
 
 
 def test_root_tries_again_what_a_user_had_to_give_up(
@@ -142,17 +143,17 @@ def test_root_tries_again_what_a_user_had_to_give_up(
     monkeypatch.setattr(debian, "missing", lambda packages: ["r-base-core"])
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     write_stamp(given_up=["r-base-core"], root=False)
-    assert not bootstrap.is_done("handbook")
+    assert not environment.is_done("handbook")
     write_stamp(given_up=["r-base-core"], root=True)
-    assert bootstrap.is_done("handbook")
+    assert environment.is_done("handbook")
 
 
 def test_a_second_setup_waits_for_the_first(project: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from offline_render import bootstrap as b; "
+        "import sys; from pathlib import Path; from offline_render.setup import environment as b; "
         "b.ROOT = Path(sys.argv[1])\nwith b.only_one(): print('in', flush=True)"
     )
-    with bootstrap.only_one():
+    with environment.only_one():
         second = subprocess.Popen(
             [sys.executable, "-c", code, str(project)],
             cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True,
@@ -184,8 +185,8 @@ def test_an_interrupt_ends_with_130_and_a_sentence(
         time.sleep(5)
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(bootstrap, "set_up", interrupted)
-    assert bootstrap.main(["handbook", "--again"]) == 130
+    monkeypatch.setattr(environment, "set_up", interrupted)
+    assert environment.main(["handbook", "--again"]) == 130
     signal.signal(signal.SIGTERM, before)
     assert "Run the same command again" in capsys.readouterr().err
 
@@ -196,13 +197,13 @@ def test_an_interrupt_ends_with_130_and_a_sentence(
 def test_a_half_made_environment_is_made_anew(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bootstrap.MADE_BY.unlink()
+    environment.MADE_BY.unlink()
     left = project / ".venv" / "lib"
     left.mkdir()
     monkeypatch.setattr(Steps, "run", lambda self, command, **options: 0)
-    bootstrap.make_venv(steps(project / ".venv"))
+    environment.make_venv(steps(project / ".venv"))
     assert not left.exists()
-    assert bootstrap.MADE_BY.read_text() == bootstrap.base()
+    assert environment.MADE_BY.read_text() == environment.base()
 
 
 def test_a_whole_environment_is_kept_until_pip_can_be_had(
@@ -211,10 +212,10 @@ def test_a_whole_environment_is_kept_until_pip_can_be_had(
     made: list[list[str]] = []
     monkeypatch.setattr(Steps, "run", lambda self, command, **options: made.append(command) or 0)
     monkeypatch.setattr(debian, "has_ensurepip", lambda: False)
-    bootstrap.make_venv(steps(project / ".venv"))
+    environment.make_venv(steps(project / ".venv"))
     assert made == []
     monkeypatch.setattr(debian, "has_ensurepip", lambda: True)
-    bootstrap.make_venv(steps(project / ".venv"))
+    environment.make_venv(steps(project / ".venv"))
     assert len(made) == 1
 
 
@@ -224,21 +225,21 @@ def test_a_package_cut_short_is_forgotten_and_a_whole_one_kept(project: Path) ->
         (site / f"{name}.dist-info").mkdir(parents=True)
         for file in files:
             (site / f"{name}.dist-info" / file).touch()
-    bootstrap.drop_half_installed()
-    assert [p.name for p in bootstrap.installed()] == ["whole-1.0.dist-info"]
+    environment.drop_half_installed()
+    assert [p.name for p in environment.installed()] == ["whole-1.0.dist-info"]
 
 
 def test_a_failed_pip_shows_the_end_of_its_log_and_the_remedy(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pip = [sys.executable, "-c", "print('no such package'); raise SystemExit(1)"]
-    monkeypatch.setattr(bootstrap, "pip_command", lambda: pip)
-    assert bootstrap.main(["handbook", "--again"]) == 1
+    monkeypatch.setattr(environment, "pip_command", lambda: pip)
+    assert environment.main(["handbook", "--again"]) == 1
     shown = capsys.readouterr()
     assert "| no such package" in shown.err
-    assert str(bootstrap.LOG) in shown.err
+    assert str(environment.LOG) in shown.err
     assert "run the same command again" in shown.err
-    assert not bootstrap.STAMP.exists()
+    assert not environment.STAMP.exists()
 
 
 def test_without_any_pip_the_remedy_is_named(
@@ -246,7 +247,7 @@ def test_without_any_pip_the_remedy_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pip", None)
     with pytest.raises(SetupError, match="apt-get install python3-venv"):
-        bootstrap.pip_command()
+        environment.pip_command()
 
 
 # --- Debian's packages ------------------------------------------------------------------------
@@ -283,7 +284,7 @@ def test_without_root_or_sudo_setup_goes_on_and_says_so_once(
         shutil, "which", lambda name: None if name == "sudo" else f"/usr/bin/{name}"
     )
     monkeypatch.setattr(debian, "install", lambda *a: pytest.fail("tried apt without rights"))
-    given_up = bootstrap.debian_packages("handbook", steps(project))
+    given_up = environment.debian_packages("handbook", steps(project))
     assert given_up == list(debian.R_PACKAGES)
     assert capsys.readouterr().out.count("recorded references") == 1
 
@@ -294,7 +295,7 @@ def test_r_from_elsewhere_needs_no_debian_package(
     monkeypatch.setattr(debian, "missing", lambda packages: list(debian.R_PACKAGES))
     monkeypatch.setattr(debian, "has_r", lambda: True)
     monkeypatch.setattr(debian, "install", lambda *a: pytest.fail("installed R a second time"))
-    assert bootstrap.debian_packages("handbook", steps(project)) == list(debian.R_PACKAGES)
+    assert environment.debian_packages("handbook", steps(project)) == list(debian.R_PACKAGES)
 
 
 def test_a_missing_browser_costs_no_r(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,7 +373,9 @@ def test_quarto_is_taken_from_version_1_9_on(
 
 
 def test_setup_fetches_no_quarto(root: Path) -> None:
-    assert "quarto" not in (root / "offline_render" / "bootstrap.py").read_text().lower()
+    package = root / "offline_render"
+    for path in [package / "bootstrap.py", *sorted((package / "setup").glob("*.py"))]:
+        assert "quarto" not in path.read_text().lower(), path.name
 
 
 def test_the_pinned_quarto_has_a_hash_and_a_failed_try_says_what_to_do(
@@ -397,13 +400,13 @@ def test_only_the_tests_need_spark_and_only_once(
 ) -> None:
     monkeypatch.setattr(spark, "has_java", lambda: True)
     write_stamp()
-    assert bootstrap.is_done("test") and bootstrap.is_done("handbook")
+    assert environment.is_done("test") and environment.is_done("handbook")
     monkeypatch.setattr(spark, "has_java", lambda: False)  # it was there when set-up ran
-    assert bootstrap.is_done("handbook") and not bootstrap.is_done("test")
+    assert environment.is_done("handbook") and not environment.is_done("test")
     write_stamp()
-    assert bootstrap.is_done("test")
+    assert environment.is_done("test")
     (project / "requirements-spark.lock").write_text("pyspark==2.0\n")
-    assert bootstrap.is_done("handbook") and not bootstrap.is_done("test")
+    assert environment.is_done("handbook") and not environment.is_done("test")
 
 
 def test_java_is_taken_from_debian_unless_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,12 +440,12 @@ def test_setup_asks_for_spark_last_and_for_tests_only(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     command: str, count: int,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(bootstrap, "install_requirements", lambda pip, steps: steps.step("pins"))
+    monkeypatch.setattr(environment, "install_requirements", lambda pip, steps: steps.step("pins"))
     monkeypatch.setattr(spark, "provide", lambda *a: "what came of Spark")
-    bootstrap.set_up(command)
+    environment.set_up(command)
     assert capsys.readouterr().out.count("what came of Spark") == count
-    assert bootstrap.is_done(command)
-    assert bootstrap.is_done("test") is (command == "test")
+    assert environment.is_done(command)
+    assert environment.is_done("test") is (command == "test")
 
 
 def test_the_lock_of_spark_is_hashed_and_names_no_address(root: Path) -> None:

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offline_render import dialect
-from offline_render.assemble import skeleton
-from offline_render.downloads import plain_markdown
-from offline_render.errors import BuildError
-from offline_render.pandoc import Pandoc, nodes
-from offline_render.source import Prose, lines_of, split
+from offline_render.book import BuildError, Prose, check_dialect, lines_of, split
+from offline_render.render import Pandoc
+from offline_render.render.assemble import skeleton
+from offline_render.render.downloads import plain_markdown
+from offline_render.render.pandoc import nodes
 
 INSIDE = ["```", "````", "~~~", "# no heading", "`{python} 1`", "::: {.quiz}", ":::", "{{< x >}}"]
 FENCES = [("```", "```"), ("```r", "```"), ("````", "````"), ("````", "`````"), ("~~~", "~~~~")]
@@ -54,7 +53,7 @@ LONGER = f"````\n{INNER}\n````\n"
 def test_every_step_spares_a_block_within_a_longer_fence(tmp_path: Path) -> None:
     path = tmp_path / "x.qmd"
     path.write_text(f"# T\n\n{LONGER}\n`{{python}} 2`\n", encoding="utf-8")
-    dialect.check(path)
+    check_dialect(path)
     parts = split(path)
     (prose,) = parts
     assert isinstance(prose, Prose) and [e for _, e in prose.inline] == ["2"]
@@ -66,4 +65,4 @@ def test_what_follows_a_longer_fence_is_checked_again(tmp_path: Path) -> None:
     path = tmp_path / "x.qmd"
     path.write_text(f"# T\n\n````\n```\n````\n\n{{{{< x >}}}}\n{LONGER}", encoding="utf-8")
     with pytest.raises(BuildError, match=r"x\.qmd:7: shortcodes"):
-        dialect.check(path)
+        check_dialect(path)

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offline_render import tex_words
-from offline_render.tex_reading import read_tex
+from offline_render.speech import read_tex, words
 
 READINGS = [
     # letters, indices, powers
@@ -146,8 +145,8 @@ def test_a_formula_is_read_as_a_lecturer_would_say_it(tex: str, reading: str) ->
 @pytest.mark.parametrize(
     ("tex", "names", "remedy"),
     [
-        (r"\foo x", r"\foo", "tex_words.py"),
-        ("β_0", "β", "tex_words.py"),
+        (r"\foo x", r"\foo", "speech/words.py"),
+        ("β_0", "β", "speech/words.py"),
         (r"\begin{tikzcd} a \end{tikzcd}", "tikzcd", "use aligned, cases or pmatrix"),
         (r"\begin{cases} a \end{aligned}", "aligned", "close it by its own name"),
         ("{a", "}", "balance its braces"),
@@ -169,8 +168,8 @@ def test_what_has_no_reading_stops_with_its_name_and_the_remedy(
     assert remedy in str(caught.value)
 
 
-TOKENS = [*tex_words.SYMBOLS, *tex_words.FUNCTIONS, *tex_words.BIG, *tex_words.BARS]
-TOKENS += [*tex_words.ACCENTS, *tex_words.SILENT, r"\frac", r"\sqrt", r"\left", r"\right"]
+TOKENS = [*words.SYMBOLS, *words.FUNCTIONS, *words.BIG, *words.BARS]
+TOKENS += [*words.ACCENTS, *words.SILENT, r"\frac", r"\sqrt", r"\left", r"\right"]
 TOKENS += [
     *"{}^_'xyN&12",
     "{,}",

@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from offline_render.project import load_project
+from offline_render.book import load_project
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [c.href for c in load_project(ROOT).chapters]

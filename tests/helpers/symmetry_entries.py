@@ -197,6 +197,35 @@ def bars(m: Made, random: str = "(1 | g) + (1 | k)", fixed: str = "x + z") -> An
     return m.once(random + fixed, lambda: ph.fit_lmm(f"y ~ {fixed} + {random}", m.frame))
 
 
+def several_results(m: Made) -> dict[str, Any]:
+    """Two crossed factors, with all that helpers say of them."""
+    fit = m.once("several", lambda: ph.fit_lmm("y ~ x + z + (1 | g) + (1 | k)", m.frame))
+    old = {new: label for label, new in m.levels.items()}
+    categories = fit.random_effects_by_group["k"]
+    variances = {name: cov.iloc[0, 0] for name, cov in fit.cov_re_by_group.items()}
+    return {
+        "table": pd.DataFrame({"estimate": fit.fe_params, "std_error": fit.bse_fe}),
+        "variances": pd.Series({**variances, "residual": fit.scale}),
+        "theta": pd.Series(fit.theta),
+        "criterion": pd.Series({"criterion": fit.criterion}),
+        "effects": m.by_group(fit.random_effects_by_group["g"]),
+        "categories": categories.set_axis([old[label] for label in categories.index]).sort_index(),
+        "resid": m.by_row(fit.resid),
+        "fitted": m.by_row(fit.fittedvalues),
+        "predicted": m.by_row(ph.predict(fit, level="g", interval=None)["prediction"]),
+        "again": m.by_row(
+            ph.predict(fit, m.pandas(), interval="confidence")[["prediction", "std_error"]]
+        ),
+        "residuals": m.by_row(
+            ph.residuals(fit)[["marginal", "conditional", "marginal_std", "conditional_std"]]
+        ),
+        "of levels": m.by_group(ph.residuals(fit, "g")[["standardised"]]),
+        "coef": ph.coef_table(fit),
+        "icc": ph.icc(fit)[["estimate", "ci_low", "ci_high"]],
+        "repr": repr(fit),
+    }
+
+
 # ---- variances
 
 
@@ -279,6 +308,31 @@ def nested(m: Made) -> pd.DataFrame:
     old = {new: label for label, new in m.labels.items()}
     four = [f"four {old[g] // 4}" for g in frame["g"]]
     return ph.anova_components("y ~ 1", frame.assign(four=four), ["four", "g"])
+
+
+def marginal_means(m: Made) -> dict[str, Any]:
+    fit = m.fit("plain")
+    old = {new: label for label, new in m.levels.items()}
+    means = ph.marginal_means(fit, "k")
+    pairs = ph.marginal_means(fit, "k", pairs=True, df="satterthwaite")
+    rows = {}
+    for pair, row in pairs.iterrows():
+        first, second = (old[word] for word in str(pair).split(" - "))
+        turn = first > second  # another order of the categories turns a pair round
+        low, high = (-row["ci_high"], -row["ci_low"]) if turn else (row["ci_low"], row["ci_high"])
+        sign = -1.0 if turn else 1.0
+        rows[" - ".join(sorted([first, second]))] = {
+            "estimate": sign * row["estimate"], "std_error": row["std_error"], "df": row["df"],
+            "statistic": sign * row["statistic"], "p_value": row["p_value"], "ci_low": low,
+            "ci_high": high,
+        }  # fmt: skip
+    values = m.x([-1.0, 0.5])
+    at = ph.marginal_means(fit, "k", at={"x": [values[0]]}, weights="proportional")
+    return {
+        "means": means.set_axis([old[label] for label in means.index]).sort_index(),
+        "at": at.set_axis([old[label] for label in at.index]).sort_index(),
+        "pairs": pd.DataFrame(rows).T.sort_index(),
+    }
 
 
 # ---- inference
@@ -600,6 +654,33 @@ ENTRIES: dict[str, Entry] = {
             (r".*\|sd\|.*", Y),
             (r".*\|note\|.*", TEXT),
         ],
+    ),
+    "SeveralResults": Entry(
+        several_results,
+        [
+            *coefficients("table"),
+            (r"variances\|.*", Y2),
+            (r"theta\|.*", ONE),
+            (r"criterion\|.*", logs(1.0, True, 3, 1)),
+            (r"(effects|categories|resid)\|.*", Y),
+            *coefficients("coef"),
+            (r"(residuals|of levels)\|.*(_std|standardised)\|.*", ONE),
+            (r"residuals\|.*", Y),
+            (r"again\|std_error\|.*", Y),
+            (r"(fitted|predicted|again)\|.*", Y_AT),
+            (r"icc\|.*", ONE),
+            (r"repr.*", TEXT),
+        ],
+    ),
+    "marginal_means": Entry(
+        marginal_means,
+        [
+            (r"(means|at)\|(estimate|ci_low|ci_high)\|.*", Y_AT),
+            (r".*\|(estimate|ci_low|ci_high|std_error)\|.*", Y),
+            (r".*", ONE),
+        ],
+        # the integral of the studentised range is good to eight digits
+        tolerance=1e-5,
     ),
     "coef_table": Entry(coef_table, coefficients(".*")),
     "contrast": Entry(

@@ -31,7 +31,7 @@ from pylmm_helpers.lme4.own import _same_response
 
 @pytest.fixture(scope="session")
 def with_r() -> None:
-    engine, reason = import_module("pylmm_helpers.crosscheck")._pymer4()
+    engine, reason = import_module("pylmm_helpers.lme4.check")._pymer4()
     if engine is None:
         pytest.skip(reason)
 
@@ -230,7 +230,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("formula, says", REFUSED)
 def test_what_can_t_be_translated_is_refused_by_name_before_r_is_asked(formula, says, monkeypatch):
-    crosscheck_module = import_module("pylmm_helpers.crosscheck")
+    crosscheck_module = import_module("pylmm_helpers.lme4.check")
     monkeypatch.setattr(crosscheck_module, "_pymer4", lambda: pytest.fail("R was asked"))
     with pytest.raises(ValueError, match=says) as caught:
         lmer(formula, frame())

@@ -572,3 +572,18 @@ def test_order_labels_and_units_change_nothing(name: str) -> None:
     np.testing.assert_allclose(*functions, rtol=1e-5)
     powers = [boxcox_lmm(fit, lambdas=[1.0]).estimate for fit in plain]
     assert powers[0] == pytest.approx(powers[1], abs=1e-4)
+
+
+def test_fits_with_correlated_residuals_are_refused() -> None:
+    data = read("herds")
+    data["time"] = data.groupby(["herd", "cow"]).cumcount()
+    kept = data[data.groupby(["herd", "cow"])["x"].transform("size") > 1]
+    fit = fit_lmm("y ~ x + (x | herd) + (1 | herd:cow)", kept, correlation="ar1(time)")
+    for helper in (
+        lambda: influence(fit, "herd"),
+        lambda: design_effect(fit),
+        lambda: variance_function(fit, "x", [0.0]),
+        lambda: boxcox_lmm(fit),
+    ):
+        with pytest.raises(ValueError, match="doesn't take a fit with"):
+            helper()

@@ -29,7 +29,7 @@ def test_ends_are_those_of_lme4(case: dict[str, Any]) -> None:
     found = profile_ci(fit)
     assert list(found["lme4_name"]) == case["names"]
     theirs = np.array([[np.nan if v == "NA" else v for v in row] for row in case["ends"]], float)
-    # lme4 interpolates its profile by a spline, off by up to 4e-4 where the profile bends near zero;
+    # lme4 interpolates its profile by a spline, off by up to 4e-4 where the profile bends at zero;
     # the tests below hold the ends themselves to 1e-5
     np.testing.assert_allclose(found[["ci_low", "ci_high"]], theirs, rtol=5e-4, atol=2e-5)
 

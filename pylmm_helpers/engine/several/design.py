@@ -17,6 +17,8 @@ from pylmm_helpers.formula import (
     PARTS,
     Bar,
     Design,
+    Structure,
+    StructureRequest,
     as_frame,
     check_any,
     check_cells,
@@ -31,6 +33,7 @@ from pylmm_helpers.formula import (
     parse,
     parse_random,
     plain_values,
+    read_structure,
     read_weights,
     require_column,
     take_apart,
@@ -94,7 +97,12 @@ class SeveralDesign:
 
 
 def build(
-    formula: str, data: Any, weights: Any, missing: str, context: Mapping[str, Any] | None
+    formula: str,
+    data: Any,
+    weights: Any,
+    missing: str,
+    context: Mapping[str, Any] | None,
+    request: StructureRequest | None = None,
 ) -> SeveralDesign:
     """Check the input and lay out the columns; see `pylmm_helpers.fit_lmm`."""
     text, bars = take_apart(formula)
@@ -106,12 +114,11 @@ def build(
     check_any(len(frame))
     every = [*fixed.lhs, *fixed.rhs, *fixed.offset, *(term for terms in random for term in terms)]
     used, tools, as_categories, _ = names_in(every, frame, context)
-    for name in [*used, *group_columns]:
+    needed = [*used, *group_columns, *([] if request is None else request.columns)]
+    for name in needed:
         require_column(frame, name)
     weight_values = read_weights(weights, frame)
-    frame, weight_values, dropped = handle_missing(
-        frame, [*used, *group_columns], weight_values, missing
-    )
+    frame, weight_values, dropped = handle_missing(frame, needed, weight_values, missing)
     numbers_as_text([name for name in used if name not in as_categories], frame)
     values, n = {name: plain_values(frame[name], name) for name in used}, len(frame)
     y_columns, y_names, _ = materialise(fixed.lhs, values, tools, n)
@@ -146,7 +153,29 @@ def build(
         parts.append(part)
     design = SeveralDesign(formula, tuple(bars), tuple(parts))
     check_partitions(design)
-    return design
+    return design if request is None else with_structure(design, request)
+
+
+def with_structure(design: SeveralDesign, request: StructureRequest) -> SeveralDesign:
+    """The design with what its rows say about a structure of the residuals, within the levels of
+    the finest factor."""
+    finest, *others = design.factors.values()
+    crossed = [f.name for f in others if parent_levels(finest, f) is None]
+    if crossed and request.kind is not None:
+        raise ValueError(
+            f"{request.words} needs a finest grouping factor, within whose levels the residuals "
+            f"are correlated, but '{finest.name}' crosses '{crossed[0]}'. Leave one of the terms "
+            "out, or nest one factor in the other."
+        )
+    frame = design.first.frame
+    structure = read_structure(request, frame, finest.codes, finest.name)
+    return with_values(design, structure)
+
+
+def with_values(design: SeveralDesign, structure: Structure | None) -> SeveralDesign:
+    """The design with another structure, or with values of its parameters."""
+    parts = tuple(replace(part, structure=structure) for part in design.parts)
+    return replace(design, parts=parts)
 
 
 def combined(

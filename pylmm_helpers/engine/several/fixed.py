@@ -12,6 +12,7 @@ from pylmm_helpers.common import Array
 from pylmm_helpers.formula import Design
 
 from ..products import Scaling
+from ..structure_results import StructureResults
 from .criterion import Point
 from .design import SeveralDesign
 from .sums import Sums
@@ -30,7 +31,7 @@ class FixedPart:
 
 
 @dataclass(frozen=True, eq=False)
-class FixedResults:
+class FixedResults(StructureResults):
     """The part of `SeveralResults` that has nothing to do with single factors."""
 
     design: SeveralDesign
@@ -91,6 +92,7 @@ class FixedResults:
         value = self.at.value + 2.0 * self.at.nu * np.log(scaling.y_scale)
         if weights is not None:
             value -= float(np.log(weights).sum())
+        value += self.log_det
         if self.reml:
             value -= 2.0 * float(np.linalg.slogdet(scaling.x_map)[1])
         return float(value)
@@ -102,8 +104,8 @@ class FixedResults:
 
     @property
     def n_params(self) -> int:
-        """Fixed effects, variance parameters and sigma."""
-        return self.sums.p + len(self.at.theta) + 1
+        """Fixed effects, variance parameters, sigma and those of the residuals' structure."""
+        return self.sums.p + len(self.at.theta) + 1 + self.structure_params
 
     @property
     def aic(self) -> float:

@@ -163,12 +163,19 @@ class SeveralResults(FixedResults):
         return {name: blocks[self.number[name]] for name in self.group_names}
 
     @cached_property
+    def effects_scaled(self) -> dict[str, Array]:
+        """Random effects (L, q) of each factor, in scaled columns."""
+        weights = np.append(-self.beta_scaled, 1.0)
+        return {
+            name: np.einsum("icg,c->gi", blocks, weights)
+            for name, blocks in self.coefficients.items()
+        }
+
+    @cached_property
     def random_effects_by_group(self) -> dict[str, pd.DataFrame]:
         """Predicted random effects (BLUPs), levels by effects."""
-        weights = np.append(-self.beta_scaled, 1.0)
         found = {}
-        for name, blocks in self.coefficients.items():
-            scaled = np.einsum("icg,c->gi", blocks, weights)
+        for name, scaled in self.effects_scaled.items():
             values = self.scalings[0].y_scale * scaled @ self.z_map[name].T
             labels = self.labels_by_group[name]
             if not isinstance(labels, pd.MultiIndex):
@@ -196,24 +203,32 @@ class SeveralResults(FixedResults):
         }
 
     @cached_property
-    def fittedvalues(self) -> pd.Series:
-        """Conditional fitted values X beta + Z u."""
-        values = self.X @ self.fe_params.to_numpy() + self.offset
+    def _fitted(self) -> Array:
+        """X beta + Z u (n,) less the response's shift, from scaled columns, which keep the digits
+        that a large mean would take."""
+        values = self.scalings[0].fixed(self.X, self.beta_scaled)
         for name, own in self.design.by_factor.items():
-            effects, k = self.random_effects_by_group[name].to_numpy(), 0
+            effects, start = self.effects_scaled[name], 0
             for position in own:
                 part = self.design.parts[position]
-                for column in part.z_columns:
-                    values = values + column * effects[part.codes, k]
-                    k += 1
+                stop = start + len(part.z_names)
+                values = values + self.scalings[position].random(
+                    part.Z, effects[part.codes, start:stop]
+                )
+                start = stop
+        return values
+
+    @cached_property
+    def fittedvalues(self) -> pd.Series:
+        """Conditional fitted values X beta + Z u, and the offset."""
+        values = self._fitted + self.scalings[0].y_shift + self.offset
         return pd.Series(values, index=self.frame.index, name="fitted")
 
     @cached_property
     def resid(self) -> pd.Series:
         """Response less conditional fitted values."""
-        return pd.Series(
-            self.y - self.fittedvalues.to_numpy(), index=self.frame.index, name="resid"
-        )
+        values = self._rows_of.target - self.scalings[0].y_shift - self._fitted
+        return pd.Series(values, index=self.frame.index, name="resid")
 
     def __getattr__(self, name: str) -> Any:
         # the plain names of one factor: the only one's value, or a refusal that names the dict

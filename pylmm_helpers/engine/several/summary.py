@@ -9,7 +9,8 @@ import pandas as pd
 
 from pylmm_helpers.common import counted
 
-from ..summary import Summary, number
+from ..structure_results import structure_note, structure_rows
+from ..summary import Summary, number, with_structure
 
 
 def summarise(fit: Any) -> Summary:
@@ -38,6 +39,7 @@ def summarise(fit: Any) -> Summary:
     random = pd.DataFrame(rows, columns=["group", "term", "variance", "sd", "correlation"])
     if not random["correlation"].any():
         random = random.drop(columns="correlation")
+    random = with_structure(random, structure_rows(fit))
     errors = fit.bse_fe.to_numpy()
     fixed = pd.DataFrame(
         {
@@ -59,6 +61,8 @@ def notes(fit: Any) -> list[str]:
             "The fit has weights: the residual variance of a row is the one above over its weight "
             f"(mean weight {number(float(weights.mean()))})."
         )
+    if fit.structure is not None:
+        found.append(structure_note(fit))
     if fit.singular:
         found.append("Singular fit: a variance is estimated as zero, or a correlation as one.")
     if not fit.converged:

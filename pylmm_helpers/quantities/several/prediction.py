@@ -21,6 +21,7 @@ from pylmm_helpers.common import a_level, a_name, counted, shown, whole
 from pylmm_helpers.engine.several import SeveralResults
 from pylmm_helpers.formula import label_positions, model_columns, refuse_copies
 
+from ..structure import check_new_observations, new_ratios
 from .errors import Rows, error_variance, phi, prior_variance
 
 
@@ -172,16 +173,23 @@ def predict(
     """`pylmm_helpers.predict`: levels of the factors in `level` known, all others averaged over."""
     known = chosen_factors(fit, level)
     rows = rows_of(fit, frame, known)
-    values = rows.X @ fit.fe_params.to_numpy() + rows.offset
+    scaling = fit.scalings[0]
+    values = scaling.fixed(rows.X, fit.beta_scaled)
     for name in known:
         q = rows.Z[name].shape[1]
-        effects = np.vstack([fit.random_effects_by_group[name].to_numpy(), np.zeros(q)])
-        values = values + np.einsum("nq,nq->n", rows.Z[name], effects[rows.numbers[name]])
+        effects = np.vstack([fit.effects_scaled[name], np.zeros(q)])[rows.numbers[name]]
+        values = values + scaling.y_scale * np.sum(
+            fit.scaled_z(name, rows.Z[name]) * effects, axis=1
+        )
+    values = values + scaling.y_shift + rows.offset
     result = pd.DataFrame({"prediction": values}, index=rows.index)
     if interval is not None:
         variance = error_variance(fit, rows)
         if interval == "prediction":
-            variance = variance + fit.scale
+            seen = [bool((rows.numbers[name] >= 0).any()) for name in known]
+            check_new_observations(fit, any(seen))
+            ratios = new_ratios(fit, fit.frame if frame is None else frame)
+            variance = variance + fit.scale * ratios**2
             for name in set(fit.group_names) - set(known):
                 variance = variance + prior_variance(fit, name, rows.Z[name])
         se = np.sqrt(variance)

@@ -8,6 +8,7 @@ import pandas as pd
 from pylmm_helpers.common import Array
 from pylmm_helpers.engine.several import SeveralResults
 
+from ..structure import residual_sd
 from .errors import error_variance, phi, prior_variance
 from .prediction import a_factor, by_terms, rows_of
 
@@ -22,18 +23,19 @@ def residuals(fit: SeveralResults, level: str) -> pd.DataFrame:
     if level != "observation":
         return of_levels(fit, a_factor(fit, fit.group_names[0] if level == "group" else level))
     rows = rows_of(fit, None, fit.group_names)
-    weight = fit.design.first.weights
-    weight = np.ones(fit.nobs) if weight is None else weight
-    root = np.sqrt(weight)
+    # the residual SD of a row is sigma over this root
+    root = 1.0 / residual_sd(fit)
+    weight = root**2
     x = fit.scalings[0].x(rows.X)
     between = sum(prior_variance(fit, name, rows.Z[name]) for name in fit.group_names)
     fixed = np.einsum("np,pr,nr->n", x, phi(fit), x)
     # of a row multiplied by the root of its weight
     marginal_variance = fit.scale + weight * (between - fixed)
     conditional_variance = fit.scale - weight * error_variance(fit, rows)
-    fitted_marginal = fit.X @ fit.fe_params.to_numpy() + fit.offset
-    fitted = fit.fittedvalues.to_numpy()
-    marginal, conditional = fit.y - fitted_marginal, fit.y - fitted
+    fixed_part = fit.scalings[0].fixed(fit.X, fit.beta_scaled)
+    fitted_marginal = fixed_part + fit.scalings[0].y_shift + fit.offset
+    fitted, conditional = fit.fittedvalues.to_numpy(), fit.resid.to_numpy()
+    marginal = fit.design.first.target - fit.scalings[0].y_shift - fixed_part
     labels = {
         name: fit.labels_by_group[name].take(fit.design.factors[name].codes)
         for name in fit.group_names

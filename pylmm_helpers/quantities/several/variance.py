@@ -114,9 +114,11 @@ def icc(fit: SeveralResults, method: str, level: float, weight: float | None) ->
     for name, shared in shared_factors(fit).items():
         share = Share(fit, shared, second, at)
         low, high = share.profile(level) if method == "profile" else share.delta(level)
-        rows.append((sum(t[g] for g in shared) / total, low, high, t[name] / total))
+        estimate = sum(t[g] for g in shared) / total
+        rows.append((f"two rows of one {name}", estimate, low, high, t[name] / total))
     index = pd.Index(fit.group_names, name="rows that share")
-    table = pd.DataFrame(rows, index=index, columns=["estimate", "ci_low", "ci_high", "share"])
+    columns = ["correlation_of", "estimate", "ci_low", "ci_high", "share"]
+    table = pd.DataFrame(rows, index=index, columns=columns)
     table.attrs["method"], table.attrs["level"] = method, level
     return table
 

@@ -1,0 +1,38 @@
+"""Documents and the results of their cells come in; pages, paper and downloads go out."""
+
+from __future__ import annotations
+
+from .assemble import prose_with_values
+from .building import build, install, recover
+from .crossref import Target, numbered
+from .downloads import offered, write_downloads
+from .fonts import pdf_font_folder, write_web_fonts
+from .formulas import tidy_mathml
+from .pandoc import Node, Pandoc
+from .paper import WIDE_TABLE, WORDY_COLUMN, edition
+from .pdf import design, formula_code, quoted, typst_formulas
+from .webpages import ASSETS
+
+__all__ = [
+    "ASSETS",
+    "WIDE_TABLE",
+    "WORDY_COLUMN",
+    "Node",
+    "Pandoc",
+    "Target",
+    "build",
+    "design",
+    "edition",
+    "formula_code",
+    "install",
+    "numbered",
+    "offered",
+    "pdf_font_folder",
+    "prose_with_values",
+    "quoted",
+    "recover",
+    "tidy_mathml",
+    "typst_formulas",
+    "write_downloads",
+    "write_web_fonts",
+]

@@ -1,0 +1,233 @@
+"""What a reader takes home: each chapter as notebook and script, and all data in one archive.
+
+Both renderers end with this step: the embedded one calls it, Quarto through `post_render`.
+Questions and answers stay on the pages; references, citations and inline values are spelt out.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+
+from ..book import Cell, Chapter, Part, Project, lines_of
+from .assemble import prose_with_values
+from .crossref import Document, Target
+from .pandoc import Pandoc
+from .scripts import as_script
+
+DATA_ARCHIVE = "handbook-data.zip"
+OPEN = re.compile(r"^(?P<colons>:{3,})\s*(?:\{(?P<attrs>[^}]*)\}|(?P<name>[A-Za-z][\w-]*))\s*$")
+CLOSE = re.compile(r"^:{3,}\s*$")
+TITLE = re.compile(r'title="([^"]*)"')
+REFERENCE = re.compile(r"\[-@((?:sec|fig|tbl|eq)-[\w-]+)\]|(?<![\w\\])@((?:sec|fig|tbl|eq)-[\w-]+)")
+CITATIONS = re.compile(r"\[([^\]\[]*@[^\]\[]*)\]")
+CITATION = re.compile(r"-?@([A-Za-z][\w:-]*)")
+LABEL = re.compile(r"\s*\{#(?P<id>[\w-]+)[^}]*\}")
+FOOTNOTE = re.compile(r"\^\[([^\]]*)\]")
+DOCUMENT_LINK = re.compile(r"\[([^\]]+)\]\([\w./-]+\.qmd(?:#[\w-]+)?\)")
+LEFT_OUT = {"quiz", "reflection", "answer-key", "explorer"}
+QUESTIONS = "*The questions of this section are on the book's page.*"
+NO_NAMES = "et al."
+INSTALL = (
+    "This notebook belongs to *{title}*. It needs the book's package: run "
+    '`pip install ".[compute]"` in a copy of the book\'s repository. The comparisons with lme4 use '
+    'recorded results; where R with lme4 is there, `".[compute,lme4]"` makes them live.'
+)
+
+
+def has_code(parts: list[Part]) -> bool:
+    """Whether a document has cells that a reader may want to run."""
+    return any(isinstance(part, Cell) for part in parts)
+
+
+def write_downloads(
+    project: Project,
+    sources: dict[str, list[Part]],
+    outputs: dict[str, dict[int, list[Any]]],
+    documents: list[Document],
+    targets: dict[str, Target],
+    engine: Pandoc,
+    out: Path,
+) -> list[Path]:
+    """Write notebooks, scripts and the data archive into the finished site `out`.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    words = citations(project, engine)
+    written = []
+    for document in documents:
+        chapter = document.chapter
+        if not offered(chapter, sources[chapter.source]):
+            continue
+        book = chapter_notebook(
+            project, chapter, sources[chapter.source], outputs[chapter.source], targets, words
+        )
+        place = out / chapter.href
+        place.parent.mkdir(parents=True, exist_ok=True)
+        notebook = jupytext.writes(book, fmt="ipynb")
+        for suffix, text in ((".ipynb", notebook), (".py", as_script(book))):
+            place.with_suffix(suffix).write_text(text, encoding="utf-8")
+            written.append(place.with_suffix(suffix))
+    archive = out / DATA_ARCHIVE
+    archive.write_bytes(data_archive(project.root))
+    return [*written, archive]
+
+
+def offered(chapter: Chapter, parts: list[Part]) -> bool:
+    """Numbered chapters with code; an appendix reports on the book and can't run without it."""
+    return bool(chapter.number) and not chapter.appendix and has_code(parts)
+
+
+def chapter_notebook(
+    project: Project,
+    chapter: Chapter,
+    parts: list[Part],
+    outputs: dict[int, list[Any]],
+    targets: dict[str, Target],
+    words: dict[str, tuple[str, str]],
+) -> nbformat.NotebookNode:
+    """One chapter as a notebook without results."""
+    cells = []
+    for index, part in enumerate(parts):
+        if isinstance(part, Cell):
+            if part.option("eval", True) and part.code.strip():
+                cells.append(nbformat.v4.new_code_cell(part.code.strip("\n")))
+                caption = _caption(part, targets, words)
+                if caption:
+                    cells.append(nbformat.v4.new_markdown_cell(caption))
+            continue
+        text = plain_markdown(prose_with_values(part, outputs.get(index, [])), targets, words)
+        if text:
+            cells.append(nbformat.v4.new_markdown_cell(text))
+    install = nbformat.v4.new_markdown_cell(INSTALL.format(title=project.title))
+    cells.insert(1 if cells else 0, install)
+    for position, cell in enumerate(cells):
+        cell["id"] = f"cell-{position}"
+    book = nbformat.v4.new_notebook(cells=cells)
+    book.metadata["kernelspec"] = {
+        "name": "python3", "display_name": "Python 3", "language": "python",
+    }  # fmt: skip
+    book.metadata["language_info"] = {"name": "python"}
+    return book
+
+
+def _caption(cell: Cell, targets: dict[str, Target], words: dict[str, tuple[str, str]]) -> str:
+    caption = cell.options.get("fig-cap") or cell.options.get("tbl-cap")
+    if not caption:
+        return ""
+    target, text = targets.get(cell.label), _plain_line(str(caption), targets, words)
+    return f"*{target.words}: {text}*" if target else f"*{text}*"
+
+
+def plain_markdown(text: str, targets: dict[str, Target], words: dict[str, tuple[str, str]]) -> str:
+    """Markdown that any notebook shows: no fenced blocks, labels, references or citations."""
+    out = [
+        line if in_code else _plain_line(line, targets, words)
+        for line, in_code in _without_blocks(text)
+    ]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(out)).strip()
+
+
+def _without_blocks(text: str) -> Iterator[tuple[str, bool]]:
+    """The lines inside fenced blocks, and which are code: no questions, titles in bold."""
+    left_out = depth = 0
+    announced = False
+    for line, in_code in lines_of(text):
+        opened = None if in_code else OPEN.match(line)
+        closed = None if in_code else CLOSE.match(line)
+        if opened:
+            depth += 1
+            attrs = opened["attrs"] or "." + opened["name"]
+            names = {word[1:] for word in attrs.split() if word.startswith(".")}
+            if not left_out and names & LEFT_OUT:
+                left_out = depth
+                if not announced:
+                    yield QUESTIONS, False
+                announced = True
+            elif not left_out and (title := TITLE.search(attrs)):
+                yield f"**{title[1]}.**", False
+                yield "", False
+            continue
+        if closed:
+            if left_out == depth:
+                left_out = 0
+            depth -= 1
+            continue
+        if not left_out:
+            yield line, in_code
+
+
+def _plain_line(line: str, targets: dict[str, Target], words: dict[str, tuple[str, str]]) -> str:
+    label = LABEL.search(line)
+    if label:
+        identifier = label["id"]
+        target = targets.get(identifier)
+        line = LABEL.sub("", line)
+        if line.startswith(": ") and target:
+            line = f"*{target.words}: {line[2:]}*"
+        if identifier.startswith("eq-") and target:
+            line = f"{line}\n\n({target.number})"
+    if line.startswith("#"):
+        line = re.sub(r"\s*\{[^}]*\}\s*$", "", line)
+    if line.startswith(": "):
+        line = line[2:]  # the text of a definition
+    line = FOOTNOTE.sub(r" (\1)", line)
+    line = DOCUMENT_LINK.sub(r"\1", line)  # the other chapters are not beside a notebook
+
+    def reference(match: re.Match[str]) -> str:
+        found = targets.get(match[1] or match[2])
+        return match[0] if found is None else found.number if match[1] else found.words
+
+    def group(match: re.Match[str]) -> str:
+        inside = CITATION.sub(lambda m: ", ".join(words.get(m[1], (m[1], ""))), match[1])
+        return f"({inside})"
+
+    def single(match: re.Match[str]) -> str:
+        author, year = words.get(match[1], (match[0], ""))
+        return f"{author} ({year})" if year else author
+
+    line = REFERENCE.sub(reference, line)
+    line = CITATIONS.sub(group, line)
+    return re.sub(r"(?<![\w`./])@([A-Za-z][\w:-]*\d{4}\w?)", single, line)
+
+
+def citations(project: Project, engine: Pandoc) -> dict[str, tuple[str, str]]:
+    """Author and year of each entry of the bibliography."""
+    text = project.bibliography.read_text(encoding="utf-8")
+    found = {}
+    for entry in json.loads(engine.run(text, "-f", "bibtex", "-t", "csljson")):
+        names = [n.get("family", n.get("literal", "")) for n in entry.get("author", [])]
+        who = f"{names[0]} {NO_NAMES}" if len(names) > 2 else " & ".join(names)
+        year = entry.get("issued", {}).get("date-parts", [[""]])[0][0]
+        found[entry["id"]] = (who, str(year))
+    return found
+
+
+def data_archive(root: Path) -> bytes:
+    """All data sets, the codebook and the sources of the published ones, byte for byte the same."""
+    folder = root / "datasets"
+    files = [
+        *sorted(folder.glob("*.csv")), folder / "datapackage.json",
+        *sorted((folder / "published").glob("*.csv")), folder / "published" / "sources.json",
+        root / "LICENSE-text",
+    ]  # fmt: skip
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in files:
+            if path.is_file():
+                name = path.relative_to(folder if folder in path.parents else root)
+                entry = zipfile.ZipInfo(f"handbook-data/{name}", date_time=(1980, 1, 1, 0, 0, 0))
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()

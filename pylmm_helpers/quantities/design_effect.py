@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from pylmm_helpers.common import numbers, shown_whole
-from pylmm_helpers.engine import as_results
+from pylmm_helpers.engine import any_results, as_results
 from pylmm_helpers.engine.several import SeveralResults
 
 from .group_level import is_random_intercept, weight_of
@@ -76,7 +76,7 @@ def design_effect(
                 "sizes goes with one grouping factor; this fit has its levels' own sizes, so leave "
                 "it out"
             )
-        return level_shares.design_effect(fit_or_icc, weight)
+        return level_shares.design_effect(any_results(fit_or_icc), weight)
     else:
         res = as_results(fit_or_icc)
         if not is_random_intercept(res):

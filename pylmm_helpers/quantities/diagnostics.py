@@ -199,9 +199,9 @@ def influence(fit: Any, group: str | None = None) -> pd.DataFrame:
     Christensen, Pearson & Johnson (1992), Technometrics 34, 38-45 (doi:10.2307/1269550). Demidenko
     & Stukel (2005), Statistics in Medicine 24, 893-909 (doi:10.1002/sim.1974).
     """
-    if isinstance(fit, SeveralResults):
-        return leave_one_level_out(fit, group)
-    res = as_results(fit)
+    res = any_results(fit)
+    if isinstance(res, SeveralResults):
+        return leave_one_level_out(res, group)
     if group not in (None, res.groups):
         raise ValueError(f"group is {group!r}; the only grouping factor is {res.groups!r}")
     return leave_one_group_out(res)

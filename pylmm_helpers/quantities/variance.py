@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from pylmm_helpers.common import a_mapping, a_name, a_number, numbers, one_of, shown_whole
-from pylmm_helpers.engine import as_results, no_structure
+from pylmm_helpers.engine import any_results, as_results, no_structure
 from pylmm_helpers.engine.several import SeveralResults
 
 from .anova import anova_components, one_way_parts
@@ -144,7 +144,7 @@ def variance_function(
     if x.ndim != 1 or not np.all(np.isfinite(x)):
         raise ValueError(f"values of {term!r} must be a flat list of finite numbers")
     if isinstance(fit, SeveralResults):
-        return level_shares.variance_function(fit, term, x, other or {}, weight)
+        return level_shares.variance_function(any_results(fit), term, x, other or {}, weight)
     res = as_results(fit)
     terms = [str(t) for t in res.cov_re.index]
     unknown = [t for t in [term, *(other or {})] if t not in terms or t == "Intercept"]

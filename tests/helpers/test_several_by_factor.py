@@ -98,6 +98,7 @@ def without(data: pd.DataFrame, by: str, label: Any) -> pd.DataFrame:
         ("herds-day-weights", "herd:cow"),
         ("schools", "school:class"),
         ("raters-slopes", "item"),
+        ("insteval", "dept:service"),
     ],
 )
 def test_each_refit_is_the_fit_of_the_rows_that_are_left(name: str, by: str) -> None:
@@ -181,9 +182,8 @@ def test_sums_without_a_level_are_those_of_the_rows_that_are_left(by: str) -> No
         other = np.concatenate([theta[fit.sums.slices[order[f.name]]] for f in sums.factors])
         mine, theirs = evaluate(theta, without.sums(g), True), evaluate(other, sums, True)
         assert mine.value == pytest.approx(theirs.value, rel=1e-12)
-        forms = [
-            vector_of(at.f.sums, delta_gradient(at, first_derivatives(at))) for at in (mine, theirs)
-        ]
+        both = (mine, theirs)
+        forms = [vector_of(at.f.sums, delta_gradient(at, first_derivatives(at))) for at in both]
         by_name = [
             dict(zip([f.name for f in at.f.sums.factors], form, strict=True))
             for at, form in zip(both, forms, strict=True)
@@ -240,13 +240,29 @@ def test_a_hundred_levels_take_less_than_a_second() -> None:
     herd, cow = np.repeat(np.arange(100), 40), np.repeat(np.arange(1000), 4)
     x = rng.normal(size=4000)
     y = x + rng.normal(size=100)[herd] + rng.normal(size=1000)[cow] + rng.normal(size=4000)
-    fit = fit_lmm(
-        "y ~ x + (1 | herd/cow)", pd.DataFrame({"herd": herd, "cow": cow, "x": x, "y": y})
-    )
+    data = pd.DataFrame({"herd": herd, "cow": cow, "x": x, "y": y})
+    fit = fit_lmm("y ~ x + (1 | herd/cow)", data)
     start = time.process_time()
     table = influence(fit, "herd")
     assert time.process_time() - start < 3.0  # about 0.5 s; a busy machine counts waits for memory
     assert (table["note"] == "").all() and table.notna().all(axis=None)
+    rest = fit_lmm("y ~ x + (1 | herd/cow)", data[herd != 42])
+    assert table.loc[42, "beta[x]"] == pytest.approx(rest.fe_params["x"], rel=1e-7)
+    cow_variance = rest.cov_re_by_group["herd:cow"].iloc[0, 0]
+    assert table.loc[42, "var[Intercept | herd:cow]"] == pytest.approx(cow_variance, rel=1e-5)
+
+
+def test_influence_with_an_offset_and_with_a_response_that_the_predictors_nearly_explain() -> None:
+    data = read("herds")
+    data["o"] = 3.0 * np.sin(np.arange(len(data)))
+    data["far"] = 1e5 * data["x"] + data["y"]
+    for formula in ("y ~ x + offset(o) + (1 | herd/cow)", "far ~ x + (1 | herd/cow)"):
+        table = influence(fit_lmm(formula, data), "herd")
+        for herd in (2, 9):
+            rest = fit_lmm(formula, data[data["herd"] != herd])
+            row = table.loc[herd]
+            assert row["beta[x]"] == pytest.approx(rest.fe_params["x"], rel=1e-8)
+            assert row["residual_variance"] == pytest.approx(rest.scale, rel=1e-4)
 
 
 # ---- shares
@@ -556,3 +572,18 @@ def test_order_labels_and_units_change_nothing(name: str) -> None:
     np.testing.assert_allclose(*functions, rtol=1e-5)
     powers = [boxcox_lmm(fit, lambdas=[1.0]).estimate for fit in plain]
     assert powers[0] == pytest.approx(powers[1], abs=1e-4)
+
+
+def test_fits_with_correlated_residuals_are_refused() -> None:
+    data = read("herds")
+    data["time"] = data.groupby(["herd", "cow"]).cumcount()
+    kept = data[data.groupby(["herd", "cow"])["x"].transform("size") > 1]
+    fit = fit_lmm("y ~ x + (x | herd) + (1 | herd:cow)", kept, correlation="ar1(time)")
+    for helper in (
+        lambda: influence(fit, "herd"),
+        lambda: design_effect(fit),
+        lambda: variance_function(fit, "x", [0.0]),
+        lambda: boxcox_lmm(fit),
+    ):
+        with pytest.raises(ValueError, match="doesn't take a fit with"):
+            helper()

@@ -50,34 +50,44 @@ class Pairs:
 
 @dataclass(frozen=True)
 class ChangedPairs:
-    """The map for cells that differ from others in some levels only.
+    """The map for cells B - E, where `base` has that for B, and E is zero but in a few.
+
+    ``B'MB - (B - E)'M(B - E)`` is the symmetric part of ``E'M(2B - E)``, which E keeps small.
 
     Attributes
     ----------
     base : Pairs
-        Of the other cells.
+        Of the cells B.
     levels : ndarray (k,)
         The levels that differ.
-    change : Pairs
-        Of their cells here and, after them, of those in `base`.
+    taken, both : sparse array (k q, N)
+        Their rows of E and of 2B - E.
     """
 
     base: Pairs
     levels: NDArray[np.intp]
-    change: Pairs
+    taken: sparse.csr_array
+    both: sparse.csr_array
 
-    def both(self, M: Array) -> Array:
-        """Blocks (q, q, 2 k) for `change`: what comes in and what goes out."""
-        own = M[..., self.levels]
-        return np.concatenate([own, -own], axis=-1)
+    def difference(self, M: Array) -> sparse.coo_array:
+        """``E'M(2B - E)`` (N, N)."""
+        own = np.ascontiguousarray(np.moveaxis(M[..., self.levels], -1, 0))
+        blocks = (own, np.arange(len(own)), np.arange(len(own) + 1))
+        size = self.taken.shape[0]
+        middle = sparse.bsr_array(blocks, shape=(size, size)).tocsr()
+        return ((self.taken.T @ middle).tocsr() @ self.both).tocoo()
 
     def product(self, M: Array) -> Array:
         """``C'MC`` (N, N) for blocks M (q, q, L)."""
-        return self.base.product(M) + self.change.product(self.both(M))
+        found, less = self.base.product(M), self.difference(M)
+        found[less.row, less.col] -= 0.5 * less.data
+        found[less.col, less.row] -= 0.5 * less.data
+        return found
 
     def inner(self, H: Array, M: Array) -> float:
         """``<H, C'MC>`` for symmetric H (N, N)."""
-        return self.base.inner(H, M) + self.change.inner(H, self.both(M))
+        less = self.difference(M)
+        return self.base.inner(H, M) - float(H[less.row, less.col] @ less.data)
 
 
 def mirror(lower: Array) -> None:

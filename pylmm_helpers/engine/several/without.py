@@ -16,12 +16,9 @@ from scipy import sparse
 
 from pylmm_helpers.common import Array
 
-from .pairs import ChangedPairs, Pairs, pairs_of
+from .pairs import ChangedPairs, Pairs
 from .solve import level_rows
 from .sums import Factor, Sums, by_level, cell_products
-
-#: Beyond this share of the cells, all are gone through anew rather than some put right.
-SHARE_TOUCHED = 0.3
 
 
 def only_level(codes: NDArray[np.intp], levels: int, of: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -75,33 +72,25 @@ class Without:
 
         ZZ = {(k, j): less(total, k, Z[j]) for (k, j), total in whole.ZZ.items()}
         ZR = [less(total, k, R) for k, total in enumerate(whole.ZR)]
-        DD, DR, cells, pairs = whole.DD, whole.DR, list(whole.cells), None
+        DD, DR, pairs = whole.DD, whole.DR, None
+        cells: list[sparse.csr_array] = []
         if whole.N:
             DD, DR = self.dense_part(own, Z, R, gone)
             for k in range(m):
-                taken = [cell_products(own[k], own[j], Z[k], Z[j]) for j in range(m, len(own))]
-                left = (cells[k] - sparse.hstack(taken, format="csr")).tocsr()
+                found = [cell_products(own[k], own[j], Z[k], Z[j]) for j in range(m, len(own))]
+                taken = sparse.hstack(found, format="csr")
+                left = (whole.cells[k] - taken).tocsr()
                 left.sort_indices()
-                cells[k] = left
-            if whole.pairs is not None:
-                pairs = self.pairs(own[0], cells[0])
+                cells.append(left)
+                if k == 0 and isinstance(whole.pairs, Pairs):
+                    touched = np.unique(own[k].codes)
+                    effects = (touched[:, None] * own[k].q + np.arange(own[k].q)).ravel()
+                    both = (whole.cells[k][effects] + left[effects]).tocsr()
+                    pairs = ChangedPairs(whole.pairs, touched, taken[effects], both)
         return Sums(
             whole.factors, whole.parents, ZZ, ZR, cells, DD, DR, whole.RR - R @ R.T,
             whole.n - R.shape[1], pairs,
         )  # fmt: skip
-
-    def pairs(self, own: Factor, cells: sparse.csr_array) -> Pairs | ChangedPairs | None:
-        """The first factor's part in the dense matrix, put right in the levels that have lost
-        rows."""
-        touched = np.unique(own.codes)
-        old = self.whole.cells[0]
-        rows = (touched[:, None] * own.q + np.arange(own.q)).ravel()
-        part = old[rows]
-        if part.nnz > SHARE_TOUCHED * old.nnz:
-            return pairs_of(cells, own.q)
-        change = pairs_of(sparse.vstack([cells[rows], part], format="csr"), own.q)
-        assert isinstance(self.whole.pairs, Pairs) and change is not None
-        return ChangedPairs(self.whole.pairs, touched, change)
 
     def dense_part(
         self, own: list[Factor], Z: list[Array], R: Array, gone: list[NDArray[np.intp]]

@@ -441,11 +441,12 @@ def test_every_helper_takes_such_a_fit_or_refuses_it_by_name(fit: SeveralResults
         parameters = list(inspect.signature(helper).parameters) if callable(helper) else []
         if not parameters or parameters[0] not in ("fit", "fits", "full", "fit_or_icc"):
             continue
+        if name == "crosscheck":  # needs R or a record: test_several_crosscheck.py
+            continue
         outcome = outcome_of(helper, fit, *more.get(name, []))
         if outcome == "refused":
             refused.add(name)
         assert (outcome == "taken") == (name in TAKES_SEVERAL), (name, outcome)
-    assert refused <= {"report"}
 
 
 def outcome_of(helper: Any, *arguments: Any) -> str:

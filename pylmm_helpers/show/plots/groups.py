@@ -153,7 +153,7 @@ def shrinkage(fit: Any, term: str | None = None, ax: Any = None, group: str | No
     name = chosen_term(factor, term)
     j = terms.index(name)
     start, end = own[whole][:, j], best[whole][:, j]
-    sizes = factor.sizes[whole]
+    sizes = factor.sizes[whole].astype(float)
     colours, scale = size_colours(sizes)
     ones = np.ones(len(start))
     arrows(ax, np.column_stack([start, ones]), np.column_stack([end, 0.0 * ones]), colours)

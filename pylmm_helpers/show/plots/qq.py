@@ -39,7 +39,9 @@ def qq(
     band : {"simultaneous", "pointwise", "raw"}
         If the model holds, all points stay inside a simultaneous band with the given probability;
         inside a pointwise band each point does, so that some points outside are to be expected.
-        Both allow for the standard deviations being estimated; "raw" doesn't, see `qq_band`.
+        Both allow for the standard deviations being estimated; "raw" doesn't, see `qq_band`. They
+        take values for independent, which BLUPs of levels that share rows with those of another
+        factor are only nearly.
     confidence : float
         That probability.
     ax : matplotlib Axes, optional

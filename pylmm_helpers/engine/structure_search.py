@@ -22,10 +22,10 @@ from .structure_coordinates import Coordinates, coordinates
 #: Step of the differences: their error is far below that of nlme's own.
 STEP = 5e-4
 #: A step that lowers the criterion by less is the last; convergence is quadratic.
-DECREMENT = 1e-8
+DECREMENT = 1e-10
 MAX_STEPS = 60
 #: A step shorter than this is the last, whatever it promises.
-LAST_STEP = 1e-5
+LAST_STEP = 1e-6
 #: In a sample of the groups a step that lowers the criterion by less is the last.
 ROUGH = 1e-3
 #: After a shorter step the second derivatives are taken over.

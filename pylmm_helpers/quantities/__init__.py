@@ -4,6 +4,7 @@ residuals, checks and transformations go out."""
 from __future__ import annotations
 
 from .anova import anova_components
+from .autocorrelation import by_distance, by_lag, pairs_of, times_of
 from .checks import Check
 from .contextual import center_within, contextual_effect
 from .design_effect import design_effect
@@ -19,6 +20,8 @@ __all__ = [
     "anova_components",
     "blups",
     "boxcox_lmm",
+    "by_distance",
+    "by_lag",
     "center_within",
     "check_convergence",
     "check_level",
@@ -28,9 +31,11 @@ __all__ = [
     "icc",
     "influence",
     "is_random_intercept",
+    "pairs_of",
     "predict",
     "residuals",
     "shrinkage_factor",
+    "times_of",
     "variance_components",
     "variance_function",
     "weight_of",

@@ -197,7 +197,8 @@ def valley(
         return *descend(f, np.array(rest), where, enough), f.near
     points = [np.array([start, *rest]) for start in where.grid]
     values = np.array([f(p) for p in points])
-    if values.max() - values.min() < SAME * max(1.0, abs(values[0]) * 1e-6):
+    # the criterion is level along a part of the line, or all of it
+    if np.ptp(np.sort(values)[:2]) < SAME * max(1.0, abs(values.min()) * 1e-6):
         raise not_identified(where.structure)
     wider = np.concatenate([[np.inf], values, [np.inf]])
     valleys = np.flatnonzero((values <= wider[:-2]) & (values <= wider[2:]))

@@ -43,7 +43,7 @@ def check_bounds(f: Callable[[Array], float], u: Array, value: float, where: Coo
                 f"phi of {request.words} is estimated at its bound 1: rows of a group of "
                 f"'{structure.group_name}' stay alike however far apart they are, as a random "
                 "intercept makes them. The data can't tell the two apart; leave correlation= out, "
-                "or the random intercept of another factor, or add a trend over time."
+                "or give the groups a slope over time."
             )
         if structure.positive:
             even = " (or that has an odd step)" if structure.even_steps else ""

@@ -1,9 +1,9 @@
 """The search for phi and the SD ratios, outside the search for the random effects' covariance.
 
 For given phi and ratios the rows are whitened and the model is fitted as any other, which leaves a
-criterion of one parameter or a few. They are transformed to the whole line (atanh or logit for the
-correlation over one step, logarithms for the ratios). A grid finds the valleys along phi; Newton's
-method, with derivatives by differences of the criterion, finds the bottom of the two deepest.
+criterion of one parameter or a few, transformed to the whole line (`structure_coordinates`). A grid
+finds the valleys along phi; Newton's method, with derivatives by differences of the criterion,
+finds the bottom of the two deepest.
 """
 
 from __future__ import annotations
@@ -19,16 +19,13 @@ from pylmm_helpers.formula import Structure
 from .structure_bounds import SAME, check_bounds, check_ratios, not_identified
 from .structure_coordinates import Coordinates, coordinates
 
-#: Correlations over one step from which the search starts.
-SIGNED_GRID = (-0.6, -0.2, 0.2, 0.5, 0.8, 0.95)
-POSITIVE_GRID = (0.03, 0.2, 0.5, 0.75, 0.92, 0.985)
 #: Step of the differences: their error is far below that of nlme's own.
 STEP = 5e-4
 #: A step that lowers the criterion by less is the last; convergence is quadratic.
-DECREMENT = 1e-8
+DECREMENT = 1e-10
 MAX_STEPS = 60
 #: A step shorter than this is the last, whatever it promises.
-LAST_STEP = 1e-5
+LAST_STEP = 1e-6
 #: In a sample of the groups a step that lowers the criterion by less is the last.
 ROUGH = 1e-3
 #: After a shorter step the second derivatives are taken over.
@@ -160,8 +157,7 @@ def search(
     else:
         f = Surface(problem, where, near)
         u, value = descend(f, u, where)
-        inner = [where.of_correlation(c) for c in (1e-3 if structure.positive else -0.99, 0.99)]
-        if where.correlated and not inner[0] < u[0] < inner[1]:
+        if where.correlated and not where.grid[0] < u[0] < where.grid[-1]:
             check_bounds(f, u, value, where)
     check_ratios(structure, u[1:] if where.correlated else u)
     return where.at(u), value
@@ -175,7 +171,7 @@ def search_near(problem: Problem, structure: Structure, near: Any) -> tuple[Stru
     start = where.point(structure)
     starts = [start]
     if where.correlated:
-        middle = where.of_correlation(0.2)
+        middle = where.grid[len(where.grid) // 2]
         starts.append(np.append(middle, start[1:]))
     u, value = min((descend(f, s, where) for s in starts), key=lambda pair: pair[1])
     if where.correlated:
@@ -199,17 +195,15 @@ def valley(
     f = Surface(problem, where, near)
     if not where.correlated:
         return *descend(f, np.array(rest), where, enough), f.near
-    grid = POSITIVE_GRID if where.structure.positive else SIGNED_GRID
-    points = [np.array([where.of_correlation(c), *rest]) for c in grid]
+    points = [np.array([start, *rest]) for start in where.grid]
     values = np.array([f(p) for p in points])
-    if values.max() - values.min() < SAME * max(1.0, abs(values[0]) * 1e-6):
+    # the criterion is level along a part of the line, or all of it
+    if np.ptp(np.sort(values)[:2]) < SAME * max(1.0, abs(values.min()) * 1e-6):
         raise not_identified(where.structure)
     wider = np.concatenate([[np.inf], values, [np.inf]])
     valleys = np.flatnonzero((values <= wider[:-2]) & (values <= wider[2:]))
     chosen = valleys[np.argsort(values[valleys])][:2]
     found = [descend(f, points[k], where, enough) for k in chosen]
     u, value = min(found, key=lambda pair: pair[1])
-    outside = u[0] < points[0][0] or u[0] > points[-1][0]
-    if outside or values[0] < values[1] or values[-1] < values[-2]:
-        check_bounds(f, u, value, where)
+    check_bounds(f, u, value, where)
     return u, value, f.near

@@ -4,6 +4,7 @@ residuals, checks and transformations go out."""
 from __future__ import annotations
 
 from .anova import anova_components
+from .autocorrelation import by_distance, by_lag, pairs_of, times_of
 from .checks import Check
 from .compare import compare_groups
 from .contextual import center_within, contextual_effect
@@ -22,6 +23,8 @@ __all__ = [
     "anova_components",
     "blups",
     "boxcox_lmm",
+    "by_distance",
+    "by_lag",
     "center_within",
     "check_convergence",
     "check_level",
@@ -33,9 +36,11 @@ __all__ = [
     "influence",
     "is_random_intercept",
     "marginal_means",
+    "pairs_of",
     "predict",
     "residuals",
     "shrinkage_factor",
+    "times_of",
     "variance_components",
     "variance_function",
     "weight_of",

@@ -118,7 +118,18 @@ def parts_of(m: Made, name: str, fit: Any) -> dict[str, Any]:
         ),
         f"{name} effects": m.by_group(fit.random_effects),
         **rows,
+        **structure_of(name, fit),
     }
+
+
+def structure_of(name: str, fit: Any) -> dict[str, Any]:
+    """Phi and the ratios of SD, where the residuals have them."""
+    if fit.structure is None:
+        return {}
+    values = {"phi": fit.phi}
+    if fit.structure.ratios is not None:
+        values |= {f"ratio {label}": ratio for label, ratio in fit.variance_ratios.items()}
+    return {f"{name} structure": pd.Series(values)}
 
 
 def fit_rules(name: str, p: int, with_x: int, reml: bool) -> list[tuple[str, Unit]]:
@@ -140,6 +151,7 @@ def fit_rules(name: str, p: int, with_x: int, reml: bool) -> list[tuple[str, Uni
         (rf"{name} effects\|x\|.*", SLOPE),
         (rf"{name} fitted\|.*", Y_AT),
         (rf"{name} resid\|.*", Y),
+        (rf"{name} structure\|.*", ONE),
     ]
 
 
@@ -150,6 +162,8 @@ FITS = {
     "weighted": (3, 1, True),
     "weighted slope": (3, 1, True),
     "offset": (3, 1, True),
+    "ar1": (3, 1, True),
+    "classes": (3, 1, True),
 }
 REFITTED = [
     rule for name in ("plain", "weighted slope", "offset") for rule in fit_rules(name, *FITS[name])
@@ -865,6 +879,9 @@ ENTRIES: dict[str, Entry] = {
     ),
     "plots.residual_fitted": figure(
         lambda m, ax: plots.residual_fitted(m.fit("plain"), ax=ax), Y_AT, ONE
+    ),
+    "plots.residual_autocorrelation": figure(
+        lambda m, ax: plots.residual_autocorrelation(m.fit("plain"), "t", ax=ax), ONE, ONE
     ),
     "plots.boxcox": figure(
         lambda m, ax: plots.boxcox(powers(m), ax=ax),

@@ -434,6 +434,8 @@ def test_every_helper_takes_such_a_fit_or_refuses_it_by_name(fit: SeveralResults
         "influence": ["day"],
         "variance_function": ["x", [0.0, 1.0]],
         "contextual_effect": ["x", "z"],
+        "marginal_means": ["x"],
+        "compare_groups": [1, 2],
     }
     refused = set()
     for name in pylmm_helpers.__all__:

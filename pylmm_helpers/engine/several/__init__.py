@@ -4,6 +4,7 @@ estimates by grouping factor goes out."""
 from __future__ import annotations
 
 from .blocks import dense_rows
+from .cells import SeveralProducts, almost_nothing, at_unit_variances, cell_design, fit_cells
 from .criterion import (
     Point,
     Slopes,
@@ -16,6 +17,7 @@ from .criterion import (
     theta_hessian,
     theta_of,
 )
+from .fit import check_bars_alone
 from .information import TooLargeError, expected_form, x_forms
 from .results import SeveralResults
 from .search import delta_gradient, delta_hessian, minimise, starts, terms_of, vector_of, way_down
@@ -23,19 +25,25 @@ from .sums import Sums, by_level, parent_levels
 
 __all__ = [
     "Point",
+    "SeveralProducts",
     "SeveralResults",
     "Slopes",
     "Sums",
     "TooLargeError",
+    "almost_nothing",
+    "at_unit_variances",
     "average_information",
     "by_level",
+    "cell_design",
     "chain_rule",
+    "check_bars_alone",
     "delta_gradient",
     "delta_hessian",
     "dense_rows",
     "evaluate",
     "expected_form",
     "first_derivatives",
+    "fit_cells",
     "lambdas_of",
     "minimise",
     "parent_levels",

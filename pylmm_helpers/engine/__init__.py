@@ -32,7 +32,14 @@ from .results import LMMResults
 from .rows import group_inverses, scaled_rows
 from .scaling import cross_products, reduce_rows
 from .search import Optimum, minimise, optimise
-from .several import SeveralResults
+from .several import (
+    SeveralProducts,
+    SeveralResults,
+    almost_nothing,
+    at_unit_variances,
+    cell_design,
+    check_bars_alone,
+)
 from .simulate import narrowed, simulate
 from .structure_coordinates import coordinates
 from .structure_information import at_structure, refit_from, structure_information
@@ -54,12 +61,17 @@ __all__ = [
     "Layout",
     "Optimum",
     "Scaling",
+    "SeveralProducts",
     "SeveralResults",
+    "almost_nothing",
     "any_results",
     "as_pipe_table",
     "as_results",
     "assemble",
     "at_structure",
+    "at_unit_variances",
+    "cell_design",
+    "check_bars_alone",
     "check_counts",
     "constant_of",
     "coordinates",

@@ -47,6 +47,7 @@ from .reduce import no_residual, reduce_products
 from .results import LMMResults
 from .scaling import cross_products, reduce_rows
 from .search import optimise
+from .several.cells import SeveralProducts, fit_cells
 from .several.fit import check_bars_alone, fit_bars, refit_bars
 from .several.results import SeveralResults
 from .structured import fit_structured
@@ -59,7 +60,7 @@ ALMOST_NOTHING = 1e-7
 
 
 def fit_lmm(
-    formula: str | CrossProducts,
+    formula: str | CrossProducts | SeveralProducts,
     data: Any = None,
     groups: str | None = None,
     re_formula: str = "1",
@@ -73,7 +74,7 @@ def fit_lmm(
 
     Parameters
     ----------
-    formula : str or CrossProducts
+    formula : str, CrossProducts or SeveralProducts
         Response and fixed effects, such as ``"milk_kg ~ parity"`` or ``"np.log(cost) ~
         C(severity)"``. The left-hand side is arithmetic (``post - pre``), as in lme4;
         ``offset(x)`` on the right adds x with a known slope of one. A column of true and false is
@@ -150,7 +151,7 @@ def fit_lmm(
     """
     if not isinstance(reml, (bool, np.bool_)):
         raise ValueError(f"reml is {shown(reml)}; give True for REML or False for ML.")
-    if isinstance(formula, CrossProducts):
+    if isinstance(formula, CrossProducts | SeveralProducts):
         residual = (correlation, variances)
         given = any(value is not None for value in (data, groups, weights, *residual))
         if given or (re_formula, missing) != ("1", "raise"):
@@ -159,6 +160,8 @@ def fit_lmm(
                 "already; give fit_lmm the products and reml= only, and the others to "
                 "cross_products."
             )
+        if isinstance(formula, SeveralProducts):
+            return fit_cells(formula, reml)
         return fit_products(formula, reml)
     if data is None:
         raise ValueError("data is missing: give the data frame that holds the formula's columns.")

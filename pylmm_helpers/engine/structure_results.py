@@ -23,8 +23,8 @@ class StructureResults:
     def structure(self) -> Structure | None:
         """The residuals' structure with its estimates; None for independent residuals of equal
         variance."""
-        first: Design | None = getattr(self.design, "first", self.design)
-        return None if first is None else first.structure
+        first = getattr(self.design, "first", self.design)
+        return first.structure if isinstance(first, Design) else None
 
     @property
     def phi(self) -> float:

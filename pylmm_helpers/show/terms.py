@@ -54,7 +54,7 @@ class OneTerm:
 def terms_of(fit: Any) -> list[Any]:
     """The random terms in the order of the formula; a fit with one stands for itself."""
     if isinstance(fit, SeveralResults):
-        return [OneTerm(fit, part) for part in fit.design.parts]
+        return [OneTerm(fit, part) for part in fit.design.with_rows]
     return [fit]
 
 

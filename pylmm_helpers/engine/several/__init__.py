@@ -4,6 +4,7 @@ estimates by grouping factor goes out."""
 from __future__ import annotations
 
 from .blocks import dense_rows
+from .cells import SeveralProducts, almost_nothing, at_unit_variances, cell_design, fit_cells
 from .criterion import (
     Point,
     Slopes,
@@ -17,6 +18,7 @@ from .criterion import (
     theta_of,
 )
 from .design import packed
+from .fit import check_bars_alone
 from .held import HeldTerm, off_zero
 from .identified import finding_on_identification
 from .information import TooLargeError, expected_form, x_forms
@@ -42,16 +44,21 @@ __all__ = [
     "HeldTerm",
     "Point",
     "Refit",
+    "SeveralProducts",
     "SeveralResults",
     "Slopes",
     "Sums",
     "TooLargeError",
     "Without",
+    "almost_nothing",
+    "at_unit_variances",
     "average_information",
     "beside_boundary",
     "build_sums",
     "by_level",
+    "cell_design",
     "chain_rule",
+    "check_bars_alone",
     "delta_gradient",
     "delta_hessian",
     "dense_rows",
@@ -59,6 +66,7 @@ __all__ = [
     "expected_form",
     "finding_on_identification",
     "first_derivatives",
+    "fit_cells",
     "is_small",
     "is_worth_while",
     "lambdas_of",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,50 @@ from pylmm_helpers.formula import (
 
 from .sums import Factor, parent_levels
 
+#: What a design says of itself only where it has rows.
+OF_ROWS = {field.name for field in fields(Design)} | {n for n in dir(Design) if n[0] != "_"}
+NO_ROWS = "this fit was made from cross products: it has no rows; fit the data frame to get them."
+
+
+@dataclass(frozen=True)
+class CellPart:
+    """What is known of a random term and of the fixed part when the rows are out of reach.
+
+    Asked for what only rows can tell, it says so.
+
+    Attributes
+    ----------
+    codes : ndarray (c,)
+        Level of each cell.
+    sizes : ndarray (c,)
+        Rows of each cell.
+    n, dropped : int
+        Rows used, and incomplete rows left out.
+    mean_weight : float or None
+    sum_log_weights : float
+    formula, re_formula, y_name, x_names, z_names, group_name, group_labels
+        As in `Design`.
+    """
+
+    formula: str
+    re_formula: str
+    y_name: str
+    x_names: tuple[str, ...]
+    z_names: tuple[str, ...]
+    group_name: str
+    group_labels: pd.Index
+    codes: NDArray[np.intp]
+    sizes: NDArray[np.int64]
+    n: int
+    dropped: int
+    mean_weight: float | None
+    sum_log_weights: float
+
+    def __getattr__(self, name: str) -> Any:
+        if name in OF_ROWS:
+            raise ValueError(NO_ROWS)
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+
 
 @dataclass(frozen=True)
 class SeveralDesign:
@@ -52,18 +96,54 @@ class SeveralDesign:
         As it was given.
     bars : tuple of Bar
         The random terms, in the order of the formula.
-    parts : tuple of Design
+    parts : tuple of Design or CellPart
         One for each random term; they share the fixed part and the rows.
     """
 
     formula: str
     bars: tuple[Bar, ...]
-    parts: tuple[Design, ...]
+    parts: tuple[Design | CellPart, ...]
 
     @property
-    def first(self) -> Design:
+    def first(self) -> Design | CellPart:
         """A design with the fixed part and the rows."""
         return self.parts[0]
+
+    @property
+    def with_rows(self) -> tuple[Design, ...]:
+        """The parts as designs with rows; refused without them."""
+        if not self.has_rows:
+            raise ValueError(NO_ROWS)
+        return cast("tuple[Design, ...]", self.parts)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the rows are at hand, not only their sums by cell."""
+        return isinstance(self.first, Design)
+
+    @property
+    def nrows(self) -> int:
+        """Rows."""
+        return self.first.n if isinstance(self.first, CellPart) else len(self.first.codes)
+
+    @property
+    def sizes(self) -> NDArray[np.int64] | None:
+        """Rows behind each of the codes; None where every code is a row."""
+        return self.first.sizes if isinstance(self.first, CellPart) else None
+
+    @property
+    def mean_weight(self) -> float | None:
+        """Mean of the prior weights; None without."""
+        if isinstance(self.first, CellPart):
+            return self.first.mean_weight
+        return None if self.first.weights is None else float(self.first.weights.mean())
+
+    @property
+    def sum_log_weights(self) -> float:
+        """Sum of the logarithms of the prior weights; 0 without."""
+        if isinstance(self.first, CellPart):
+            return self.first.sum_log_weights
+        return 0.0 if self.first.weights is None else float(np.log(self.first.weights).sum())
 
     @cached_property
     def by_factor(self) -> dict[str, tuple[int, ...]]:
@@ -174,7 +254,7 @@ def with_structure(design: SeveralDesign, request: StructureRequest) -> SeveralD
 
 def with_values(design: SeveralDesign, structure: Structure | None) -> SeveralDesign:
     """The design with another structure, or with values of its parameters."""
-    parts = tuple(replace(part, structure=structure) for part in design.parts)
+    parts = tuple(replace(part, structure=structure) for part in design.with_rows)
     return replace(design, parts=parts)
 
 
@@ -243,4 +323,4 @@ def check_partitions(design: SeveralDesign) -> None:
 
 def with_response(design: SeveralDesign, y: Array) -> SeveralDesign:
     """The same model with another response."""
-    return replace(design, parts=tuple(replace(part, y=y) for part in design.parts))
+    return replace(design, parts=tuple(replace(part, y=y) for part in design.with_rows))

@@ -88,8 +88,8 @@ def fit_bars(
         check_own_rows(design)
         return one_factor(design, reml)
     several = build(formula, data, weights, missing, context, request)
-    check_double(bars, several.parts)
-    for part in several.parts:
+    check_double(bars, several.with_rows)
+    for part in several.with_rows:
         check_own_rows(part)
     fit = fit_design(several, reml)
 
@@ -130,7 +130,7 @@ def fit_plain(design: SeveralDesign, reml: bool) -> SeveralResults:
         beta = np.asarray(np.linalg.solve(at.root[:p, :p].T, at.root[p, :p]), dtype=float)
         scaled = scale(design, (scaled.scalings[0], beta))
         # what is left of y may be nothing but the rounding of its values
-        unit = 8.0 * np.finfo(float).eps * float(np.abs(design.first.y).max())
+        unit = 8.0 * np.finfo(float).eps * float(np.abs(design.with_rows[0].y).max())
         if scaled.scalings[0].y_scale <= unit:
             raise no_residual(design)
         found = optimise(scaled.sums, reml)
@@ -152,7 +152,7 @@ def no_residual(design: SeveralDesign) -> ValueError:
 
 def scale(design: SeveralDesign, fitted: tuple[Scaling, Array] | None = None) -> Scaled:
     """Centre and scale all columns, check them and form their products."""
-    first = design.first
+    first = design.with_rows[0]
     y_moments = RowMoments(first.target)
     x_moments = [RowMoments(column) for column in first.x_columns]
     ones_x = constant_of(x_moments, partial(add_up, first.x_columns))
@@ -162,7 +162,7 @@ def scale(design: SeveralDesign, fitted: tuple[Scaling, Array] | None = None) ->
         mean_weight = float(first.weights.mean())
         root = np.sqrt(first.weights / mean_weight)
     Z, scalings, R = [], [], np.zeros((0, 0))
-    for part in design.parts:
+    for part in design.with_rows:
         z_moments = [RowMoments(column) for column in part.z_columns]
         ones_z = constant_of(z_moments, partial(add_up, part.z_columns))
         layout = lay_out(part, x_moments, z_moments, y_moments, ones_x, ones_z)

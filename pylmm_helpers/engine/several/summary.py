@@ -80,11 +80,12 @@ def is_constant(column: Array, factor: Factor) -> bool:
 def notes(fit: Any) -> list[str]:
     """What a reader must know before the numbers are used."""
     found = []
-    weights = fit.design.first.weights
-    if weights is not None and np.ptp(weights) > 0.0:
+    weights = fit.design.first.weights if fit.design.has_rows else None
+    mean_weight = fit.design.mean_weight
+    if mean_weight is not None and (weights is None or np.ptp(weights) > 0.0):
         found.append(
             "The fit has weights: the residual variance of a row is the one above over its weight "
-            f"(mean weight {number(float(weights.mean()))})."
+            f"(mean weight {number(mean_weight)})."
         )
     if fit.structure is not None:
         found.append(structure_note(fit))

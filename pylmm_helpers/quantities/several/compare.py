@@ -44,7 +44,7 @@ def difference_of_levels(
         own = fit.design.by_factor[name]
         Z = np.ones((2, len(fit.z_names[name])))
         if frame is not None:
-            Z = np.hstack([model_columns(fit.design.parts[k], frame, "random") for k in own])
+            Z = np.hstack([model_columns(fit.design.with_rows[k], frame, "random") for k in own])
         # coefficients of the levels' effects; a level that both share stands once
         w = fit.scaled_z(name, Z) * np.array([[1.0], [-1.0]])
         if place[0] == place[1]:

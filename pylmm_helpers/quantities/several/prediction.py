@@ -112,7 +112,7 @@ def chosen_factors(fit: SeveralResults, level: Any) -> list[str]:
 
 def rows_of(fit: SeveralResults, frame: pd.DataFrame | None, known: list[str]) -> Rows:
     """The columns of new rows, or of the fit's own."""
-    parts = fit.design.parts
+    parts = fit.design.with_rows
     if frame is None:
         Z = {
             name: np.column_stack([c for k in own for c in parts[k].z_columns])

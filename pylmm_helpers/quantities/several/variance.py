@@ -40,11 +40,26 @@ def mean_outer(fit: SeveralResults, weight: float) -> dict[str, Array]:
     """Average (q, q) of ``z z'`` over the rows for each factor, in scaled columns, for rows of a
     given weight."""
     found = {}
+    if not fit.design.has_rows and fit.design.mean_weight is None:
+        # without weights the sums hold the average
+        for k, factor in enumerate(fit.sums.factors):
+            found[factor.name] = weight * outer_sum(fit, k) / fit.nobs
+        return {name: found[name] for name in fit.group_names}
     for name, own in fit.design.by_factor.items():
         columns = [c for k in own for c in fit.design.parts[k].z_columns]
         z = fit.scaled_z(name, np.column_stack(columns))
         found[name] = weight * z.T @ z / len(z)
     return found
+
+
+def outer_sum(fit: SeveralResults, k: int) -> Array:
+    """Sum (q, q) over the rows of ``z z'`` for the factor at place k of the elimination."""
+    sums = fit.sums
+    if k < sums.m:
+        return np.asarray(sums.ZZ[k, k].sum(axis=-1))
+    factor, own = sums.dense[k - sums.m]
+    blocks = sums.DD[own, own].reshape(factor.levels, factor.q, factor.levels, factor.q)
+    return np.asarray(np.einsum("gigj->ij", blocks))
 
 
 def ratios(fit: SeveralResults, weight: float) -> dict[str, float]:

@@ -143,5 +143,5 @@ def factor_of(fit: Any, group: str | None) -> OneFactor:
     return OneFactor(
         res, chosen, res.cov_re_by_group[chosen], res.random_effects_by_group[chosen],
         res.design.factors[chosen].codes,
-        tuple(res.design.parts[k] for k in res.design.by_factor[chosen]),
+        tuple(res.design.with_rows[k] for k in res.design.by_factor[chosen]),
     )  # fmt: skip

@@ -208,8 +208,9 @@ STATEMENTS: list[Statement] = [
         "The random-slopes model states what is true.",
         lambda p: (
             abs(p["sim"]["stated SE"].iloc[1] - p["sim"]["true SD"].iloc[1])
-            < 2 * p["sim"]["MC of SD"].iloc[1]
-            and abs(p["sim"]["coverage"].iloc[1] - 95) < 2 * p["sim"]["MC of coverage"].iloc[1]
+            < 2 * p["sim"]["MC error of SD"].iloc[1]
+            and abs(p["sim"]["coverage"].iloc[1] - 95)
+            < 2 * p["sim"]["MC error of coverage"].iloc[1]
         ),
     ),
     (
@@ -482,7 +483,7 @@ def test_simulation_shows_which_standard_error_is_right(page: dict[str, Any]) ->
     sim, trials = page["sim"], page["trials"]
     one, each = sim.loc["one slope for all"], sim.loc["a slope for each"]
     assert one["stated SE"] < 0.65 * one["true SD"]
-    assert each["stated SE"] == pytest.approx(each["true SD"], abs=4 * each["MC of SD"])
+    assert each["stated SE"] == pytest.approx(each["true SD"], abs=4 * each["MC error of SD"])
     assert one["coverage"] < 80
     assert each["coverage"] == pytest.approx(95, abs=4 * 100 * np.sqrt(0.95 * 0.05 / trials))
     caught = page["found"][:, 6].mean()

@@ -8,7 +8,6 @@ finds the bottom of the two deepest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +20,8 @@ from .structure_coordinates import Coordinates, coordinates
 
 #: Step of the differences: their error is far below that of nlme's own.
 STEP = 5e-4
+#: Step of second differences, which lose twice the digits.
+CURVE_STEP = 2e-3
 #: A step that lowers the criterion by less is the last; convergence is quadratic.
 DECREMENT = 1e-10
 MAX_STEPS = 60
@@ -28,8 +29,10 @@ MAX_STEPS = 60
 LAST_STEP = 1e-6
 #: In a sample of the groups a step that lowers the criterion by less is the last.
 ROUGH = 1e-3
-#: After a shorter step the second derivatives are taken over.
-SHORT = 0.1
+#: After a longer step the second derivatives are worked out anew.
+LONG = 0.3
+#: Steps below this don't change the second derivatives.
+SHORTEST = 1e-4
 
 
 class Problem(Protocol):
@@ -40,17 +43,35 @@ class Problem(Protocol):
         the covariance of a point nearby. The second value is the covariance found."""
         ...
 
+    def value_at(self, structure: Structure, theta: Any) -> float:
+        """Criterion for given phi and ratios and a given covariance of the random effects."""
+        ...
+
     def sample(self) -> Problem | None:
         """The same model for some of the groups, where there are many."""
         ...
 
+    @property
+    def nobs(self) -> int:
+        """Rows."""
+        ...
+
 
 class Surface:
-    """The criterion over the coordinates, each point worked out once, near the best so far."""
+    """The criterion over the coordinates, each point sought near the best so far.
+
+    Attributes
+    ----------
+    near, last : object
+        The random effects' covariance at the best point and at the last one.
+    hessian : ndarray (k, k) or None
+        Second derivatives at the end of a descent.
+    """
 
     def __init__(self, problem: Problem, where: Coordinates, near: Any) -> None:
-        self.problem, self.where, self.near = problem, where, near
+        self.problem, self.where, self.near, self.last = problem, where, near, near
         self.best = np.inf
+        self.hessian: Array | None = None
 
     def __call__(self, u: Array) -> float:
         """The criterion at a point; infinite where the model can't be fitted."""
@@ -60,70 +81,89 @@ class Surface:
             return np.inf
         if not np.isfinite(value):
             return np.inf
+        self.last = found
         if value < self.best:
             self.best, self.near = value, found
         return value
 
+    def slope(self, u: Array, theta: Any) -> Array:
+        """Gradient (k,) at a point, by central differences with the covariance theta of that point:
+        it is at its best there, so its own change counts for nothing."""
+        eye, found = STEP * np.eye(len(u)), []
+        for e in eye:
+            ends = [self.problem.value_at(self.where.at(u + sign * e), theta) for sign in (1, -1)]
+            found.append((ends[0] - ends[1]) / (2.0 * STEP))
+        return np.array(found)
 
-def slopes(
-    f: Callable[[Array], float], u: Array, value: float, step: float = STEP
-) -> tuple[Array, Array]:
-    """Gradient (k,) and Hessian (k, k) by central differences."""
-    k = len(u)
-    eye = step * np.eye(k)
-    up = np.array([f(u + e) for e in eye])
-    down = np.array([f(u - e) for e in eye])
-    hessian = np.diag((up - 2.0 * value + down) / step**2)
-    for i in range(k):
-        for j in range(i):
-            both = f(u + eye[i] + eye[j]) + f(u - eye[i] - eye[j])
-            mixed = both - up[i] - down[i] - up[j] - down[j] + 2.0 * value
-            hessian[i, j] = hessian[j, i] = mixed / (2.0 * step**2)
-    return (up - down) / (2.0 * step), hessian
+    def curvature(self, u: Array, value: float) -> Array:
+        """Hessian (k, k) by second differences."""
+        k, eye = len(u), CURVE_STEP * np.eye(len(u))
+        up = np.array([self(u + e) for e in eye])
+        down = np.array([self(u - e) for e in eye])
+        hessian = np.diag((up - 2.0 * value + down) / CURVE_STEP**2)
+        for i in range(k):
+            for j in range(i):
+                both = self(u + eye[i] + eye[j]) + self(u - eye[i] - eye[j])
+                mixed = both - up[i] - down[i] - up[j] - down[j] + 2.0 * value
+                hessian[i, j] = hessian[j, i] = mixed / (2.0 * CURVE_STEP**2)
+        return hessian
 
 
-def gradient_of(f: Callable[[Array], float], u: Array, step: float = STEP) -> Array:
-    """Gradient (k,) by central differences."""
-    eye = step * np.eye(len(u))
-    return np.array([f(u + e) - f(u - e) for e in eye]) / (2.0 * step)
+def updated(hessian: Array, move: Array, change: Array) -> Array | None:
+    """The Hessian after a step and a change of the gradient (BFGS); None where it is not convex
+    there. A step too short to tell changes nothing."""
+    if np.abs(move).max() < SHORTEST:
+        return hessian
+    curve, image = float(move @ change), hessian @ move
+    if curve <= 0.0 or float(move @ image) <= 0.0:
+        return None
+    more = np.outer(change, change) / curve - np.outer(image, image) / float(move @ image)
+    return np.asarray(hessian + more)
 
 
 def descend(
-    f: Callable[[Array], float], u: Array, where: Coordinates, enough: float = DECREMENT
+    f: Surface,
+    u: Array,
+    where: Coordinates,
+    enough: float = DECREMENT,
+    hessian: Array | None = None,
 ) -> tuple[Array, float]:
     """Newton's method from a point (k,) until a step promises no more than `enough`; negative
-    curvature is turned round, and after a short step the second derivatives are those of the step
-    before."""
+    curvature is turned round, and second derivatives are kept up to date by the gradients where the
+    steps are short."""
     value, radius = f(u), 2.0
+    theta = f.last
     low, high = where.limits if where.correlated else (-np.inf, np.inf)
-    hessian: Array | None = None
-    for _ in range(MAX_STEPS):
-        if hessian is None:
-            gradient, hessian = slopes(f, u, value)
-        else:
-            gradient = gradient_of(f, u)
+    for _ in range(MAX_STEPS if np.isfinite(value) else 0):
+        gradient = f.slope(u, theta)
+        hessian = f.curvature(u, value) if hessian is None else hessian
         if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
             break
         values, vectors = np.linalg.eigh(hessian)
         along = vectors.T @ gradient
-        move = -vectors @ (along / np.maximum(np.abs(values), 1e-8))
-        promise = 0.5 * float(along @ (along / np.maximum(np.abs(values), 1e-8)))
+        scaled = along / np.maximum(np.abs(values), 1e-8)
+        move, promise = -vectors @ scaled, 0.5 * float(along @ scaled)
         move *= min(1.0, radius / max(float(np.abs(move).max()), 1e-300))
         while True:
             there = u + move
             if where.correlated:
                 there[0] = np.clip(there[0], low, high)
             trial = f(there)
-            if trial <= value + 1e-13 * abs(value) or np.abs(move).max() < 1e-9:
+            better = trial <= value + 1e-13 * abs(value)
+            if better or np.abs(move).max() < 1e-9:
                 break
             move, radius = 0.25 * move, 0.25 * float(np.abs(move).max())
-        if trial <= value + 1e-13 * abs(value):
-            u, value, radius = there, min(trial, value), min(2.0 * radius, 4.0)
         size = float(np.abs(move).max())
-        if promise < enough or size < LAST_STEP:
+        f.hessian = hessian
+        if better:
+            before, moved = gradient, there - u
+            u, value, theta, radius = there, min(trial, value), f.last, min(2.0 * radius, 4.0)
+        if promise < enough or size < LAST_STEP or not better:
             break
-        if size > SHORT or values[0] <= 0.0:
+        if size > LONG or values[0] <= 0.0:
             hessian = None
+        else:
+            hessian = updated(hessian, moved, f.slope(u, theta) - before)
     return u, value
 
 
@@ -149,14 +189,19 @@ def search(
     few = problem.sample()
     if few is not None:
         try:
-            u, _, near = valley(few, where, rest, near, ROUGH)
+            u, _, small = valley(few, where, rest, near, ROUGH)
         except ValueError:
             few = None  # some of the groups may not do for what all of them do
     if few is None:
         u, value, _ = valley(problem, where, rest, near)
     else:
-        f = Surface(problem, where, near)
-        u, value = descend(f, u, where)
+        f, share = Surface(problem, where, small.near), problem.nobs / few.nobs
+        curve = small.hessian
+        if curve is not None and np.linalg.eigvalsh(curve)[0] > 0.0:
+            curve = share * curve
+        else:
+            curve = None
+        u, value = descend(f, u, where, hessian=curve)
         if where.correlated and not where.grid[0] < u[0] < where.grid[-1]:
             check_bounds(f, u, value, where)
     check_ratios(structure, u[1:] if where.correlated else u)
@@ -189,12 +234,11 @@ def valley(
     rest: list[float],
     near: Any,
     enough: float = DECREMENT,
-) -> tuple[Array, float, Any]:
-    """The lowest point (k,) of the deepest valley, the criterion there, and the random effects'
-    covariance."""
+) -> tuple[Array, float, Surface]:
+    """The lowest point (k,) of the deepest valley, the criterion there, and the surface."""
     f = Surface(problem, where, near)
     if not where.correlated:
-        return *descend(f, np.array(rest), where, enough), f.near
+        return *descend(f, np.array(rest), where, enough), f
     points = [np.array([start, *rest]) for start in where.grid]
     values = np.array([f(p) for p in points])
     # the criterion is level along a part of the line, or all of it
@@ -206,4 +250,4 @@ def valley(
     found = [descend(f, points[k], where, enough) for k in chosen]
     u, value = min(found, key=lambda pair: pair[1])
     check_bounds(f, u, value, where)
-    return u, value, f.near
+    return u, value, f

@@ -13,9 +13,9 @@ import numpy as np
 from pylmm_helpers.common import Array
 from pylmm_helpers.formula import Design, Structure
 
-from .criterion import factor_to_theta, theta_to_factor
+from .criterion import criterion, factor_to_theta, theta_to_factor
 from .lag_sums import LagSums, classes_of, lag_sums
-from .products import CrossProducts
+from .products import CrossProducts, GroupRows
 from .reduce import reduce_products
 from .rows import within_of
 from .scaling import WhitenedRows, prepare
@@ -59,12 +59,27 @@ class OneFactor:
             sum_log_weights=-log_det, RtR_within=None,
         )  # fmt: skip
 
-    def value(self, structure: Structure, near: Array) -> tuple[float, Array]:
-        """The criterion for given phi and ratios, and theta (d,)."""
+    @property
+    def nobs(self) -> int:
+        """Rows."""
+        return self.template.nobs
+
+    def reduced(self, structure: Structure) -> tuple[GroupRows, float]:
+        """Pseudo-rows of the groups under a structure's values, and ``log |R|``."""
         cross = self.cross(structure)
         rows, cross = reduce_products(cross, lambda c: within_of(c, *self.white.split(structure)))
+        return rows, -cross.sum_log_weights
+
+    def value_at(self, structure: Structure, theta: Array) -> float:
+        """The criterion for given phi, ratios and theta (d,)."""
+        rows, log_det = self.reduced(structure)
+        return float(criterion(theta[None], rows, self.reml)[0].value[0]) + log_det
+
+    def value(self, structure: Structure, near: Array) -> tuple[float, Array]:
+        """The criterion for given phi and ratios, and theta (d,)."""
+        rows, log_det = self.reduced(structure)
         found = minimise(away(near, rows.q)[None], rows, self.reml)
-        return float(found.value[0]) - cross.sum_log_weights, found.theta[0]
+        return float(found.value[0]) + log_det, found.theta[0]
 
     def sample(self) -> OneFactor | None:
         """The same model for some of many groups, to find the neighbourhood of the minimum."""

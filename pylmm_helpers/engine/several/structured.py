@@ -14,7 +14,7 @@ from pylmm_helpers.formula import Structure
 from ..structure_search import search, search_near
 from ..structured import LEAST, level_ratios
 from ..whitening import whitening
-from .criterion import lambdas_of, theta_of
+from .criterion import evaluate, lambdas_of, theta_of
 from .design import SeveralDesign, with_values
 from .search import minimise
 from .sums import Sums
@@ -27,6 +27,16 @@ class SeveralTerms:
         self, design: SeveralDesign, reml: bool, scale: Callable[[SeveralDesign], Any]
     ) -> None:
         self.design, self.reml, self.scale = design, reml, scale
+
+    @property
+    def nobs(self) -> int:
+        """Rows."""
+        return len(self.design.first.y)
+
+    def value_at(self, structure: Structure, theta: Array) -> float:
+        """The criterion for given phi, ratios and theta (d,)."""
+        sums = self.scale(with_values(self.design, structure)).sums
+        return float(evaluate(theta, sums, self.reml).value) + whitening(structure).log_det
 
     def value(self, structure: Structure, near: Array) -> tuple[float, Array]:
         """The criterion for given phi and ratios, and theta (d,)."""

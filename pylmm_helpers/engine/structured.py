@@ -25,7 +25,7 @@ from .structure_search import search, search_near
 #: Variances of the random effects start no nearer to zero than this, where the slope vanishes.
 LEAST = 0.05
 #: Groups of which the neighbourhood of the minimum is searched first, and the seed that picks them.
-SAMPLE_GROUPS, SAMPLE_SEED = 1_000, 20000310
+SAMPLE_GROUPS, SAMPLE_SEED = 500, 20000310
 
 
 class OneFactor:
@@ -35,10 +35,12 @@ class OneFactor:
         assert design.structure is not None
         white = WhitenedRows(prepare(design))
         self.reml, self.structure, self.white = reml, design.structure, white
-        self.template = white.cross(neutral(design.structure))
         self.classes = classes_of(design.structure)
         self.ngroups = white.ngroups
         self.sums = self.sums_of()
+        start = neutral(design.structure)
+        products = white.products(start) if self.sums is None else self.sums.products(start)
+        self.template = white.ready.assembled(*products)
 
     def sums_of(self) -> LagSums | None:
         """The products as sums over classes of rows, where that is cheaper."""
@@ -83,7 +85,7 @@ class OneFactor:
 
     def sample(self) -> OneFactor | None:
         """The same model for some of many groups, to find the neighbourhood of the minimum."""
-        if self.ngroups < 2 * SAMPLE_GROUPS:
+        if self.ngroups < 4 * SAMPLE_GROUPS:
             return None
         rng = np.random.default_rng(SAMPLE_SEED)
         chosen = np.sort(rng.choice(self.ngroups, SAMPLE_GROUPS, replace=False))

@@ -301,9 +301,7 @@ def test_helpers_work_without_rows_or_say_why_not(
         np.testing.assert_allclose(*tables, rtol=1e-6, atol=1e-12)
     numbers = [variance_components(fit)["variance"] for fit in (lean, rows_fit)]
     np.testing.assert_allclose(*numbers, rtol=1e-7)
-    pd.testing.assert_series_equal(
-        check_singular(lean).dtypes, check_singular(rows_fit).dtypes, check_names=False
-    )
+    assert str(check_singular(lean)) == str(check_singular(rows_fit))
     assert str(lean.summary()) == str(rows_fit.summary())
     assert check_convergence(lean) is not None
     one, two = (information_criteria(fit) for fit in (lean, rows_fit))
@@ -328,7 +326,7 @@ def test_weights_are_told_and_kept(data: pd.DataFrame) -> None:
     rows = fit_lmm(formula, data, weights="w")
     assert str(lean.summary()) == str(rows.summary())
     assert "The fit has weights" in str(lean.summary())
-    # without a weight there is no total; with one, the rows would be needed for its average
+    # without a weight there is no total, for which the rows would be needed
     numbers = [variance_components(fit)["variance"].dropna() for fit in (lean, rows)]
     np.testing.assert_allclose(*numbers, rtol=1e-7)
 
@@ -351,12 +349,13 @@ def test_memory_is_set_by_cells() -> None:
     cows, peaks = 100_000, []
     for n in (1_000_000, 4_000_000):
         connection = ibis.duckdb.connect()
-        table = connection.sql(f"""
-            SELECT i % {cows} AS cow, (i % {cows}) % 400 AS herd, x,
+        connection.raw_sql(f"""
+            CREATE VIEW cells AS SELECT i % {cows} AS cow, (i % {cows}) % 400 AS herd, x,
               x + ((hash(i % {cows}) % 1000) + (hash((i % {cows}) % 400 + 7) % 1000)
               + (hash(i + 13) % 2000)) / 1000 AS y
             FROM (SELECT i, (hash(i + 5) % 1000) / 1000 AS x FROM range({n}) AS numbers(i))
         """)
+        table = connection.table("cells")
         tracemalloc.start()
         products = cross_products(table, "y ~ x + (1 | herd/cow)", progress=False)
         peaks.append(tracemalloc.get_traced_memory()[1])

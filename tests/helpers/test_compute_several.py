@@ -157,7 +157,8 @@ def test_frames_files_and_tables_give_the_same(
     file = tmp_path / "herds.parquet"
     plain.to_parquet(file)
     connection = ibis.duckdb.connect()
-    table = connection.create_table("herds", plain)
+    connection.raw_sql(f"CREATE TABLE herds AS SELECT * FROM '{file}'")
+    table = connection.table("herds")
     for source in (plain, pl.from_pandas(plain), file, folder, str(folder), table):
         assert_same(fit_lmm(cross_products(source, FORMULA)), rows_fit)
     connection.disconnect()
@@ -165,11 +166,9 @@ def test_frames_files_and_tables_give_the_same(
 
 def test_categories_of_a_frame_keep_their_order(data: pd.DataFrame) -> None:
     own = data.assign(herd=pd.Categorical(data["herd"], sorted(set(data["herd"]))[::-1]))
-    for source in (own, pl.from_pandas(own)):
-        lean = fit_lmm(cross_products(source, FORMULA))
-        rows = fit_lmm(FORMULA, own)
-        assert list(lean.labels_by_group["herd"]) == list(rows.labels_by_group["herd"])
-        assert_same(lean, rows)
+    lean, rows = fit_lmm(cross_products(own, FORMULA)), fit_lmm(FORMULA, own)
+    assert list(lean.labels_by_group["herd"]) == list(rows.labels_by_group["herd"])
+    assert_same(lean, rows)
 
 
 def test_several_passes_give_the_same_products(
@@ -208,13 +207,13 @@ def test_a_response_almost_reproduced_keeps_its_digits(data: pd.DataFrame) -> No
 
 
 def test_rows_with_missing_values_are_refused_or_dropped(data: pd.DataFrame) -> None:
-    holes = data.copy()
+    holes = data.astype({"feed": str})
     rng = np.random.default_rng(7)
     for name in ("y", "x", "herd", "feed"):
         holes.loc[rng.choice(len(holes), 20, replace=False), name] = None
     holes["cow"] = holes["cow"].astype("Int64").mask(rng.random(len(holes)) < 0.01)
     for source in (holes, pl.from_pandas(holes)):
-        with pytest.raises(ValueError, match=r"'herd' \(20\).*'cow' \(\d+\).*missing='drop'"):
+        with pytest.raises(ValueError, match=r"'y' \(20\), 'herd' \(20\), 'cow' \(\d+\).*missing='drop'"):
             cross_products(source, FORMULA)
         rows = fit_lmm(FORMULA, holes, missing="drop")
         lean = fit_lmm(cross_products(source, FORMULA, missing="drop"))

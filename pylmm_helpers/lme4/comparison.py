@@ -17,7 +17,6 @@ from .own import OwnFit, aligned
 from .results import LmerFit
 from .tolerances import TOLERANCES
 
-
 #: What a statsmodels fit with variance components gives for the comparison.
 OF_COMPONENTS = ("fixed effect", "variance", "residual variance", "criterion")
 

@@ -16,8 +16,9 @@ from pylmm_helpers.formula import Bar
 
 from ..layout import Model
 from ..products import Scaling
+from .cell_part import CellPart
 from .criterion import Point, evaluate, theta_of
-from .design import CellPart, SeveralDesign, check_levels, check_partitions, combined
+from .design import SeveralDesign, check_levels, check_partitions, combined
 from .fit import ALMOST_NOTHING, NO_RESIDUAL, no_residual
 from .identified import check_identified
 from .labels import labels_used_twice

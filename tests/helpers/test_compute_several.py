@@ -213,7 +213,9 @@ def test_rows_with_missing_values_are_refused_or_dropped(data: pd.DataFrame) -> 
         holes.loc[rng.choice(len(holes), 20, replace=False), name] = None
     holes["cow"] = holes["cow"].astype("Int64").mask(rng.random(len(holes)) < 0.01)
     for source in (holes, pl.from_pandas(holes)):
-        with pytest.raises(ValueError, match=r"'y' \(20\), 'herd' \(20\), 'cow' \(\d+\).*missing='drop'"):
+        with pytest.raises(
+            ValueError, match=r"'y' \(20\), 'herd' \(20\), 'cow' \(\d+\).*missing='drop'"
+        ):
             cross_products(source, FORMULA)
         rows = fit_lmm(FORMULA, holes, missing="drop")
         lean = fit_lmm(cross_products(source, FORMULA, missing="drop"))
@@ -231,12 +233,11 @@ BAD: dict[str, tuple[pd.DataFrame, str]] = {
     "constant": (changed(x=1.0), "y ~ x + (1 | herd/cow)"),
     "constant response": (changed(y=2.5), "y ~ x + (1 | herd/cow)"),
     "collinear": (changed(z=lambda d: 2 * d["x"]), "y ~ x + z + (1 | herd/cow)"),
-    "collinear slopes": (
-        changed(z=lambda d: 2 * d["x"]), "y ~ x + (1 + x + z | herd) + (1 | day)"
-    ),
+    "collinear slopes": (changed(z=lambda d: 2 * d["x"]), "y ~ x + (1 + x + z | herd) + (1 | day)"),
     "one level": (changed(farm="a"), "y ~ x + (1 | farm) + (1 | herd)"),
     "as many levels as rows": (
-        changed(row=lambda d: np.arange(len(d))), "y ~ x + (1 | herd) + (1 | row)"
+        changed(row=lambda d: np.arange(len(d))),
+        "y ~ x + (1 | herd) + (1 | row)",
     ),
     "repeated factor": (herds(), "y ~ x + (1 | herd) + (1 | number)"),
     "repeated combination": (herds(), "y ~ x + (1 | herd:cow) + (1 | number:cow)"),

@@ -15,7 +15,7 @@ from pylmm_helpers.formula import Design, Structure
 
 from .criterion import criterion, factor_to_theta, theta_to_factor
 from .lag_sums import LagSums, classes_of, lag_sums
-from .products import CrossProducts, GroupRows
+from .products import CrossProducts, GroupRows, group_rows
 from .reduce import reduce_products
 from .rows import within_of
 from .scaling import WhitenedRows, prepare
@@ -43,6 +43,10 @@ class OneFactor:
         start = neutral(design.structure)
         products = white.products(start) if self.sums is None else self.sums.products(start)
         self.template = white.ready.assembled(*products)
+        rows, cross = reduce_products(self.template, lambda c: within_of(c, *white.split(start)))
+        # whether the variation within groups has to be taken from the rows, for its digits
+        self.exact = cross.RtR_within is not None
+        self.plain = rows
 
     def sums_of(self) -> LagSums | None:
         """The products as sums over classes of rows, where that is cheaper."""
@@ -71,8 +75,10 @@ class OneFactor:
     def reduced(self, structure: Structure) -> tuple[GroupRows, float]:
         """Pseudo-rows of the groups under a structure's values, and ``log |R|``."""
         cross = self.cross(structure)
-        rows, cross = reduce_products(cross, lambda c: within_of(c, *self.white.split(structure)))
-        return rows, -cross.sum_log_weights
+        if self.exact:
+            again = within_of(cross, *self.white.split(structure))
+            cross = replace(cross, RtR_within=again)
+        return group_rows(cross), -cross.sum_log_weights
 
     def value_at(self, structure: Structure, theta: Array) -> float:
         """The criterion for given phi, ratios and theta (d,)."""
@@ -132,10 +138,7 @@ def level_ratios(structure: Structure, residuals: Array) -> Array | None:
 
 def beginning(problem: OneFactor) -> tuple[Array, Array | None]:
     """Theta (d,) and SD ratios of the model without a structure, to start from."""
-    rows, cross = reduce_products(
-        problem.template,
-        lambda c: within_of(c, *problem.white.split(neutral(problem.structure))),
-    )
+    rows, cross = problem.plain, problem.template
     found = minimise(factor_to_theta(np.eye(rows.q))[None], rows, problem.reml, MOST_STEPS)
     if problem.structure.level_codes is None:
         return found.theta[0], None

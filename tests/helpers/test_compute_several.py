@@ -213,7 +213,9 @@ def test_rows_with_missing_values_are_refused_or_dropped(data: pd.DataFrame) -> 
         holes.loc[rng.choice(len(holes), 20, replace=False), name] = None
     holes["cow"] = holes["cow"].astype("Int64").mask(rng.random(len(holes)) < 0.01)
     for source in (holes, pl.from_pandas(holes)):
-        with pytest.raises(ValueError, match=r"'y' \(20\), 'herd' \(20\), 'cow' \(\d+\).*missing='drop'"):
+        with pytest.raises(
+            ValueError, match=r"'y' \(20\), 'herd' \(20\), 'cow' \(\d+\).*missing='drop'"
+        ):
             cross_products(source, FORMULA)
         rows = fit_lmm(FORMULA, holes, missing="drop")
         lean = fit_lmm(cross_products(source, FORMULA, missing="drop"))

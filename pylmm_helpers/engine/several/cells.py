@@ -170,7 +170,8 @@ def fit_cells(products: SeveralProducts, reml: bool) -> SeveralResults:
     """The fit of sums by cell whose rows are out of reach."""
     sums, design = products.sums(), products.design
     # what is left of y may be nothing but the rounding of its values
-    if products.scalings[0].y_scale <= 8.0 * np.finfo(float).eps * products.y_largest:
+    spread = products.scalings[0].y_scale * float(np.sqrt(sums.RR[-1, -1] / sums.n))
+    if spread <= 8.0 * np.finfo(float).eps * products.y_largest:
         raise no_residual(design)
     check_identified(sums, design, reml)
     found = optimise(sums, reml)
@@ -178,6 +179,8 @@ def fit_cells(products: SeveralProducts, reml: bool) -> SeveralResults:
     if not np.isfinite(at.value) or np.abs(at.theta).max() > NO_RESIDUAL:
         raise no_residual(design)
     fit = SeveralResults(design, sums, products.scalings, at, found.converged, reml)
+    if np.any(products.scalings[0].offset):
+        return fit  # as for rows in memory
 
     def nested(other: SeveralDesign) -> float:
         renamed = products.sums(other)

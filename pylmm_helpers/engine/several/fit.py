@@ -92,6 +92,8 @@ def fit_bars(
     for part in several.with_rows:
         check_own_rows(part)
     fit = fit_design(several, reml)
+    if np.any(fit.scalings[0].offset):
+        return fit  # another reading of the labels would be fitted to another response
 
     def nested(design: SeveralDesign) -> float:
         sums = scale(design).sums

@@ -176,7 +176,9 @@ def fit_cells(products: SeveralProducts, reml: bool) -> SeveralResults:
     check_identified(sums, design, reml)
     found = optimise(sums, reml)
     at = found.at
-    if not np.isfinite(at.value) or np.abs(at.theta).max() > NO_RESIDUAL:
+    # without a second pass, what is left at such a share is the products' rounding
+    rounding = almost_nothing(at) and not np.any(products.scalings[0].offset)
+    if rounding or not np.isfinite(at.value) or np.abs(at.theta).max() > NO_RESIDUAL:
         raise no_residual(design)
     fit = SeveralResults(design, sums, products.scalings, at, found.converged, reml)
     if np.any(products.scalings[0].offset):

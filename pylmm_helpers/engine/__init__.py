@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .adapter import any_results, as_results
+from .adapter import any_results, as_results, frame_of
 from .boundary import settle, way_down
 from .constraints import Family, HeldModels, Index, family
 from .criterion import (
@@ -65,6 +65,7 @@ __all__ = [
     "factor_to_theta",
     "family",
     "fit_lmm",
+    "frame_of",
     "group_inverses",
     "group_products",
     "identified_parameters",

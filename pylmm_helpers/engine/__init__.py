@@ -25,6 +25,7 @@ from .criterion import (
 from .fit import ALMOST_NOTHING, fit_lmm, refit
 from .identified import listed
 from .layout import CONSTANT, Layout, assemble, check_counts, constant_of, lay_out
+from .null_model import null_fit
 from .parameters import identified_parameters, parameter_names, parameters, parameters_of
 from .products import CrossProducts, GroupRows, Scaling
 from .reduce import reduce_products
@@ -73,6 +74,7 @@ __all__ = [
     "listed",
     "minimise",
     "narrowed",
+    "null_fit",
     "optimise",
     "parameter_names",
     "parameters",

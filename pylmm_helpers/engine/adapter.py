@@ -23,6 +23,7 @@ TAKES_SEVERAL = (
     "marginal_means",
     "variance_components",
     "icc",
+    "r_squared",
     "blups",
     "predict",
     "lrt",

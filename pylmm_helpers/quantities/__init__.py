@@ -11,6 +11,7 @@ from .diagnostics import check_convergence, check_singular, influence, residuals
 from .group_level import check_level, is_random_intercept, weight_of
 from .means import marginal_means
 from .prediction import blups, predict, shrinkage_factor
+from .r_squared import r_squared
 from .transform import BoxCox, boxcox_lmm
 from .variance import icc, variance_components, variance_function
 
@@ -31,6 +32,7 @@ __all__ = [
     "is_random_intercept",
     "marginal_means",
     "predict",
+    "r_squared",
     "residuals",
     "shrinkage_factor",
     "variance_components",

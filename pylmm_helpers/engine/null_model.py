@@ -41,6 +41,4 @@ def without_predictors(design: Design) -> Design:
     for name, column in zip(design.z_names, design.z_columns, strict=True):
         ones = column if name == "Intercept" else ones  # one array for a term of both parts
     formula = f"{design.y_name} ~ 1"
-    return replace(
-        design, formula=formula, x_names=("Intercept",), x_columns=[ones], recipes=None
-    )
+    return replace(design, formula=formula, x_names=("Intercept",), x_columns=[ones], recipes=None)

@@ -12,7 +12,6 @@ from pylmm_helpers.common import Array, a_number, numbers
 from pylmm_helpers.formula import plain_words
 
 
-
 def independent_rows(L: Array, rhs: Array, C: Array) -> tuple[Array, Array]:
     """Rows of L (k, p) that don't follow from the rows before them; C is L in the basis where
     ``X'V^-1X`` is the identity."""

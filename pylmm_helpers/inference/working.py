@@ -127,7 +127,7 @@ def working(fit: Any, cluster: Any = None) -> Working:
 
 
 def kind_of(fit: Any) -> str:
-    """"OLS" or "GEE" for such a fit of statsmodels, else an empty text."""
+    """ "OLS" or "GEE" for such a fit of statsmodels, else an empty text."""
     name = type(getattr(fit, "model", None)).__name__
     return name if name in ("OLS", "GEE") and hasattr(fit, "params") else ""
 
@@ -178,7 +178,7 @@ def from_gee(fit: Any, cluster: Any) -> Working:
     effects, sign = [], 1.0
     if structure == "Exchangeable":
         rho, largest = float(model.cov_struct.dep_params), int(np.bincount(groups).max())
-        if not -1.0 < (largest - 1) * rho or not rho < 1.0:
+        if not (largest - 1) * rho > -1.0 or not rho < 1.0:
             raise ValueError(
                 f"the working correlation of this GEE fit, {rho:.3g}, is none that groups of "
                 f"{largest} rows can have; take Independence()."

@@ -169,7 +169,9 @@ def test_units_and_origin_do_not_matter() -> None:
     data["x"] = 1e5 + 1e-3 * data["x"]
     two = coef_table(fit_lmm("y ~ x + z", data, "g", "x"), df="cr2")
     # 1e5 takes eight digits from x as it is stored
-    np.testing.assert_allclose(one.loc["x", "std_error"], 1e-3 * two.loc["x", "std_error"], rtol=1e-5)
+    np.testing.assert_allclose(
+        one.loc["x", "std_error"], 1e-3 * two.loc["x", "std_error"], rtol=1e-5
+    )
     np.testing.assert_allclose(one.loc["z"], two.loc["z"], rtol=1e-5)
     np.testing.assert_allclose(one.loc["x", "df"], two.loc["x", "df"], rtol=1e-5)
 

@@ -132,6 +132,7 @@ def test_slopes_by_level_do_not_depend_on_the_origin() -> None:
     np.testing.assert_allclose(one["explained"], two["explained"], rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:fetch_.*deprecated:DeprecationWarning")
 def test_fits_of_statsmodels_and_of_products() -> None:
     data = load("dairy_herds")
     want = r_squared(fit_lmm("milk_kg ~ parity + dtfs", data, "herd", "parity"))
@@ -151,9 +152,10 @@ def test_what_can_not_be_answered_is_named() -> None:
     data["w"] = 1.0 + (np.arange(len(data)) % 2)
     with pytest.raises(ValueError, match="with weights"):
         r_squared(fit_lmm("milk_kg ~ parity", data, "herd", weights="w"))
+    formula = "milk_kg ~ parity + (1 | region) + (1 | herd)"
+    several = fit_lmm(formula, data, weights="w")
     with pytest.raises(ValueError, match="with weights"):
-        formula = "milk_kg ~ parity + (1 | region) + (1 | herd)"
-        r_squared(fit_lmm(formula, data, weights="w"))
+        r_squared(several)
     with pytest.raises(ValueError, match="offset"):
         r_squared(fit_lmm("milk_kg ~ parity + offset(dtfs)", data, "herd"))
     with pytest.raises(ValueError, match="no intercept"):

@@ -21,5 +21,5 @@ export <- function(frame, name) {
 
 for (name in c("sleepstudy", "Dyestuff", "Dyestuff2", "Pastes", "Penicillin"))
   export(from_package(name, "lme4"), tolower(name))
-for (name in c("Rail", "Orthodont"))
+for (name in c("Rail", "Orthodont", "Milk"))
   export(from_package(name, "nlme"), tolower(name))

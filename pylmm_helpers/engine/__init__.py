@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .adapter import any_results, as_results, frame_of
+from .adapter import TAKES_SEVERAL, any_results, as_results, frame_of, no_structure
 from .boundary import settle, way_down
 from .constraints import Family, HeldModels, Index, family
 from .criterion import (
@@ -33,13 +33,24 @@ from .results import LMMResults
 from .rows import group_inverses, scaled_rows
 from .scaling import cross_products, reduce_rows
 from .search import Optimum, minimise, optimise
-from .several import SeveralResults
+from .several import (
+    SeveralProducts,
+    SeveralResults,
+    almost_nothing,
+    at_unit_variances,
+    cell_design,
+    check_bars_alone,
+)
 from .simulate import narrowed, simulate
+from .structure_coordinates import coordinates
+from .structure_information import at_structure, refit_from, structure_information
+from .structure_results import correlated_noise, standardised
 from .summary import as_pipe_table
 
 __all__ = [
     "ALMOST_NOTHING",
     "CONSTANT",
+    "TAKES_SEVERAL",
     "Criterion",
     "CrossProducts",
     "Derivatives",
@@ -51,13 +62,21 @@ __all__ = [
     "Layout",
     "Optimum",
     "Scaling",
+    "SeveralProducts",
     "SeveralResults",
+    "almost_nothing",
     "any_results",
     "as_pipe_table",
     "as_results",
     "assemble",
+    "at_structure",
+    "at_unit_variances",
+    "cell_design",
+    "check_bars_alone",
     "check_counts",
     "constant_of",
+    "coordinates",
+    "correlated_noise",
     "criterion",
     "cross_products",
     "delta_gradient",
@@ -74,6 +93,7 @@ __all__ = [
     "listed",
     "minimise",
     "narrowed",
+    "no_structure",
     "null_fit",
     "optimise",
     "parameter_names",
@@ -82,9 +102,12 @@ __all__ = [
     "reduce_products",
     "reduce_rows",
     "refit",
+    "refit_from",
     "scaled_rows",
     "settle",
     "simulate",
+    "standardised",
+    "structure_information",
     "symmetric_basis",
     "theta_derivatives",
     "theta_to_factor",

@@ -21,6 +21,7 @@ TAKES_SEVERAL = (
     "coef_table",
     "contrast",
     "marginal_means",
+    "compare_groups",
     "variance_components",
     "icc",
     "r_squared",
@@ -34,15 +35,61 @@ TAKES_SEVERAL = (
     "residuals",
     "check_singular",
     "check_convergence",
+    "report",
+    "crosscheck",
+    "plots.qq",
+    "plots.caterpillar",
+    "plots.shrinkage",
+    "plots.spaghetti",
+    "plots.residual_fitted",
+    "influence",
+    "shrinkage_factor",
+    "design_effect",
+    "variance_function",
+    "contextual_effect",
+    "boxcox_lmm",
 )
 
 
-def any_results(fit: Any) -> Any:
+#: Helpers that take a fit with correlated residuals or unequal variances.
+TAKES_STRUCTURE = (
+    "coef_table",
+    "contrast",
+    "blups",
+    "predict",
+    "lrt",
+    "information_criteria",
+    "refit",
+    "parametric_bootstrap",
+    "residuals",
+    "check_singular",
+    "check_convergence",
+    "plots.residual_autocorrelation",
+)
+
+
+def no_structure(fit: Any) -> None:
+    """Refuse a fit with correlated residuals or unequal variances, for helpers whose formulas take
+    residuals to be independent and of one variance."""
+    structure = getattr(fit, "structure", None)
+    if isinstance(fit, LMMResults | SeveralResults) and structure is not None:
+        raise ValueError(
+            f"this helper doesn't take a fit with {structure.request.words}: it counts on "
+            "independent residuals of one variance. Those that do take it are "
+            f"{', '.join(TAKES_STRUCTURE)}; fit the model without it for this one."
+        )
+
+
+def any_results(fit: Any, structures: bool = False) -> Any:
     """`as_results` for helpers that take a fit with several random terms too."""
-    return fit if isinstance(fit, SeveralResults) else as_results(fit)
+    if isinstance(fit, SeveralResults):
+        if not structures:
+            no_structure(fit)
+        return fit
+    return as_results(fit, structures)
 
 
-def as_results(fit: Any) -> LMMResults:
+def as_results(fit: Any, structures: bool = False) -> LMMResults:
     """Results in this package's form, whichever engine made the fit.
 
     Parameters
@@ -51,6 +98,8 @@ def as_results(fit: Any) -> LMMResults:
         A statsmodels fit is taken at statsmodels' own estimates: fixed effects, residual variance
         and random-effects covariance stay as they are, and everything else (standard errors
         included) follows from them by lme4's definitions.
+    structures : bool
+        Whether the helper takes correlated residuals and unequal variances into account.
 
     Returns
     -------
@@ -63,6 +112,8 @@ def as_results(fit: Any) -> LMMResults:
         held fixed (``free=``), or with a residual variance of zero.
     """
     if isinstance(fit, LMMResults):
+        if not structures:
+            no_structure(fit)
         return fit
     if isinstance(fit, SeveralResults):
         raise ValueError(

@@ -38,6 +38,7 @@ from pylmm_helpers.formula import (
     check_size,
     has_bars,
     in_order,
+    read_request,
 )
 
 from .identified import check_identified
@@ -46,8 +47,10 @@ from .reduce import no_residual, reduce_products
 from .results import LMMResults
 from .scaling import cross_products, reduce_rows
 from .search import optimise
+from .several.cells import SeveralProducts, fit_cells
 from .several.fit import check_bars_alone, fit_bars, refit_bars
 from .several.results import SeveralResults
+from .structured import fit_structured
 
 __all__ = ["LMMResults", "fit_lmm", "refit"]
 
@@ -57,19 +60,21 @@ ALMOST_NOTHING = 1e-7
 
 
 def fit_lmm(
-    formula: str | CrossProducts,
+    formula: str | CrossProducts | SeveralProducts,
     data: Any = None,
     groups: str | None = None,
     re_formula: str = "1",
     reml: bool = True,
     weights: Any = None,
     missing: str = "raise",
+    correlation: str | None = None,
+    variances: str | None = None,
 ) -> LMMResults | SeveralResults:
     """Fit a linear mixed model with one grouping factor or several.
 
     Parameters
     ----------
-    formula : str or CrossProducts
+    formula : str, CrossProducts or SeveralProducts
         Response and fixed effects, such as ``"milk_kg ~ parity"`` or ``"np.log(cost) ~
         C(severity)"``. The left-hand side is arithmetic (``post - pre``), as in lme4;
         ``offset(x)`` on the right adds x with a known slope of one. A column of true and false is
@@ -93,6 +98,16 @@ def fit_lmm(
     missing : {"raise", "drop"}
         What to do about rows with a missing value in a column of the model; dropped rows are
         counted in ``result.n_dropped``.
+    correlation : str, optional
+        Correlation of the residuals within each group (of the finest grouping factor):
+        ``"ar1(week)"`` for whole steps of the column week, gaps counted, ``phi ** steps``;
+        ``"car1(day)"`` for times of any kind, ``phi ** distance`` with phi between 0 and 1. Dates
+        count in days. Rows of a group must have different times.
+    variances : str, optional
+        Column of classes, each with its own residual SD; ``result.variance_ratios`` are those SD
+        over the first class's, whose SD is the root of ``result.scale``. Weights combine with it
+        as in nlme's ``varComb``: the residual SD of a row is that of its class over the root of
+        its weight.
 
     Returns
     -------
@@ -106,8 +121,10 @@ def fit_lmm(
         For every input from which no honest estimate can come: unknown, missing, infinite, constant
         or collinear columns, text instead of numbers, a term that one row alone doesn't determine
         (``x - x.mean()``: predictions could not repeat it), a single group, too few rows or
-        groups, a constant response, a response without residual variation. The message names the
-        column and the remedy.
+        groups, a constant response, a response without residual variation; times that are missing,
+        repeated within a group or not numbers (for "ar1" whole ones), groups of one row only, a
+        class of rows with one row, phi at its bound or not to be told from the random effects. The
+        message names the column and the remedy.
 
     Notes
     -----
@@ -120,33 +137,44 @@ def fit_lmm(
       raise ``LinAlgError``.
     - `aic` and `bic` exist for REML fits too, counted as lme4 counts them.
 
+    With `correlation` or `variances` the residuals of rows i and j of a group, at times s and t,
+    have the covariance :math:`\\sigma^2 r_i r_j \\phi^{|s - t|}`, r the SD ratios of their classes.
+    The rows are whitened for given phi and ratios, and these are searched outside. nlme's ``lme``
+    with ``corAR1``, ``corCAR1`` and ``varIdent`` is the reference; for ``"ar1"`` with even steps
+    only, where it stays at its start of 0, the positive phi is given.
+
     References
     ----------
     The criterion is that of Bates et al. (2015), doi:10.18637/jss.v067.i01, equations 34 (ML) and
-    42 (REML).
+    42 (REML); correlation and variances are those of Pinheiro JC, Bates DM (2000), Mixed-effects
+    models in S and S-PLUS, Springer, ch. 5.
     """
     if not isinstance(reml, (bool, np.bool_)):
         raise ValueError(f"reml is {shown(reml)}; give True for REML or False for ML.")
-    if isinstance(formula, CrossProducts):
-        given = any(value is not None for value in (data, groups, weights))
+    if isinstance(formula, CrossProducts | SeveralProducts):
+        residual = (correlation, variances)
+        given = any(value is not None for value in (data, groups, weights, *residual))
         if given or (re_formula, missing) != ("1", "raise"):
             raise ValueError(
                 "data, groups, re_formula, weights and missing are part of the cross products "
                 "already; give fit_lmm the products and reml= only, and the others to "
                 "cross_products."
             )
+        if isinstance(formula, SeveralProducts):
+            return fit_cells(formula, reml)
         return fit_products(formula, reml)
     if data is None:
         raise ValueError("data is missing: give the data frame that holds the formula's columns.")
     context = capture_context(1)
+    request = read_request(correlation, variances)
     if has_bars(formula):
         check_bars_alone(groups, re_formula)
-        return fit_bars(formula, data, reml, weights, missing, context, fit_design)
+        return fit_bars(formula, data, reml, weights, missing, context, fit_design, request)
     if groups is None:
         raise ValueError(
             "groups is missing: give the name of the column that holds each row's group."
         )
-    design = build_design(formula, data, groups, re_formula, weights, missing, context)
+    design = build_design(formula, data, groups, re_formula, weights, missing, context, request)
     check_own_rows(design)
     return fit_design(design, reml)
 
@@ -221,7 +249,16 @@ def fit_products(cross: CrossProducts, reml: bool) -> LMMResults:
 
 def fit_design(design: Design, reml: bool) -> LMMResults:
     """The fit of a model whose columns are laid out and checked."""
-    cross = cross_products(design)
+    if design.structure is not None:
+        fit: LMMResults = fit_structured(design, reml, fit_plain)
+        return fit
+    return fit_plain(design, reml)
+
+
+def fit_plain(design: Design, reml: bool, cross: CrossProducts | None = None) -> LMMResults:
+    """The fit of a model whose residuals have no structure, or one with its parameters given;
+    `cross` are its products where they are known."""
+    cross = cross_products(design) if cross is None else cross
     rows, cross = reduce_rows(cross, design)
     check_identified(rows, cross, reml)
     theta, at, converged = optimise(rows, reml)

@@ -29,9 +29,10 @@ def null_fit(fit: LMMResults | SeveralResults) -> LMMResults | SeveralResults:
             f"the fixed part of {fit.formula!r} has no intercept, so that the model without "
             "predictors isn't part of it; fit the model with an intercept."
         )
+    first = fit._rows_of  # refuses a fit without rows
     if isinstance(fit, LMMResults):
-        return fit_design(without_predictors(fit._rows_of), fit.reml)
-    parts = tuple(without_predictors(part) for part in fit.design.parts)
+        return fit_design(without_predictors(first), fit.reml)
+    parts = tuple(without_predictors(p) for p in fit.design.parts if isinstance(p, Design))
     return fit_several(replace(fit.design, parts=parts), fit.reml)
 
 

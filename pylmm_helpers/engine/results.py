@@ -17,6 +17,7 @@ from .criterion import Criterion, criterion, factor_to_theta, theta_to_factor
 from .fitted_rows import FittedRows
 from .identified import Identification, identification
 from .products import CrossProducts, GroupRows
+from .structure_results import StructureResults
 from .summary import Summary, summarise
 
 #: A diagonal entry of the relative factor below this is a zero variance. lme4 draws the same line,
@@ -26,7 +27,7 @@ SINGULAR = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
-class LMMResults(ByGroup, FittedRows):
+class LMMResults(ByGroup, FittedRows, StructureResults):
     """A fitted linear mixed model.
 
     Built by `fit_lmm`, or by ``as_results`` from a statsmodels fit. Everything is in the units of
@@ -61,6 +62,11 @@ class LMMResults(ByGroup, FittedRows):
         response.
     nobs, ngroups, df_resid, n_dropped : int
         Rows used, groups, n - p, rows dropped as incomplete.
+    phi : float
+        Correlation of residuals one unit of time apart (``correlation=``).
+    variance_ratios : Series
+        Residual SD of each level over that of the first, which `scale` belongs to
+        (``variances=``); nlme prints them with the level as reference that its rows show first.
     converged, singular, reml : bool
         Gradient and boundary conditions of a minimum hold; some variance is zero or some
         correlation is one (in columns scaled to unit spread, where lme4 takes them as they come);
@@ -181,9 +187,10 @@ class LMMResults(ByGroup, FittedRows):
 
     @property
     def n_params(self) -> int:
-        """Fixed effects, variance parameters and sigma, less what is not identified."""
+        """Fixed effects, variance parameters, sigma and those of the residuals' structure, less
+        what is not identified."""
         lost = len(self.identification.directions)
-        return self.cross.p + len(self.theta_scaled) + 1 - lost
+        return self.cross.p + len(self.theta_scaled) + 1 + self.structure_params - lost
 
     @property
     def aic(self) -> float:

@@ -11,6 +11,7 @@ from pylmm_helpers.common import Array
 from pylmm_helpers.formula import Design
 
 from .products import CrossProducts, Scaling
+from .whitening import whitened_rows
 
 #: Rows handled at a time: large enough to keep NumPy busy, small enough to stay in the processor's
 #: cache.
@@ -74,16 +75,29 @@ def column_products(
     return total, by_group
 
 
+def matrix_products(
+    rows: Array, z_index: Sequence[int], codes: NDArray[np.intp], ngroups: int
+) -> tuple[Array, Array]:
+    """`column_products` of rows (m, n) that are scaled and sorted by group already."""
+    firsts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
+    by_group = np.empty((len(z_index), len(rows), ngroups))
+    for i, z in enumerate(z_index):
+        by_group[i] = np.add.reduceat(rows[z] * rows, firsts, axis=1)
+    return np.asarray(rows @ rows.T), by_group
+
+
 def scaled_rows(design: Design, scaling: Scaling) -> tuple[Array, Array]:
-    """Scaled Z (n, q) and ``[X y]`` (n, p + 1), times the root of the weights: the rows whose
-    cross products a fit uses."""
+    """Scaled Z (n, q) and ``[X y]`` (n, p + 1), times the root of the weights and whitened: the
+    rows whose cross products a fit uses."""
     X = scaling.x(np.column_stack(design.x_columns))
     y = (design.target - scaling.y_shift) / scaling.y_scale - X @ scaling.offset
     Z, R = scaling.z(np.column_stack(design.z_columns)), np.column_stack([X, y])
-    if design.weights is None:
-        return Z, R
-    root = np.sqrt(design.weights)[:, None]
-    return Z * root, R * root
+    if design.weights is not None:
+        root = np.sqrt(design.weights)[:, None]
+        Z, R = Z * root, R * root
+    if design.structure is not None:
+        Z, R = (whitened_rows(design.structure, part.T).T for part in (Z, R))
+    return Z, R
 
 
 def what_is_left(design: Design, scaling: Scaling, beta: Array) -> tuple[Array, float, Array]:
@@ -98,22 +112,23 @@ def what_is_left(design: Design, scaling: Scaling, beta: Array) -> tuple[Array, 
 def within_products(cross: CrossProducts, design: Design) -> Array:
     """``[X y]`` cross products of what is left of the rows after each group's own regression on
     Z."""
+    return within_of(cross, design.codes, *scaled_rows(design, cross.scaling))
+
+
+def within_of(cross: CrossProducts, codes: NDArray[np.intp], Z: Array, R: Array) -> Array:
+    """The same from scaled rows Z (n, q) and R (n, p + 1); R is changed."""
     q = cross.q
-    Z, R = scaled_rows(design, cross.scaling)
     inverses = group_inverses(cross)
     for _ in range(2):  # the second pass removes the rounding of the first
         ZtR = np.array(
             [
-                [
-                    np.bincount(design.codes, Z[:, i] * R[:, c], cross.ngroups)
-                    for c in range(R.shape[1])
-                ]
+                [np.bincount(codes, Z[:, i] * R[:, c], cross.ngroups) for c in range(R.shape[1])]
                 for i in range(q)
             ]
         )
         coefficients = inverses @ np.moveaxis(ZtR, -1, 0)
         for i in range(q):
-            R -= Z[:, i, None] * coefficients[design.codes, i]
+            R -= Z[:, i, None] * coefficients[codes, i]
     return np.asarray(R.T @ R)
 
 

@@ -10,6 +10,8 @@ import pandas as pd
 
 from pylmm_helpers.common import counted
 
+from .structure_results import structure_note, structure_rows
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -55,6 +57,7 @@ def summarise(fit: Any) -> Summary:
         "Converged": "yes" if fit.converged else "no",
     }
     residual = fit.scale if fit.identification.residual else np.nan
+    structure = structure_rows(fit)
     variances = np.append(np.diag(fit.cov_re), residual)
     deviations = np.sqrt(variances)
     even = fit.cross.mean_weight is None
@@ -78,6 +81,7 @@ def summarise(fit: Any) -> Summary:
             for j in range(len(sd))
         ]
         random[label] = [*column, ""]
+    random = with_structure(random, structure)
     fixed = pd.DataFrame(
         {
             "term": fit.fe_params.index,
@@ -92,6 +96,8 @@ def summarise(fit: Any) -> Summary:
             "The fit has weights: the residual variance of a row is the one above over its weight "
             f"(mean weight {number(fit.cross.mean_weight)})."
         )
+    if structure:
+        notes.append(structure_note(fit))
     if not fit.identified:
         notes.append(fit.identification.finding)
     elif fit.singular:
@@ -102,6 +108,21 @@ def summarise(fit: Any) -> Summary:
         was = "was" if fit.n_dropped == 1 else "were"
         notes.append(f"{counted(fit.n_dropped, 'incomplete row')} {was} dropped.")
     return Summary(header, random, fixed, tuple(notes))
+
+
+def with_structure(random: pd.DataFrame, rows: list[tuple[str, str, float]]) -> pd.DataFrame:
+    """The table of random effects with the parameters of the residuals' structure below."""
+    if not rows:
+        return random
+    columns = {c: [""] * len(rows) for c in random.columns}
+    columns["group"], columns["term"] = [what for what, _, _ in rows], [term for _, term, _ in rows]
+    above = random.assign(
+        variance=[number(v) for v in random["variance"]],
+        sd=[number(v) for v in random["sd"]],
+        value="",
+    )
+    more = pd.DataFrame(columns).assign(value=[number(value) for _, _, value in rows])
+    return pd.concat([above, more], ignore_index=True)
 
 
 def number(value: object) -> str:

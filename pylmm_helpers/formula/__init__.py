@@ -34,6 +34,7 @@ from .design import (
 from .double_bars import check_double
 from .evaluate import Names, is_number, model_matrix, names_in
 from .foreign import bare_terms
+from .levels import Levels, refuse_levels
 from .new_data import (
     as_new_frame,
     check_own_rows,
@@ -45,6 +46,7 @@ from .new_data import (
 from .parse import parse, parse_random, plain_words
 from .r_spelling import NAMES, Spelling, in_r, r_factors, r_term, syntactic
 from .same_rows import in_order_of, order_of, row_order
+from .structure import Structure, StructureRequest, read_request, read_structure
 from .weights import check_weights, read_weights
 from .words import FACTOR, Word, closing, column_names, cut, is_sign, split, unquoted, words
 
@@ -54,8 +56,11 @@ __all__ = [
     "PARTS",
     "Bar",
     "Design",
+    "Levels",
     "Names",
     "Spelling",
+    "Structure",
+    "StructureRequest",
     "Word",
     "as_frame",
     "as_new_frame",
@@ -101,8 +106,11 @@ __all__ = [
     "plain_words",
     "r_factors",
     "r_term",
+    "read_request",
+    "read_structure",
     "read_weights",
     "refuse_copies",
+    "refuse_levels",
     "refuse_type",
     "require_column",
     "response_and_columns",

@@ -31,6 +31,7 @@ from .evaluate import model_matrix, names_in
 from .foreign import places, truths_as_factors
 from .levels import Kind, kind_in_fit
 from .parse import Parsed, parse, parse_random
+from .structure import Structure, StructureRequest, read_structure
 from .weights import read_weights
 
 #: The three parts of a model that are computed for new rows too.
@@ -60,6 +61,7 @@ class Design:
     recipes : mapping or None
         For each part, what formulaic (ModelSpec) needs to compute its columns from other rows, None
         where they are columns of the data; None if the fit is another program's.
+    structure : Structure or None, of the residuals
     """
 
     formula: str
@@ -80,6 +82,7 @@ class Design:
     offset: Array | None = None
     recipes: Mapping[str, Any] | None = None
     has_formula: bool = True  # else `formula` only lists the columns
+    structure: Structure | None = None
 
     @cached_property
     def terms(self) -> dict[str, Any]:
@@ -142,23 +145,23 @@ def build_design(
     weights: Any,
     missing: str,
     context: Mapping[str, Any] | None,
+    request: StructureRequest | None = None,
 ) -> Design:
     """Check the input and lay out the columns; see `pylmm_helpers.fit_lmm` for the
     arguments."""
-    frame = as_frame(data)
-    fixed, random = parse(formula), parse_random(re_formula)
+    frame, fixed, random = as_frame(data), parse(formula), parse_random(re_formula)
     check_choices(groups, missing, frame)
     check_any(len(frame))
     every = [*fixed.lhs, *fixed.rhs, *fixed.offset, *random]
     used, tools, coded, _ = names_in(every, frame, context)
-    for name in [*used, groups]:
+    needed = [*used, groups, *([] if request is None else request.columns)]
+    for name in needed:
         require_column(frame, name)
     weight_values = read_weights(weights, frame)
-    frame, weight_values, dropped = handle_missing(frame, [*used, groups], weight_values, missing)
+    frame, weight_values, dropped = handle_missing(frame, needed, weight_values, missing)
     numbers_as_text([name for name in used if name not in coded], frame)
     values = {name: plain_values(frame[name], name) for name in used}
-    codes, labels = group_codes(frame[groups], groups)
-    n = len(frame)
+    (codes, labels), n = group_codes(frame[groups], groups), len(frame)
     y_columns, y_names, _ = materialise(fixed.lhs, values, tools, n)
     x_columns, x_names, x_recipe = materialise(fixed.rhs, values, tools, n)
     z_columns, z_names, z_recipe = materialise(random, values, tools, n)
@@ -176,6 +179,7 @@ def build_design(
         x_columns, z_columns,
         y_columns[0], codes, labels, weight_values, frame, dropped, tools,
         sum(known[1:], known[0]) if known else None, recipes,
+        structure=None if request is None else read_structure(request, frame, codes, groups),
     )  # fmt: skip
 
 

@@ -5,20 +5,32 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from itertools import permutations
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from .bars import Bar, spelt
-from .design import Design
 from .evaluate import QUOTED
 
 #: Share of the largest singular value of scaled columns below which they depend on each other.
 DEPENDENT = 1e-9
 
 
-def check_double(bars: Sequence[Bar], parts: Sequence[Design]) -> None:
+class Columns(Protocol):
+    """What is asked of a random term: its terms, columns and rows."""
+
+    @property
+    def terms(self) -> Any: ...
+    @property
+    def frame(self) -> pd.DataFrame: ...
+    @property
+    def Z(self) -> Any: ...
+    @property
+    def z_names(self) -> tuple[str, ...]: ...
+
+
+def check_double(bars: Sequence[Bar], parts: Sequence[Columns]) -> None:
     """Refuse true and false under a double bar, and effects there whose columns overlap."""
     doubles = [(bar, part) for bar, part in zip(bars, parts, strict=True) if bar.double]
     for bar, part in doubles:
@@ -41,7 +53,7 @@ def check_double(bars: Sequence[Bar], parts: Sequence[Design]) -> None:
             )
 
 
-def name_of(part: Design) -> str:
+def name_of(part: Columns) -> str:
     """The effect of a term made by a double bar."""
     names = [str(term) for term in part.terms["random"]]
     return "the intercept" if names == ["1"] else " + ".join(names)

@@ -51,7 +51,7 @@ def order_of(first: Any, second: Any) -> NDArray[np.intp] | None:
 
 def reordered(design: Design, order: NDArray[np.intp]) -> Design:
     """A design with its rows in another order."""
-    weights, offset = design.weights, design.offset
+    weights, offset, structure = design.weights, design.offset, design.structure
     return replace(
         design,
         x_columns=[column[order] for column in design.x_columns],
@@ -61,4 +61,5 @@ def reordered(design: Design, order: NDArray[np.intp]) -> Design:
         weights=None if weights is None else weights[order],
         offset=None if offset is None else offset[order],
         frame=design.frame.iloc[order],
+        structure=None if structure is None else structure.reordered(order),
     )

@@ -114,6 +114,11 @@ def parametric_bootstrap(
     -------
     BootstrapTest or BootstrapIntervals
 
+    Notes
+    -----
+    Percentiles of a variance between few groups lie too low, as its estimates scatter to both sides
+    of an estimate that is itself often too low; `profile_ci` of a REML fit keeps its coverage.
+
     Raises
     ------
     ValueError
@@ -128,7 +133,11 @@ def parametric_bootstrap(
         raise ValueError(f"replicates must be a whole number of at least 1, not {replicates!r}.")
     a_level(level)
     generator = a_generator(rng, "rng")
-    if isinstance(fit, SeveralResults) or isinstance(reduced, SeveralResults):
+    structures = any(getattr(f, "structure", None) is not None for f in (fit, reduced))
+    if structures and reduced is None:
+        draws = several.structure_draws(fit, int(replicates), generator)
+        return intervals_of(draws, several.own_values(fit).to_numpy(), level)
+    if structures or isinstance(fit, SeveralResults) or isinstance(reduced, SeveralResults):
         return bootstrap_of_several(fit, reduced, int(replicates), level, generator)
     if reduced is None:
         return bootstrap_intervals(as_results(fit), int(replicates), level, generator)
@@ -169,7 +178,7 @@ def bootstrap_of_several(
             "the bootstrap of a model with several random terms takes a fit made by fit_lmm as the "
             "reduced model; drop the terms one at a time."
         )
-    statistic, asymptotic = several.statistic_and_p(fit, reduced, as_results)
+    statistic, asymptotic = several.statistic_and_p(fit, reduced, lrt)
     null = several.null_statistics(fit, reduced, replicates, rng)
     return test_of(null, statistic, asymptotic)
 

@@ -22,6 +22,7 @@ from .contrasts import independent_rows, read_contrast
 from .ddf import in_basis, kenward_roger_f
 from .robust import robust_joint, robust_single
 from .several import ddf as several_ddf
+from .structure_ddf import with_structure
 from .student import f_table, t_table
 from .working import kind_of, working
 
@@ -177,7 +178,7 @@ def read_fit(fit: Any, df: str, cluster: Any) -> Any:
             f"for an {kind_of(fit)} fit there are cluster-robust errors only: ask for df='cr2'"
             f"{' and name the clusters (cluster=)' if kind_of(fit) == 'OLS' else ''}."
         )
-    return any_results(fit)
+    return any_results(fit, structures=True)
 
 
 def single_contrasts(res: Any, L: Array, rhs: Array, df: str, level: float) -> pd.DataFrame:
@@ -185,6 +186,7 @@ def single_contrasts(res: Any, L: Array, rhs: Array, df: str, level: float) -> p
     check_method(df, level)
     if df == "cr2":
         return robust_single(res, L, rhs, level)
+    check_kenward_roger(res, df)
     C = in_basis(res, L)
     sigma2 = res.scale
     variance = sigma2 * np.sum(C**2, axis=1)
@@ -194,7 +196,7 @@ def single_contrasts(res: Any, L: Array, rhs: Array, df: str, level: float) -> p
         methods = methods_for(res)
         info = methods.variance_information(res)
         if df == "satterthwaite":
-            degrees = methods.satterthwaite(res, L, info)
+            degrees = with_structure(res, L, methods.satterthwaite(res, L, info))
         else:
             pieces = methods.kenward_roger(res, info)
             variance = sigma2 * np.einsum("ka,ab,kb->k", C, pieces.adjusted, C)
@@ -209,6 +211,7 @@ def joint_contrast(res: Any, L: Array, rhs: Array, df: str) -> pd.DataFrame:
     check_method(df, 0.95)
     if df == "cr2":
         return robust_joint(res, L, rhs)
+    check_kenward_roger(res, df)
     L, rhs = independent_rows(L, rhs, in_basis(res, L))
     k, C = len(L), in_basis(res, L)
     distance = L @ res.fe_params.to_numpy() - rhs
@@ -221,7 +224,8 @@ def joint_contrast(res: Any, L: Array, rhs: Array, df: str) -> pd.DataFrame:
     elif df == "satterthwaite":
         # uncorrelated combinations, largest variance first, each with its own degrees of freedom
         _, vectors = np.linalg.eigh(covariance)
-        each = methods_for(res).satterthwaite(res, vectors.T @ L)
+        turned = vectors.T @ L
+        each = with_structure(res, turned, methods_for(res).satterthwaite(res, turned))
         denominator = pooled_df(each)
     size2 = np.diag(covariance)
     sound = denominator > NO_DF and np.isfinite(scale) and scale > 0.0
@@ -270,3 +274,13 @@ def check_method(df: str, level: float) -> None:
     if df not in METHODS:
         raise ValueError(f"df must be one of {', '.join(map(repr, METHODS))}, not {df!r}.")
     a_level(level)
+
+
+def check_kenward_roger(res: Any, df: str) -> None:
+    """Refuse Kenward-Roger where the covariance of y is not linear in its parameters."""
+    if df == "kenward-roger" and res.structure is not None:
+        raise ValueError(
+            f"Kenward-Roger is not defined for {res.structure.request.words}: its correction "
+            "is derived for covariances that are linear in their parameters, and phi or a ratio of "
+            "SD is not. Ask for df='satterthwaite', which takes these parameters into account."
+        )

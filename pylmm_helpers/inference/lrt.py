@@ -20,6 +20,7 @@ from pylmm_helpers.engine import (
 from pylmm_helpers.engine.several import SeveralResults
 from pylmm_helpers.formula import in_order_of
 
+from . import structure_lrt
 from .mixture import chi2_tail, cone_weights_of, describe, mixture_tail
 from .nesting import Comparison, compare, same_data, same_fixed
 from .several import lrt as several
@@ -33,7 +34,9 @@ def lrt(full: Any, reduced: Any) -> pd.DataFrame:
     more random term beside q others: an equal mixture of chi-squared with q and q + 1 degrees of
     freedom, because a variance can't be negative; for the first random intercept (q = 0) that
     halves the naive p-value. Two more random terms at once: a mixture whose weights depend on the
-    design, found from the information matrix.
+    design, found from the information matrix. A correlation of the residuals: chi-squared with 1
+    for "ar1"; for "car1", whose phi is positive, half of it and half 0 (nlme's ``anova`` takes
+    chi-squared with 1); unequal variances: one for each ratio.
 
     Parameters
     ----------
@@ -60,6 +63,8 @@ def lrt(full: Any, reduced: Any) -> pd.DataFrame:
     Self SG, Liang K-Y (1987) J Am Stat Assoc 82, 605-610; Stram DO, Lee JW (1994)
     Biometrics 50, 1171-1177.
     """
+    if any(getattr(fit, "structure", None) is not None for fit in (full, reduced)):
+        return structure_lrt.lrt(full, reduced)
     if isinstance(full, SeveralResults) or isinstance(reduced, SeveralResults):
         return several.lrt(full, reduced, as_results)
     models = compare(full, reduced)
@@ -201,7 +206,7 @@ def information_criteria(*fits: Any, names: list[str] | None = None) -> pd.DataF
         Different rows, responses or weights; REML against ML; REML fits with different fixed
         effects.
     """
-    results = [any_results(fit) for fit in fits]
+    results = [any_results(fit, structures=True) for fit in fits]
     if not results:
         raise ValueError("give at least one fitted model.")
     for other in (in_order_of(results[0], fit) for fit in results[1:]):
@@ -231,9 +236,10 @@ def information_criteria(*fits: Any, names: list[str] | None = None) -> pd.DataF
 
 def whole_formula(fit: Any) -> str:
     """The formula of a fit with its random terms."""
+    words = "" if fit.structure is None else f", {fit.structure.request.words}"
     if isinstance(fit, SeveralResults):
-        return fit.formula
-    return f"{fit.formula} + ({fit.re_formula} | {fit.groups})"
+        return fit.formula + words
+    return f"{fit.formula} + ({fit.re_formula} | {fit.groups}){words}"
 
 
 def comparable(first: LMMResults, second: LMMResults) -> None:

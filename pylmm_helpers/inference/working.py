@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from pylmm_helpers.common import Array, counted, shown
 from pylmm_helpers.engine import LMMResults, any_results, frame_of
 
+#: Models of statsmodels with the kind of results that carries least squares or GEE; fits with a
+#: penalty have others.
+STATSMODELS = {("OLS", "OLSResults"), ("OLS", "RegressionResults"), ("GEE", "GEEResults")}
 #: Numbers that the columns of one cluster may take (8 bytes each).
 MOST_NUMBERS = 100_000_000
 
@@ -117,7 +120,7 @@ def working(fit: Any, cluster: Any = None) -> Working:
     kind = kind_of(fit)
     model = from_ols(fit, cluster) if kind == "OLS" else None
     model = from_gee(fit, cluster) if kind == "GEE" else model
-    model = model or from_mixed(any_results(fit), cluster)
+    model = model or from_mixed(any_results(fit, structures=True), cluster)
     if model.number < 2:
         raise ValueError(
             f"cluster {model.name!r} has a single level; robust errors come from differences "
@@ -129,7 +132,8 @@ def working(fit: Any, cluster: Any = None) -> Working:
 def kind_of(fit: Any) -> str:
     """ "OLS" or "GEE" for such a fit of statsmodels, else an empty text."""
     name = type(getattr(fit, "model", None)).__name__
-    return name if name in ("OLS", "GEE") and hasattr(fit, "params") else ""
+    results = type(getattr(fit, "_results", fit)).__name__
+    return name if (name, results) in STATSMODELS else ""
 
 
 def from_ols(fit: Any, cluster: Any) -> Working:
@@ -196,6 +200,11 @@ def from_mixed(res: Any, cluster: Any) -> Working:
         raise ValueError(
             "CR2 is not defined here for a fit with weights: its adjustment would depend on how "
             "rows and weights are combined. Fit without weights, or take df='satterthwaite'."
+        )
+    if res.structure is not None:
+        raise ValueError(
+            f"CR2 is not here for {res.structure.request.words}; fit the model without it, since "
+            "robust errors allow for it, or take df='satterthwaite'."
         )
     effects = effects_of(res)
     if cluster is not None:

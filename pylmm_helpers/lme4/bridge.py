@@ -28,6 +28,10 @@ function(m, kenward_roger) {
          post = if (is.list(post)) post else list(post))
   })
   terms <- attr(m@flist, "assign")
+  # mmList stands in the formula's order, the blocks in lme4's own
+  matrices <- unname(lme4::getME(m, "mmList"))
+  mm <- lapply(unname(m@cnms), function(columns)
+    Find(function(z) identical(colnames(z), columns), matrices))
   out <- list(
     fe_names = names(lme4::fixef(m)), fe = unname(lme4::fixef(m)),
     cov_fe = as.matrix(vcov(m)), X = lme4::getME(m, "X"),
@@ -35,7 +39,7 @@ function(m, kenward_roger) {
     criterion = unname(m@devcomp$cmp[[if (lme4::isREML(m)) "REML" else "dev"]]),
     llf = as.numeric(logLik(m)), aic = AIC(m), bic = BIC(m), n = nobs(m),
     blocks = lapply(unname(lme4::VarCorr(m)), function(v) unclass(v)[, , drop = FALSE]),
-    block_group = names(m@flist)[terms], mm = unname(lme4::getME(m, "mmList")),
+    block_group = names(m@flist)[terms], mm = mm,
     groups = groups, singular = lme4::isSingular(m),
     satterthwaite = vapply(seq_len(p), function(i)
       lmerTest::contest1D(m, unit(i), ddf = "Satterthwaite")$df, 0),
@@ -190,7 +194,9 @@ def extract(
     column_of = {name: column for column, name in names.items()}
 
     def columns_of(group: str) -> tuple[str, ...]:
-        return tuple(column_of.get(part, part) for part in group.split(":"))
+        # a/b/c is named c:(b:a)
+        parts = group.replace("(", "").replace(")", "").split(":")
+        return tuple(column_of.get(part, part) for part in parts)
 
     blocks: list[dict[str, Any]] = []
     renamed: dict[str, str] = {}

@@ -41,6 +41,8 @@ CONTROLS = (
 )
 # pbkrtest builds n x n matrices: 0.2 s at 1,750 rows, a minute at 20,000.
 KENWARD_ROGER_ROWS = 3_000
+# several factors fill those matrices: five minutes at 2,900 rows
+KENWARD_ROGER_SEVERAL = 1_000
 
 
 def lmer(
@@ -75,8 +77,9 @@ def lmer(
         Arguments of R's ``lmerControl``. Default: `CONTROLS`, tighter than lme4's own, and the
         better of two optimisers where the first ends at a boundary; ``""`` gives lme4's own.
     kenward_roger : bool, optional
-        Compute Kenward-Roger (REML only). Default: up to `KENWARD_ROGER_ROWS` rows. Never with
-        weights, which pbkrtest leaves out of account.
+        Compute Kenward-Roger (REML only). Default: up to `KENWARD_ROGER_ROWS` rows, with several
+        random terms `KENWARD_ROGER_SEVERAL`. Never with weights, which pbkrtest leaves out of
+        account.
     weights : str or array (n,), optional
         Prior weights w: the residual variance of a row is sigma^2 / w. R gets them divided by
         their mean; `scale` and `theta` are those of the weights as they were given.
@@ -113,7 +116,8 @@ def lmer(
         "data_sha256": _reference.data_digest(r_data),
     }
     if kenward_roger is None:
-        kenward_roger = len(frame) <= KENWARD_ROGER_ROWS
+        most = KENWARD_ROGER_ROWS if parsed.single else KENWARD_ROGER_SEVERAL
+        kenward_roger = len(frame) <= most
     kenward_roger = kenward_roger and reml and weights is None
     engine, reason = _pymer4()
     if engine is None:
@@ -234,12 +238,14 @@ def crosscheck(
     """Compare a fitted model with lme4, quantity by quantity; raise when one is off.
 
     lme4 gets the weights of the fit. For a statsmodels fit the same model is also fitted by
-    `fit_lmm` ("engine"), where that can (one grouping factor). Differences are scaled and
-    tolerances chosen as `TOLERANCES` says.
+    `fit_lmm` ("engine"). With several random terms each factor is compared: variances and
+    covariances, theta, the level whose mode and the one whose conditional SD is furthest off; and
+    then the degrees of freedom of the fixed effects, unless the fit is singular. Differences are
+    scaled and tolerances chosen as `TOLERANCES` says.
 
     Parameters
     ----------
-    fit : MixedLMResults or LMMResults
+    fit : MixedLMResults, LMMResults or SeveralResults
         The fitted model.
     formula : str
         The same model as an lme4 formula.

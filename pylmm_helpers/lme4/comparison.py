@@ -7,12 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pylmm_helpers.engine import SeveralResults
+
 from . import formula as _rformula
 from . import frame as _rframe
 from .agreement import Agreement
+from .by_factor import NO_DF, Row, factor_rows
 from .own import OwnFit, aligned
 from .results import LmerFit
 from .tolerances import TOLERANCES
+
+#: What a statsmodels fit with variance components gives for the comparison.
+OF_COMPONENTS = ("fixed effect", "variance", "residual variance", "criterion")
 
 
 def compare(
@@ -20,7 +26,8 @@ def compare(
 ) -> Agreement:
     """The agreement of both engines with lme4; its record lacks only label, formula and data."""
     rows = _fixed_rows(own, lme4)
-    rows += _random_rows(own, lme4) if parsed.single else _component_rows(own, lme4)
+    one = parsed.single and not isinstance(own.engine, SeveralResults)
+    rows += _random_rows(own, lme4) if one else factor_rows(own, lme4)
     rows.append(("residual variance", "residual variance", lme4.scale,
                  _of(own.engine, "scale"), _of(own.raw, "scale"), lme4.scale))  # fmt: skip
     name = "REML criterion" if own.reml else "ML deviance"
@@ -37,6 +44,10 @@ def compare(
         table[f"tol_{who}"] = tolerance if who in took_part else np.nan
         # so written, a difference that is not a number is outside too
         outside[who] = ~(table[f"diff_{who}"] <= tolerance)
+        if who == "statsmodels" and own.raw is not None and own.statsmodels is None:
+            given = table["kind"].isin(OF_COMPONENTS)
+            outside[who] &= given
+            table[f"tol_{who}"] = table[f"tol_{who}"].where(given)
     table["verdict"] = [
         ", ".join(w for w in took_part if outside[w].iloc[i]) + " differs"
         if any(outside[w].iloc[i] for w in took_part)
@@ -59,10 +70,7 @@ def _of(result: Any, name: str) -> float:
     return np.nan if result is None else float(getattr(result, name))
 
 
-_Row = tuple[str, str, float, float, float, float]
-
-
-def _fixed_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
+def _fixed_rows(own: OwnFit, lme4: LmerFit) -> list[Row]:
     """Estimates in standard errors, and standard errors relative to lme4's."""
     nothing = pd.Series(np.nan, index=lme4.fe_params.index)
 
@@ -73,7 +81,7 @@ def _fixed_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
                  column(own.raw, "fe_params", "the statsmodels fit"))  # fmt: skip
     errors = (column(own.engine, "bse_fe", "the engine"),
               column(own.statsmodels, "bse_fe", "the statsmodels fit"))  # fmt: skip
-    rows: list[_Row] = []
+    rows: list[Row] = []
     for term in map(str, lme4.fe_params.index):
         value = lme4.fe_params[term]
         unit, (e, s) = float(lme4.bse_fe[term]), (x[term] for x in estimates)
@@ -86,7 +94,7 @@ def _fixed_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
     return rows
 
 
-def _random_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
+def _random_rows(own: OwnFit, lme4: LmerFit) -> list[Row]:
     """Variances, covariances, ICC, theta and the worst conditional mode, one grouping factor."""
     cov, names = lme4.cov_re, list(lme4.cov_re.index)
     q = len(names)
@@ -101,7 +109,7 @@ def _random_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
         e, s = (np.nan if v is None else float(np.asarray(v)[at]) for v in values)
         return e, s
 
-    rows: list[_Row] = []
+    rows: list[Row] = []
     pairs = [(i, j) for j in range(q) for i in range(j, q)]
     for i, j in pairs:
         kind = "variance" if i == j else "covariance"
@@ -130,7 +138,7 @@ def _square(cov: pd.DataFrame, names: list[str]) -> np.ndarray:
     return np.asarray(cov, dtype=float)[np.ix_(at, at)]
 
 
-def _worst_mode(own: OwnFit, lme4: LmerFit, i: int, name: str, unit: float) -> _Row:
+def _worst_mode(own: OwnFit, lme4: LmerFit, i: int, name: str, unit: float) -> Row:
     """The group whose conditional mode is furthest from lme4's."""
     theirs = lme4.random_effects.iloc[:, i]
     label = {str(k): k for k in theirs.index}
@@ -146,29 +154,6 @@ def _worst_mode(own: OwnFit, lme4: LmerFit, i: int, name: str, unit: float) -> _
     e, s = (float(v[worst]) for v in values)
     text = f"mode of `{name}`, {theirs.index.name} {worst} (worst of {len(theirs)})"
     return text, "conditional mode", unit, e, s, float(theirs[worst])
-
-
-def _component_rows(own: OwnFit, lme4: LmerFit) -> list[_Row]:
-    """Variances of several grouping factors, from statsmodels' variance components."""
-    names = list(getattr(own.raw.model.exog_vc, "names", []))
-    found = dict(zip(names, map(float, own.raw.vcomp), strict=True))
-    if own.raw.cov_re.shape == (1, 1):
-        found.setdefault(str(own.raw.cov_re.index[0]), float(own.raw.cov_re.iloc[0, 0]))
-        found.setdefault("Group", float(own.raw.cov_re.iloc[0, 0]))
-    rows: list[_Row] = []
-    for group, cov in lme4.cov_re_by_group.items():
-        if cov.shape != (1, 1):
-            raise ValueError(f"{lme4.formula}: compare random slopes of one grouping factor only.")
-        value = float(np.asarray(cov)[0, 0])
-        key = next((k for k in (group, group.split(":")[0]) if k in found), None)
-        if key is None:
-            raise ValueError(
-                f"statsmodels' variance components are {', '.join(found)}: name the one of "
-                f"{group!r} in vc_formula by its column."
-            )
-        unit = max(value, 0.01 * lme4.scale)
-        rows.append((f"variance of {group}", "variance", unit, np.nan, found[key], value))
-    return rows
 
 
 def _standard_errors(own: OwnFit, lme4: LmerFit) -> pd.DataFrame:
@@ -231,5 +216,7 @@ def _notes(errors: pd.DataFrame, lme4: LmerFit, own: OwnFit, reason: str) -> tup
             )
     if lme4.singular:
         notes.append("lme4 calls this fit singular: a variance is zero or a correlation is ±1.")
+        if isinstance(own.engine, SeveralResults):
+            notes.append(NO_DF)
     notes += lme4.said()
     return (*notes, lme4.provenance())

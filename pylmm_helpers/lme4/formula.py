@@ -20,6 +20,9 @@ class RandomTerm:
     signs: tuple[str, ...]
     words: tuple[Word, ...]
 
+    def __str__(self) -> str:
+        return f"({self.expr} {'||' if self.diagonal else '|'} {self.group})"
+
 
 @dataclass(frozen=True)
 class MixedFormula:
@@ -39,7 +42,7 @@ class MixedFormula:
 
     @property
     def single(self) -> RandomTerm | None:
-        """The random term when there is only one, unnested: what `fit_lmm` can fit."""
+        """The random term when there is only one, of one grouping column."""
         simple = len(self.random) == 1 and not self.random[0].diagonal
         return self.random[0] if simple and len(self.group_columns) == 1 else None
 

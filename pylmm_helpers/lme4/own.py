@@ -65,9 +65,16 @@ def describe_fit(fit: Any, parsed: _rformula.MixedFormula, data: pd.DataFrame | 
         When `fit` is neither kind of result, keeps no data, or has another response or number of
         rows than the formula gives.
     """
-    from pylmm_helpers.engine import LMMResults, fit_lmm
+    from pylmm_helpers.engine import LMMResults, SeveralResults, fit_lmm
 
-    if isinstance(fit, LMMResults):
+    ours = isinstance(fit, LMMResults | SeveralResults)
+    structure = getattr(fit, "structure", None) if ours else None
+    if structure is not None:
+        raise ValueError(
+            f"lme4 has no counterpart of {structure.request.words}, so crosscheck can't compare "
+            "this fit; nlme has one: lme(..., correlation = corAR1(...), weights = varIdent(...))."
+        )
+    if isinstance(fit, LMMResults | SeveralResults):
         own = OwnFit(fit, None, None, fit.frame if data is None else data, bool(fit.reml))
         response, rows = fit.endog_name, int(fit.nobs)
     elif hasattr(getattr(fit, "model", None), "group_labels"):
@@ -79,7 +86,7 @@ def describe_fit(fit: Any, parsed: _rformula.MixedFormula, data: pd.DataFrame | 
         response, rows = str(fit.model.endog_names), int(fit.model.n_totobs)
     else:
         raise ValueError(
-            f"crosscheck takes a fitted MixedLM (statsmodels) or LMMResults, not "
+            f"crosscheck takes a fit of fit_lmm or a fitted MixedLM (statsmodels), not "
             f"{type(fit).__name__}."
         )
     if not _same_response(response, parsed.response):
@@ -87,7 +94,8 @@ def describe_fit(fit: Any, parsed: _rformula.MixedFormula, data: pd.DataFrame | 
             f"the fit has the response {response!r}, the formula {parsed.text!r} another."
         )
     complete = _rframe.model_frame(parsed, own.data, "drop")
-    weights = getattr(getattr(fit, "design", None), "weights", None)
+    design = getattr(fit, "design", None)
+    weights = getattr(getattr(design, "first", design), "weights", None)
     if weights is not None and len(complete) == rows:
         complete = complete.assign(**{_rframe.WEIGHTS: np.asarray(weights, dtype=float)})
         own = replace(own, data=complete)
@@ -96,11 +104,19 @@ def describe_fit(fit: Any, parsed: _rformula.MixedFormula, data: pd.DataFrame | 
             f"the fit used {rows} rows, the formula {parsed.text!r} gives {len(complete)} complete "
             "ones: pass the data of the fit as data=..."
         )
+    if isinstance(fit, LMMResults) and not parsed.single:
+        raise ValueError(
+            f"the fit has one random term, by {fit.groups!r}, the formula {parsed.text!r} others: "
+            "both must be the same model."
+        )
     if own.engine is None and parsed.single:
-        text = f"{parsed.response} ~ {parsed.fixed}"
         term = parsed.single
+        text = f"{parsed.response} ~ {parsed.fixed}"
         engine = fit_lmm(text, complete, groups=term.group, re_formula=term.expr, reml=own.reml)
         own = replace(own, engine=engine)
+    elif own.engine is None:
+        text = f"{parsed.response} ~ {parsed.fixed} + " + " + ".join(map(str, parsed.random))
+        own = replace(own, engine=fit_lmm(text, complete, reml=own.reml))
     return own
 
 

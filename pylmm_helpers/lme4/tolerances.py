@@ -68,6 +68,15 @@ TOLERANCES: dict[str, Tolerance] = {
     "conditional mode": Tolerance(
         f"SD of the term, {_AT_ZERO}", 2e-4, 1e-2, f"it follows the variances; {_SM}"
     ),
+    "conditional SD": Tolerance(
+        f"SD of the term, {_AT_ZERO}", 2e-4, 1e-2, f"it follows the variances; {_SM}"
+    ),
+    "degrees of freedom": Tolerance(
+        "lme4's value",
+        1e-3,
+        1e-2,
+        "lmerTest differentiates numerically, and pbkrtest's follow the variances",
+    ),
 }
 
 

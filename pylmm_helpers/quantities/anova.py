@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from pylmm_helpers.formula import (
     require_column,
     response_and_columns,
 )
+
+from .nested_anova import are_stages, nested_components, stages
 
 #: Singular values below this share of the largest are rounding noise.
 RANK_TOLERANCE = 1e-9
@@ -69,7 +72,7 @@ class AnovaParts:
 def anova_components(
     formula: str | ArrayLike,
     data: pd.DataFrame | None = None,
-    groups: str | ArrayLike | None = None,
+    groups: str | Sequence[str] | ArrayLike | None = None,
 ) -> pd.DataFrame:
     r"""Variance components from an analysis of variance, unbalanced groups included.
 
@@ -85,9 +88,10 @@ def anova_components(
         A formula such as ``"milk_kg ~ 1"``, or the response itself.
     data : DataFrame, optional
         Data for the formula.
-    groups : str or array_like (n,)
+    groups : str, list of str or array_like (n,)
         Column of `data`, or the group of each row. A Series is matched by its index to the data,
-        or to a response that is a Series too.
+        or to a response that is a Series too. For a balanced nested design a list of columns from
+        top to bottom, such as ``["batch", "cask"]``; labels of casks count within their batch.
 
     Returns
     -------
@@ -97,17 +101,26 @@ def anova_components(
         negative), `sd` (0 for a negative variance), `f`, `p_value` (test of sigma2_g = 0, exact for
         normal data) and `note`, which says so when the estimate is negative.
 
+        For a list of columns a row for each (``batch``, ``batch:cask``) and `within`; `rows` (of
+        each level), `expected_mean_sq` in words and `tested_against`, the row whose mean square is
+        the denominator of F, stand in place of `n0`.
+
     Raises
     ------
     ValueError
         For unknown columns, missing or infinite values, fewer than two groups, or no group with two
-        rows.
+        rows; for a nested design that is not balanced, or has predictors.
 
     References
     ----------
     Searle, Casella & McCulloch (1992), Variance Components, sections 3.6 and 5.5
     (doi:10.1002/9780470316856).
     """
+    if are_stages(groups, data):
+        names = list(groups)  # type: ignore[arg-type]
+        if len(names) > 1:
+            return nested_table(formula, data, [str(name) for name in names])
+        groups = names[0]
     parts = one_way_parts(*anova_input(formula, data, groups))
     negative = parts.sigma2_g < 0.0
     note = (
@@ -132,6 +145,21 @@ def anova_components(
         },
         index=pd.Index(["between", "within"], name="source"),
     )
+
+
+def nested_table(formula: Any, data: Any, groups: list[str]) -> pd.DataFrame:
+    """`anova_components` for a balanced nested design."""
+    codes = stages(data, groups)
+    y, X, _ = anova_input(formula, data, codes[0])
+    remedy = f"fit_lmm('y ~ 1 + (1 | {'/'.join(groups)})', data)"
+    if isinstance(formula, str):
+        remedy = remedy.replace("y ~ 1", formula)
+    if X.shape[1] != 1 or not spans_constant(X):
+        raise ValueError(
+            "the analysis of variance of a nested design takes no predictors, only 'response ~ 1'; "
+            f"fit {remedy} by REML instead"
+        )
+    return nested_components(y, codes, groups, remedy)
 
 
 def _basis(X: Array) -> Array:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pylmm_helpers.common import Array, a_name, counted, one_of, shown_whole
-from pylmm_helpers.engine import LMMResults, as_results
+from pylmm_helpers.engine import any_results
+from pylmm_helpers.engine.several import SeveralResults
 from pylmm_helpers.formula import as_frame, check_scalars, require_column
 from pylmm_helpers.inference import contrast
 
 from .group_level import check_level
+from .several.prediction import a_factor
 
 __all__ = ["center_within", "contextual_effect"]
 
@@ -22,7 +26,7 @@ ROUNDING = 1e-9
 SAME_PREDICTOR = 0.5
 
 
-def center_within(data: pd.DataFrame, column: str, groups: str) -> pd.DataFrame:
+def center_within(data: pd.DataFrame, column: str, groups: str | Sequence[str]) -> pd.DataFrame:
     r"""Split a predictor into group means and deviations from them.
 
     Parameters
@@ -31,8 +35,9 @@ def center_within(data: pd.DataFrame, column: str, groups: str) -> pd.DataFrame:
         One row for each observation; it is not changed.
     column : str
         Numeric predictor that varies within groups and between them.
-    groups : str
-        Grouping column.
+    groups : str or list of str
+        Grouping column; or several, whose combinations are the groups, as in ``["herd", "cow"]``
+        for cows whose labels start anew in each herd.
 
     Returns
     -------
@@ -53,7 +58,10 @@ def center_within(data: pd.DataFrame, column: str, groups: str) -> pd.DataFrame:
     Enders & Tofighi (2007), Psychological Methods 12, 121-138 (doi:10.1037/1082-989X.12.2.121).
     """
     data = as_frame(data)
-    for role, name in (("column", column), ("groups", groups)):
+    keys = [groups] if isinstance(groups, str) or not isinstance(groups, Sequence) else list(groups)
+    if not keys:
+        raise ValueError("groups is an empty list; give one or several grouping columns")
+    for role, name in (("column", column), *(("groups", key) for key in keys)):
         a_name(name, role, "one column")
         require_column(data, name)
         check_scalars(data[name], name, labels=role == "groups")
@@ -75,17 +83,18 @@ def center_within(data: pd.DataFrame, column: str, groups: str) -> pd.DataFrame:
     # centring first keeps the digits of a predictor with a large mean
     middle = float(values.mean())
     offset = values - middle
-    means = offset.groupby(data[groups], observed=True).transform("mean")
+    means = offset.groupby([data[key] for key in keys], observed=True).transform("mean")
     within = offset - means
     spread = float(offset.abs().max())
+    name = ":".join(keys)
     if float(within.abs().max()) <= ROUNDING * spread or spread == 0.0:
         raise ValueError(
-            f"column {column!r} is constant within every group of {groups!r}: it has no within "
+            f"column {column!r} is constant within every group of {name!r}: it has no within "
             "effect; use it as a group-level predictor as it is"
         )
     if float(means.abs().max()) <= ROUNDING * spread:
         raise ValueError(
-            f"column {column!r} has the same mean in every group of {groups!r} (was it centred "
+            f"column {column!r} has the same mean in every group of {name!r} (was it centred "
             "before?): it has no between effect; give the original column"
         )
     same = 1e-6 * spread + 8.0 * np.finfo(float).eps * abs(middle)
@@ -102,7 +111,12 @@ def center_within(data: pd.DataFrame, column: str, groups: str) -> pd.DataFrame:
 
 @shown_whole
 def contextual_effect(
-    fit: Any, within: str, between: str, df: str | None = None, level: float = 0.95
+    fit: Any,
+    within: str,
+    between: str,
+    df: str | None = None,
+    level: float = 0.95,
+    group: str | None = None,
 ) -> pd.DataFrame:
     r"""Within effect, between effect and contextual effect from any of three parameterisations.
 
@@ -125,6 +139,9 @@ def contextual_effect(
         Kenward-Roger for REML fits and Satterthwaite for ML fits unless chosen.
     level : float
         Confidence level.
+    group : str, optional
+        The factor within and between whose levels is meant, such as ``"herd"``; needed when the
+        model has several.
 
     Returns
     -------
@@ -135,22 +152,31 @@ def contextual_effect(
 
     Notes
     -----
+    With cows in herds a predictor has three parts: a row's deviation from its cow's mean, the cow
+    mean's deviation from the herd's, and the herd mean. Put all three into the model; the pair
+    (first, second) with ``group="herd:cow"`` gives the contextual effect of the cow, (second,
+    third) with ``group="herd"`` that of the herd.
+
     All three forms are one model, so they give the same table if the model has no random slope of x
-    and no interaction with it. A group mean over few rows is measured with error, which draws
-    :math:`\beta_B` towards :math:`\beta_W` (Lüdtke et al. 2008, doi:10.1037/a0012869).
+    and no interaction with it. A group mean over few rows that stands for many more members is
+    measured with error, which draws :math:`\beta_B` towards :math:`\beta_W` (Lüdtke et al. 2008,
+    doi:10.1037/a0012869). Error in x itself draws :math:`\beta_W` towards 0 and so makes a
+    contextual effect (Woodhouse et al. 1996, doi:10.2307/2983168).
 
     Raises
     ------
     ValueError
         If a term is not in the model, none of the two varies within groups, or the pair fits none
-        of the three forms.
+        of the three forms; if `group` is missing though there are several factors, or is none of
+        them.
 
     References
     ----------
     Mundlak (1978), Econometrica 46, 69-85 (doi:10.2307/1913646). Snijders & Bosker (2012),
     Multilevel Analysis, 2nd ed., section 4.6.
     """
-    res = as_results(fit)
+    res = any_results(fit)
+    grouping = _grouping(res, group)
     one_of(df, (None, "kenward-roger", "satterthwaite", "wald"), "df")
     level = check_level(level)
     names = list(res.fe_params.index)
@@ -165,7 +191,7 @@ def contextual_effect(
             "within and between are the same term; name the two terms made from one predictor"
         )
     position = [names.index(within), names.index(between)]
-    in_within, in_between = _parts(res, position, (within, between))
+    in_within, in_between = _parts(res, position, (within, between), grouping)
     rows = np.zeros((3, len(names)))
     rows[0, position] = in_within
     rows[1, position] = in_between
@@ -177,7 +203,22 @@ def contextual_effect(
     return table
 
 
-def deviations_with_gaps(res: LMMResults, raw: Array, means: Array, spread: float) -> bool:
+def _grouping(res: Any, group: str | None) -> tuple[NDArray[np.intp], int]:
+    """Level of each row (n,) and number of levels of the factor that is meant."""
+    if isinstance(res, SeveralResults):
+        if group is None and len(res.group_names) > 1:
+            raise ValueError(
+                "this fit has several grouping factors; say within and between whose levels: group="
+                f"{' or '.join(repr(g) for g in res.group_names)}."
+            )
+        factor = res.design.factors[a_factor(res, group or res.group_names[0])]
+        return factor.codes, factor.levels
+    if group not in (None, res.groups):
+        raise ValueError(f"group is {group!r}; the only grouping factor is {res.groups!r}")
+    return res.codes, res.ngroups
+
+
+def deviations_with_gaps(res: Any, raw: Array, means: Array, spread: float) -> bool:
     """Whether the first of two columns (n, 2) holds deviations from group means over more rows than
     the model's: most of its means (G,) are zero, and a column of the data is its sum or difference
     with the other one, as `center_within` leaves it."""
@@ -189,14 +230,17 @@ def deviations_with_gaps(res: LMMResults, raw: Array, means: Array, spread: floa
     return bool(np.any(off <= ROUNDING * np.abs(made).max()))
 
 
-def _parts(res: LMMResults, position: list[int], terms: tuple[str, str]) -> tuple[Array, Array]:
+def _parts(
+    res: Any, position: list[int], terms: tuple[str, str], grouping: tuple[NDArray[np.intp], int]
+) -> tuple[Array, Array]:
     """Share (0 or 1) of each term in the within part and in the between part of the predictor."""
     raw = res.X[:, position]
     rounding = 8.0 * np.finfo(float).eps * np.abs(raw).max(axis=0)
     columns = raw - raw.mean(axis=0)
-    sizes = res.cross.sizes[:, None]
-    means = np.column_stack([np.bincount(res.codes, c, res.ngroups) for c in columns.T]) / sizes
-    inside = columns - means[res.codes]
+    codes, levels = grouping
+    sizes = np.bincount(codes, minlength=levels)[:, None]
+    means = np.column_stack([np.bincount(codes, c, levels) for c in columns.T]) / sizes
+    inside = columns - means[codes]
     spread = np.abs(columns).max(axis=0)
     # less than a millionth of the spread is rounding, not variation
     noise = 1e-6 * spread + rounding
@@ -225,7 +269,7 @@ def _parts(res: LMMResults, position: list[int], terms: tuple[str, str]) -> tupl
             f"{terms[0]!r} and {terms[1]!r} both vary within and between groups; one must be the "
             "group mean, or the deviations from it"
         )
-    if has_between.all() and res.ngroups > 2:
+    if has_between.all() and levels > 2:
         alike = float(np.asarray(np.corrcoef(means.T))[0, 1])
         if alike < SAME_PREDICTOR:
             raise ValueError(

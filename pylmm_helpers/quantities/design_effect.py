@@ -10,9 +10,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from pylmm_helpers.common import numbers, shown_whole
-from pylmm_helpers.engine import as_results
+from pylmm_helpers.engine import any_results, as_results
+from pylmm_helpers.engine.several import SeveralResults
 
 from .group_level import is_random_intercept, weight_of
+from .several import level_shares
 
 
 @shown_whole
@@ -20,7 +22,7 @@ def design_effect(
     fit_or_icc: Any,
     sizes: int | Sequence[int] | ArrayLike | None = None,
     weight: float | None = None,
-) -> pd.Series:
+) -> Any:
     r"""Design effect and effective sample size of clustered data.
 
     The variance of the plain mean, relative to independent observations, is
@@ -32,7 +34,8 @@ def design_effect(
     Parameters
     ----------
     fit_or_icc : fit or float
-        A fitted random-intercept model (ICC and sizes are taken from it), or the ICC itself.
+        A fitted random-intercept model (ICC and sizes are taken from it), or the ICC itself. With
+        several random intercepts, nested or crossed, each factor adds its part.
     sizes : int or array_like, optional
         Group sizes; one number for a common size. Needed with a plain ICC.
     weight : float, optional
@@ -44,14 +47,18 @@ def design_effect(
         `icc`, `groups`, `n`, `mean_size`, `size_cv` (coefficient of variation of the sizes),
         `design_effect`, `effective_n` (n / design effect, for the plain mean), `effective_n_model`
         (for the mixed model's mean). With a single common size and no number of groups, `groups` is
-        1 and n counts one group.
+        1 and n counts one group. For several factors a DataFrame: for each its `share` of a row's
+        variance, `levels`, `mean_size`, `size_cv` and `added`,
+        :math:`(\tilde m_k - 1)\rho_k`; in the row `all factors` the sums of the shares and of what
+        is added, and `design_effect` (1 and what is added), `n`, `effective_n`,
+        `effective_n_model`.
 
     Raises
     ------
     ValueError
         For an ICC outside [0, 1], sizes that are not whole numbers of at least 1, a model with
-        random slopes (its design effect depends on the predictors), or a fit with weights and no
-        `weight`.
+        random slopes (its design effect depends on the predictors), a fit with weights and no
+        `weight`, or sizes beside a fit of several factors.
     """
     if isinstance(fit_or_icc, (int, float, np.floating, np.integer)) and not isinstance(
         fit_or_icc, bool
@@ -63,6 +70,13 @@ def design_effect(
             raise ValueError(
                 "sizes is missing; give the group sizes beside the ICC, such as sizes=20"
             )
+    elif isinstance(fit_or_icc, SeveralResults):
+        if sizes is not None:
+            raise ValueError(
+                "sizes goes with one grouping factor; this fit has its levels' own sizes, so leave "
+                "it out"
+            )
+        return level_shares.design_effect(any_results(fit_or_icc), weight)
     else:
         res = as_results(fit_or_icc)
         if not is_random_intercept(res):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers.common import one_of, shown_whole
-from pylmm_helpers.engine import as_results
+from pylmm_helpers.engine import any_results, as_results, standardised
 from pylmm_helpers.engine.several import SeveralResults
 
 from .checks import Check, convergence_check, singularity_check
@@ -16,12 +16,14 @@ from .group_level import group_by_group, group_level
 from .leave_out import leave_one_group_out
 from .several import checks as several_checks
 from .several import residuals as several
+from .several.leave_out import leave_one_level_out
+from .structure import residual_sd, structure_check
 
 __all__ = ["Check", "check_convergence", "check_singular", "influence", "residuals"]
 
 
 @shown_whole
-def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
+def residuals(fit: Any, level: str = "observation", kind: str | None = None) -> pd.DataFrame:
     r"""Residuals of one level of the hierarchy, raw and standardised.
 
     Parameters
@@ -29,8 +31,14 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     fit : MixedLMResults or LMMResults
         A fitted linear mixed model.
     level : {"observation", "group"}
-        Rows of the data, or groups; with several grouping factors the name of one. Look at the
-        groups first: a problem there shows up among the rows too.
+        Rows of the data, or groups; with several grouping factors the name of one, such as
+        ``"herd:cow"``. Look at the highest level first: a problem there shows up below it too.
+        `plots.qq(fit, group=...)` and `plots.residual_fitted(fit, group=...)` draw them.
+    kind : {None, "normalized"}
+        With "normalized", for rows: conditional residuals over sigma, with the correlation and the
+        unequal variances of the fit taken out (nlme's ``type = "normalized"``). If the model holds
+        they are about uncorrelated and of variance 1, whatever `correlation` and `variances` it
+        has; look at them where there is a structure.
 
     Returns
     -------
@@ -44,6 +52,8 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
         `sd` (its own standard deviation over repeated samples, not that of its error) and
         `standardised`. BLUPs of small groups are shrunken more, hence spread less; only the
         standardised ones can be compared or put in one QQ plot.
+
+        For "normalized" a single column, `normalized`, indexed as the data.
 
     Notes
     -----
@@ -69,15 +79,18 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
     Haslett (2007), International Statistical Review 75, 1-24
     (doi:10.1111/j.1751-5823.2006.00001.x).
     """
+    one_of(kind, (None, "normalized"), "kind")
+    if kind is not None:
+        return normalized(any_results(fit, structures=True), level)
     if isinstance(fit, SeveralResults):
         return several.residuals(fit, level)
-    res = as_results(fit)
+    res = as_results(fit, structures=True)
     one_of(level, ("observation", "group"), "level")
     if level == "group":
         return _group_residuals(res)
     blocks = group_level(res)
-    weights = res._rows_of.weights
-    root = np.ones(res.nobs) if weights is None else np.sqrt(weights)
+    # the residual SD of a row is sigma over this root
+    root = 1.0 / residual_sd(res)
     sigma2 = res.scale
     prior, fixed_part = blocks.prior_variance(res.Z), blocks.fixed_variance(res.X)
     var_marginal = sigma2 + root**2 * (prior - fixed_part)
@@ -98,6 +111,14 @@ def residuals(fit: Any, level: str = "observation") -> pd.DataFrame:
         },
         index=res.frame.index,
     )
+
+
+def normalized(res: Any, level: str) -> pd.DataFrame:
+    """Residuals of rows with the fit's correlation and variances taken out."""
+    if level != "observation":
+        raise ValueError("kind='normalized' is for rows: leave level= out.")
+    values = standardised(res, res.resid.to_numpy(), res._rows_of.weights)
+    return pd.DataFrame({"normalized": values}, index=res.frame.index)
 
 
 def _over_sd(values: Any, variance: Any, unit: float) -> Any:
@@ -134,13 +155,17 @@ def _group_residuals(res: Any) -> pd.DataFrame:
 
 
 @shown_whole
-def influence(fit: Any) -> pd.DataFrame:
+def influence(fit: Any, group: str | None = None) -> pd.DataFrame:
     r"""What changes when each group in turn is left out and the model fitted anew.
 
     Parameters
     ----------
-    fit : MixedLMResults or LMMResults
+    fit : MixedLMResults, LMMResults or SeveralResults
         A fitted linear mixed model, with its rows.
+    group : str, optional
+        The factor whose levels are left out, such as ``"herd"``; needed when the model has several.
+        Leaving a herd out leaves its cows out too; levels of a crossed factor stay, with the rows
+        that they have in other groups.
 
     Returns
     -------
@@ -149,24 +174,38 @@ def influence(fit: Any) -> pd.DataFrame:
         `covratio`, :math:`|\Phi_{(g)}| / |\Phi|` (below 1: without the group the fixed effects are
         estimated more precisely); `change_theta`, the length of the change of theta relative to its
         own, for columns scaled to unit spread; then, as they come out without the group,
-        `var[term]` and `cov[a, b]` of the random effects, `residual_variance`, and `beta[term]`.
+        `var[term]` and `cov[a, b]` of the random effects (``var[term | herd]`` and so on, if there
+        are several factors), `residual_variance`, and `beta[term]`.
         Where a coefficient rests on one group alone, that group's distance and covratio are
-        infinite and `note` says so.
+        infinite and `note` says so. With several random terms a row is NaN, and `note` says why,
+        where these can't be told apart without the group.
 
     Notes
     -----
     Each refit is exact. Rows are read once, to form each group's cross products; leaving a group
     out then means leaving out its products. With one or two random terms, the refits near the full
-    fit are done together. What is not identified (see `LMMResults.unidentified`) is NaN. Cook's
+    fit are done together; with several random terms they are done one after the other, each from
+    the full fit's theta. What is not identified (see `LMMResults.unidentified`) is NaN. Cook's
     distance divides by p, as Christensen, Pearson & Johnson (1992) do; lme4's ``cooks.distance`` of
     grouped deletions divides by p n / (n - p), where n counts the groups.
+
+    Raises
+    ------
+    ValueError
+        If `group` is no grouping factor of the model, or missing when there are several; if too few
+        levels would be left.
 
     References
     ----------
     Christensen, Pearson & Johnson (1992), Technometrics 34, 38-45 (doi:10.2307/1269550). Demidenko
     & Stukel (2005), Statistics in Medicine 24, 893-909 (doi:10.1002/sim.1974).
     """
-    return leave_one_group_out(as_results(fit))
+    res = any_results(fit)
+    if isinstance(res, SeveralResults):
+        return leave_one_level_out(res, group)
+    if group not in (None, res.groups):
+        raise ValueError(f"group is {group!r}; the only grouping factor is {res.groups!r}")
+    return leave_one_group_out(res)
 
 
 def check_singular(fit: Any) -> Check:
@@ -189,7 +228,7 @@ def check_singular(fit: Any) -> Check:
     """
     if isinstance(fit, SeveralResults):
         return several_checks.singularity_check(fit)
-    return singularity_check(as_results(fit))
+    return singularity_check(as_results(fit, structures=True))
 
 
 def check_convergence(fit: Any) -> Check:
@@ -211,5 +250,6 @@ def check_convergence(fit: Any) -> Check:
         of the scaled curvature).
     """
     if isinstance(fit, SeveralResults):
-        return several_checks.convergence_check(fit)
-    return convergence_check(as_results(fit))
+        return structure_check(fit, several_checks.convergence_check(fit))
+    res = as_results(fit, structures=True)
+    return structure_check(res, convergence_check(res))

@@ -1,4 +1,4 @@
-"""Predicted random effects (BLUPs), their shrinkage, and predictions for known and new groups."""
+"""Predicted random effects (BLUPs), and predictions for known and new groups."""
 
 from __future__ import annotations
 
@@ -7,68 +7,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 from scipy.stats import norm, t
 
-from pylmm_helpers.common import a_name, numbers, one_of, shown_whole
+from pylmm_helpers.common import a_name, one_of, shown_whole
 from pylmm_helpers.engine import as_results
 from pylmm_helpers.engine.several import SeveralResults
 from pylmm_helpers.formula import PARTS, as_new_frame, check_own_rows, group_numbers, model_columns
 
 from .group_level import check_level, group_by_group, group_level, weight_of
 from .several import prediction as several
+from .structure import check_new_observations, new_ratios
 
-__all__ = ["blups", "predict", "shrinkage_factor"]
-
-
-def shrinkage_factor(sigma2_g: ArrayLike, sigma2: ArrayLike, m: ArrayLike) -> Any:
-    r"""Share of a group's deviation that its BLUP keeps, :math:`\sigma_g^2 / (\sigma_g^2 + \sigma^2
-    / m)`.
-
-    Parameters
-    ----------
-    sigma2_g : float or array_like
-        Variance between groups.
-    sigma2 : float or array_like
-        Variance within groups (same units).
-    m : float or array_like
-        Rows of the group.
-
-    Returns
-    -------
-    float or ndarray
-        Between 0 (the BLUP is the overall mean) and 1 (it is the group's own mean). It is also the
-        reliability of the group's mean.
-
-    Raises
-    ------
-    ValueError
-        For a negative variance, two zero variances, or a size that is negative.
-
-    References
-    ----------
-    Searle, Casella & McCulloch (1992), Variance Components, section 3.4
-    (doi:10.1002/9780470316856).
-
-    Examples
-    --------
-    >>> round(shrinkage_factor(5, 20, 4), 2)
-    0.5
-    """
-    between, within, size = (
-        numbers(v, name) for name, v in (("sigma2_g", sigma2_g), ("sigma2", sigma2), ("m", m))
-    )
-    for name, value in (("sigma2_g", between), ("sigma2", within), ("m", size)):
-        if not np.all(np.isfinite(value)) or np.any(value < 0):
-            raise ValueError(f"{name} must be a finite number of at least 0")
-    if np.any((between == 0) & (within == 0)):
-        raise ValueError("sigma2_g and sigma2 are both 0; at least one variance must be positive")
-    # m sigma2_g / (m sigma2_g + sigma2) is the same and has no division by a size of 0
-    denominator = size * between + within
-    factor = np.divide(
-        size * between, denominator, out=np.zeros(denominator.shape), where=denominator > 0
-    )
-    return float(factor) if factor.ndim == 0 else factor
+__all__ = ["blups", "predict"]
 
 
 @shown_whole
@@ -116,7 +66,7 @@ def blups(fit: Any, term: str | None = None, level: float = 0.95, group: str | N
     """
     if isinstance(fit, SeveralResults):
         return several.blups(fit, term, group, level)
-    res = as_results(fit)
+    res = as_results(fit, structures=True)
     if group not in (None, res.groups):
         raise ValueError(f"group is {group!r}; the only grouping factor is '{res.groups}'")
     quantile = float(norm.ppf(0.5 + check_level(level) / 2.0))
@@ -224,6 +174,11 @@ def predict(
     their variances as if they were not would be wrong. Variances are taken as known, as everywhere
     in BLUP theory.
 
+    With ``correlation=`` the prediction is still x'b + z'u, as nlme gives it: the observed
+    residuals of a known group do not move it, though they say something about rows near in time.
+    Prediction intervals are therefore refused for known groups then. With ``variances=`` the
+    sigma^2 of a new observation is that of its level, so the column has to be in `new_data`.
+
     Raises
     ------
     ValueError
@@ -246,7 +201,7 @@ def predict(
         frame = None if new_data is None else as_new_frame(new_data)
         quantile = float(norm.ppf(coverage) if df is None else t.ppf(coverage, df))
         return several.predict(fit, frame, level, interval, quantile)
-    res = as_results(fit)
+    res = as_results(fit, structures=True)
     one_of(level, ("population", "group"), "level")
     frame = res.frame if new_data is None else as_new_frame(new_data)
     if new_data is None:
@@ -273,9 +228,11 @@ def predict(
         else:
             variance = blocks.group_variance(X, Z, numbers)
         if interval == "prediction":
+            check_new_observations(res, level == "group" and bool((numbers >= 0).any()))
             own = weight is None and new_data is None and res._rows_of.weights is not None
             at = res._rows_of.weights if own else weight_of(res, weight, "a prediction interval")
-            variance = variance + res.scale / np.asarray(at)
+            ratios = new_ratios(res, frame)
+            variance = variance + res.scale * ratios**2 / np.asarray(at)
         se = np.sqrt(variance)
         quantile = float(norm.ppf(coverage) if df is None else t.ppf(coverage, df))
         result["std_error"] = se

@@ -10,6 +10,7 @@ import pandas as pd
 
 from pylmm_helpers.common import Array, shown, shown_whole
 from pylmm_helpers.engine import LMMResults, SeveralResults, any_results, null_fit
+from pylmm_helpers.formula import Design, parse
 
 from .group_level import mean_outer_z, mean_ratio
 from .several.variance import ratios
@@ -97,12 +98,20 @@ def r_squared(fit: Any, by_level: bool = False) -> pd.DataFrame:
             "its own, so there is no one total. Fit without weights, or see "
             "variance_components(fit, weight=...)"
         )
-    if res.design is not None and res._rows_of.offset is not None:
+    if has_offset(res):
         raise ValueError(
             "R squared is not defined for a fit with an offset, which is neither explained nor "
             "left over; subtract it from the response in the data, and fit that"
         )
     return levels(res) if by_level else shares(res)
+
+
+def has_offset(res: LMMResults | SeveralResults) -> bool:
+    """Whether something adds to the fitted values with a known slope."""
+    first: Any = res.cross if isinstance(res, LMMResults) else res.design.first
+    if isinstance(res.design, Design) or isinstance(first, Design):
+        return res._rows_of.offset is not None
+    return bool(parse(first.formula).offset)  # the products of a formula
 
 
 def shares(res: Any) -> pd.DataFrame:
@@ -157,19 +166,14 @@ def random_variances(res: LMMResults | SeveralResults) -> dict[str, float]:
     return {name: sigma2 * ratio for name, ratio in ratios(res, 1.0).items()}
 
 
-def fixed_variance(res: Any) -> float:
-    """Variance of ``x'b`` over the rows; from the products where there are no rows."""
+def fixed_variance(res: LMMResults | SeveralResults) -> float:
+    """Variance of ``x'b`` over the rows, from the products, which are of centred columns."""
     scaling, beta = res.cross.scaling, res.beta_scaled
-    if res.design is not None:
+    if not np.any(scaling.constant):  # the products don't hold the mean
         return float(np.var(scaling.fixed(res.X, beta), ddof=1))
-    if not np.any(scaling.constant):
-        raise ValueError(
-            "this fit of cross products has no intercept, so that the mean of its fitted values "
-            "is not known; fit the data frame"
-        )
     p, n = res.cross.p, res.nobs
-    XtX: Array = res.cross.RtR[:p, :p]
+    products: Array = res.cross.RtR if isinstance(res, LMMResults) else res.sums.RR
+    XtX = products[:p, :p]
     b, ones = beta + scaling.offset, np.linalg.solve(scaling.x_map, scaling.constant)
-    mean = float(ones @ XtX @ b) / n
-    b = b - mean * ones
+    b = b - float(ones @ XtX @ b) / n * ones
     return float(scaling.y_scale**2 * (b @ XtX @ b) / (n - 1))

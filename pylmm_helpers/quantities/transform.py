@@ -13,9 +13,17 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import chi2
 
 from pylmm_helpers.common import Array, a_number, counted, numbers, whole
-from pylmm_helpers.engine import LMMResults, as_results, cross_products, optimise, reduce_rows
+from pylmm_helpers.engine import (
+    LMMResults,
+    any_results,
+    cross_products,
+    optimise,
+    reduce_rows,
+)
+from pylmm_helpers.engine.several import SeveralResults
 
 from .group_level import check_level
+from .several.transform import Likelihood as SeveralLikelihood
 
 __all__ = ["BoxCox", "boxcox_lmm"]
 
@@ -106,7 +114,7 @@ def boxcox_lmm(fit: Any, lambdas: ArrayLike | None = None, level: float = 0.95) 
 
     Parameters
     ----------
-    fit : MixedLMResults or LMMResults
+    fit : MixedLMResults, LMMResults or SeveralResults
         A fitted model of the untransformed response, with an intercept. REML or ML: the profile is
         by ML always.
     lambdas : array_like, optional
@@ -144,7 +152,7 @@ def boxcox_lmm(fit: Any, lambdas: ArrayLike | None = None, level: float = 0.95) 
     Gurka, Edwards, Muller & Kupper (2006), J. R. Statist. Soc. A 169, 273-288
     (doi:10.1111/j.1467-985X.2005.00391.x).
     """
-    res = as_results(fit)
+    res = any_results(fit)
     cutoff = float(chi2.ppf(check_level(level), 1))
     log_ratio, geometric_mean = _prepared(res)
     likelihood = _likelihood(res, log_ratio, geometric_mean)
@@ -188,7 +196,7 @@ def boxcox_lmm(fit: Any, lambdas: ArrayLike | None = None, level: float = 0.95) 
     return BoxCox(estimate, low, high, float(level), profile, geometric_mean, res.endog_name)
 
 
-def _prepared(res: LMMResults) -> tuple[Array, float]:
+def _prepared(res: Any) -> tuple[Array, float]:
     """Logarithm of the response over its geometric mean (n,), and that mean."""
     y = res.y
     if not res.cross.scaling.constant.any():
@@ -218,17 +226,19 @@ def _prepared(res: LMMResults) -> tuple[Array, float]:
     return logs - middle, float(np.exp(middle))
 
 
-def _likelihood(
-    res: LMMResults, log_ratio: Array, geometric_mean: float
-) -> Callable[[float], float]:
+def _likelihood(res: Any, log_ratio: Array, geometric_mean: float) -> Callable[[float], float]:
     """The ML log-likelihood of the observed response as a function of lambda."""
     design = res._rows_of
+    several = SeveralLikelihood(res) if isinstance(res, SeveralResults) else None
     cache: dict[float, float] = {}
 
     def value(power: float) -> float:
         if power not in cache:
             # y over its geometric mean: no overflow, and the intercept takes up the shift
             z = log_ratio if abs(power) < 1e-12 else np.expm1(power * log_ratio) / power
+            if several is not None:
+                cache[power] = several(geometric_mean * z)
+                return cache[power]
             changed = replace(design, y=geometric_mean * z)
             rows, cross = reduce_rows(cross_products(changed), changed)
             theta, at, converged = optimise(rows, reml=False)

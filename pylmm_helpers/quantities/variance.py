@@ -10,13 +10,14 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from pylmm_helpers.common import a_mapping, a_name, a_number, numbers, one_of, shown_whole
-from pylmm_helpers.engine import as_results
+from pylmm_helpers.engine import any_results, as_results, no_structure
 from pylmm_helpers.engine.several import SeveralResults
 
 from .anova import anova_components, one_way_parts
 from .design_effect import design_effect
 from .group_level import check_level, is_random_intercept, mean_outer_z, mean_ratio, weight_of
 from .icc_interval import RatioProfile, delta_interval, f_interval, profile_interval
+from .several import level_shares
 from .several import variance as quantities
 
 __all__ = ["anova_components", "design_effect", "icc", "variance_components", "variance_function"]
@@ -63,6 +64,7 @@ def variance_components(fit: Any, weight: float | None = None) -> pd.DataFrame:
     >>> variance_components(fit).loc["Intercept", "variance"]  # doctest: +SKIP
     """
     if isinstance(fit, SeveralResults):
+        no_structure(fit)
         return quantities.variance_components(fit, weight)
     res = as_results(fit)
     terms = [str(t) for t in res.cov_re.index]
@@ -121,6 +123,10 @@ def variance_function(
     DataFrame
         One row for each value: the term's own column, `between` (``z'Gz``), `residual`, `total`
         (all in squared units of the response), `sd_between` and `icc`.
+        With several grouping factors one row for each value and factor: also `group` and `share`,
+        the factor's own part of the total; `between` and `sd_between` are the factor's, and `icc`
+        is the correlation of two rows with that value that share one of its levels and those that
+        it is nested in.
 
     Raises
     ------
@@ -132,9 +138,14 @@ def variance_function(
     Goldstein, Browne & Rasbash (2002), Understanding Statistics 1, 223-231 (variance partition
     coefficient).
     """
-    res = as_results(fit)
     a_name(term, "term", "a random slope")
     a_mapping(other, "other", "a dict of further terms and their values")
+    x = np.atleast_1d(numbers(values, f"values of {term!r}"))
+    if x.ndim != 1 or not np.all(np.isfinite(x)):
+        raise ValueError(f"values of {term!r} must be a flat list of finite numbers")
+    if isinstance(fit, SeveralResults):
+        return level_shares.variance_function(any_results(fit), term, x, other or {}, weight)
+    res = as_results(fit)
     terms = [str(t) for t in res.cov_re.index]
     unknown = [t for t in [term, *(other or {})] if t not in terms or t == "Intercept"]
     if unknown:
@@ -142,9 +153,6 @@ def variance_function(
         raise ValueError(
             f"{unknown[0]!r} has no random slope in this model; random slopes: {slopes or 'none'}"
         )
-    x = np.atleast_1d(numbers(values, f"values of {term!r}"))
-    if x.ndim != 1 or not np.all(np.isfinite(x)):
-        raise ValueError(f"values of {term!r} must be a flat list of finite numbers")
     z = np.zeros((len(x), len(terms)))
     for j, name in enumerate(terms):
         z[:, j] = 1.0 if name == "Intercept" else a_number((other or {}).get(name, 0.0), name)
@@ -200,9 +208,10 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95, weight: float | 
     Series
         `estimate`, `ci_low`, `ci_high`, `level`, `sigma2_g` (average variance between groups),
         `sigma2` (residual variance); its name says which method gave the interval. For several
-        random terms a DataFrame with a row for each factor: the correlation of two rows that share
-        one of its levels and those that it is nested in (of two rows of a cow: the shares of cow
-        and herd), with its interval (``profile`` or ``delta``), and the factor's own `share`.
+        random terms a DataFrame with a row for each factor: `correlation_of` says of which rows,
+        such as "two rows of one herd"; they share one of its levels and those that it is nested in
+        (of two rows of a cow: the shares of cow and herd), and no other; then the estimate, its
+        interval (``profile`` or ``delta``), and the factor's own `share`.
 
     Raises
     ------
@@ -217,6 +226,7 @@ def icc(fit: Any, method: str = "profile", level: float = 0.95, weight: float | 
     (doi:10.2307/2531060).
     """
     if isinstance(fit, SeveralResults):
+        no_structure(fit)
         return quantities.icc(fit, method, level, weight)
     res = as_results(fit)
     level = check_level(level)

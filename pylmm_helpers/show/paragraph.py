@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pylmm_helpers.common import one_of
-from pylmm_helpers.engine import LMMResults, as_results
+from pylmm_helpers.engine import LMMResults, SeveralResults, any_results
 from pylmm_helpers.inference import coef_table
-from pylmm_helpers.quantities import (
-    check_level,
-    icc,
-    is_random_intercept,
-    variance_components,
-    weight_of,
-)
+from pylmm_helpers.quantities import check_level
 
-from .words import Words, squared, words_for
+from .numbers import decimals, places, three
+from .spread import factor_words, has_intervals, shared, variances
+from .terms import terms_of
+from .words import Words, words_for
 
 __all__ = ["Report", "report"]
 
@@ -31,9 +27,6 @@ DF_WORDS = {
     "satterthwaite": "Satterthwaite's degrees of freedom",
     "wald": "the normal approximation (Wald)",
 }
-MINUS = "\N{MINUS SIGN}"
-#: In place of a variance that the data can't tell from others.
-UNKNOWN = "not estimable"
 #: No-break space: a test stays on one line. Only tests have it, so that italics find them by it.
 NB = "\N{NO-BREAK SPACE}"
 
@@ -65,7 +58,7 @@ def report(
 
     Parameters
     ----------
-    fit : MixedLMResults or LMMResults
+    fit : MixedLMResults, LMMResults or SeveralResults
         A fitted linear mixed model.
     df : {"kenward-roger", "satterthwaite", "wald"}, optional
         Method for the fixed effects; Kenward-Roger for REML fits and Satterthwaite for ML fits
@@ -90,11 +83,13 @@ def report(
     -------
     Report
         A string of two paragraphs; shown as Markdown, it has t, z and p in italics. Methods:
-        estimation, model, numbers of rows and groups, how tests were made, software. Results:
-        variances with standard deviations, ICC with a profile likelihood interval (random intercept
-        only), fixed effects with intervals and tests. A singular fit, one that did not converge and
-        rows that were dropped are said. Estimates are rounded to the second digit of their standard
-        error.
+        estimation, model with every random term, numbers of rows and of each factor's levels,
+        weights, how tests were made, software. Results: variances with standard deviations and
+        profile intervals (see `profile_ci`); in a model with slopes, where the intercept's variance
+        belongs, and the variance at the mean; the ICC with a profile likelihood interval (random
+        intercepts only), and which rows it is about; fixed effects with intervals and tests. A
+        singular fit, one that did not converge and rows that were dropped are said. Estimates are
+        rounded to the second digit of their standard error.
 
     Raises
     ------
@@ -102,90 +97,82 @@ def report(
         For an unknown method, Kenward-Roger with a maximum-likelihood fit, or a label or unit of
         something that the model and its data lack.
     """
-    res = as_results(fit)
+    res = any_results(fit)
     one_of(df, (None, *DF_WORDS), "df")
-    words = words_for(res, unit, labels, per)
+    every = words_for(terms_of(res), unit, labels, per)
     method = df or ("kenward-roger" if res.reml else "satterthwaite")
     table = coef_table(res, df=method, level=check_level(level))
-    parts = [_methods(fit, words, method, level), _results(words, table, level, weight)]
+    parts = [
+        _methods(fit, res, every, method, level), _results(res, every, table, level, weight)
+    ]  # fmt: skip
     return Report("\n\n".join(parts))
 
 
-def _methods(fit: Any, words: Words, method: str, level: float) -> str:
-    res = words.res
+def _methods(fit: Any, res: Any, every: Sequence[Words], method: str, level: float) -> str:
     estimation = "restricted maximum likelihood (REML)" if res.reml else "maximum likelihood (ML)"
-    sizes = res.cross.sizes
-    least, most = sizes.min(), sizes.max()
-    spread = (
-        f"{least} each" if least == most else f"{least} to {most} each, median {np.median(sizes):g}"
-    )
+    words = every[0]
     text = (
         f"We fitted a linear mixed model for {words.name(res.endog_name)} by {estimation}, with "
-        f"{words.fixed()} and {words.random()} for each {words.name(res.groups)}, to "
-        f"{res.nobs:,} observations in {res.ngroups:,} groups ({spread})."
+        f"{words.fixed()}{_random(res, every)}."
     )
     if res.cross.mean_weight is not None:
         text += (
             " Rows have prior weights (mean "
-            f"{_three(res.cross.mean_weight)}): the residual variance of a row is the residual "
+            f"{three(res.cross.mean_weight)}): the residual variance of a row is the residual "
             "variance of weight 1 over its weight."
         )
     if res.n_dropped:
         rows = "row" if res.n_dropped == 1 else "rows"
         text += f" {res.n_dropped:,} {rows} with missing values were left out."
+    text += (
+        f" Tests and {100 * level:g}% confidence intervals (CI) of fixed effects use "
+        f"{DF_WORDS[method]}"
+    )
+    if has_intervals(res):
+        text += f"; those of variances profile the {'REML criterion' if res.reml else 'likelihood'}"
+    return f"{text}. {_software(fit)}"
+
+
+def _random(res: Any, every: Sequence[Words]) -> str:
+    """Random terms, rows and levels."""
+    if not isinstance(res, SeveralResults):
+        words = every[0]
+        return (
+            f" and {words.random()} for each {words.name(res.groups)}, to {res.nobs:,} "
+            f"observations in {res.ngroups:,} groups ({_spread(res.cross.sizes)})"
+        )
+    parts, levels = [], []
+    for group in dict.fromkeys(words.res.groups for words in every):
+        own = [words for words in every if words.res.groups == group]
+        name = factor_words(own[0], True)
+        apart = ", uncorrelated," if len(own) > 1 else ""
+        parts.append(f"{' and '.join(w.random() for w in own)}{apart} for each {name}")
+        sizes = _spread(res.sizes_by_group[group])
+        levels.append(f"{res.ngroups_by_group[group]:,} levels of {name} ({sizes})")
     return (
-        f"{text} Tests and {100 * level:g}% confidence intervals (CI) of fixed effects use "
-        f"{DF_WORDS[method]}. {_software(fit)}"
+        f", {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}, to {res.nobs:,} "
+        f"observations of {', '.join(levels[:-1])}{' and ' if levels[:-1] else ''}{levels[-1]}"
     )
 
 
-def _results(words: Words, table: pd.DataFrame, level: float, weight: float | None) -> str:
-    res = words.res
-    terms = [str(t) for t in res.cov_re.index]
-    components = variance_components(res)
-    # by position: a slope may be called Residual or Total, but belongs to the groups
-    own, rest = components[components["group"] != ""], components[components["group"] == ""]
-    sizes = dict(zip(terms, zip(own["variance"], own["sd"], strict=True), strict=False))
-    parts = []
-    for term in terms:
-        what = (
-            f"between-{words.name(res.groups)} variance"
-            if terms == ["Intercept"]
-            else f"between-{words.name(res.groups)} variance of the intercept"
-            if term == "Intercept"
-            else f"variance of the {words.effect(term)}"
-        )
-        size = _variance(*sizes[term], words.unit_of(term))
-        parts.append(f"the {what} was {UNKNOWN if np.isnan(sizes[term][0]) else size}")
-    residual = UNKNOWN
-    if res.identification.residual:
-        residual = _variance(rest["variance"].iloc[0], rest["sd"].iloc[0], words.unit)
-    weighted = res.cross.mean_weight is not None
-    which = "residual variance of weight 1" if weighted else "residual variance"
-    text = f"T{', '.join(parts)[1:]}, and the {which} was {residual}."
-    names = [words.effect(t) for t in terms]
-    G = res.cov_re.to_numpy(dtype=float)
-    for j, i in combinations(range(len(terms)), 2):
-        if (size := np.sqrt(G[i, i] * G[j, j])) > 0 and np.isfinite(G[i, j]):
-            text += (
-                f" The correlation of {names[j]} and {names[i]} was {_decimals(G[i, j] / size, 2)}."
-            )
-    at = weight_of(res, weight, "the intraclass correlation") if weight is not None else 1.0
-    if is_random_intercept(res) and (weight is not None or not weighted):
-        share = icc(res, level=level, weight=weight)
-        given = "" if list(res.fe_params.index) == ["Intercept"] else ", given the predictors,"
-        rows = f" of rows of weight {at:g}" if weighted else ""
-        text += (
-            f" The intraclass correlation{rows}{given} was {_decimals(share['estimate'], 2)} "
-            f"({100 * level:g}% profile "
-            f"likelihood CI {_decimals(share['ci_low'], 2)} to {_decimals(share['ci_high'], 2)})."
-        )
-    if not res.identified:
+def _spread(sizes: Any) -> str:
+    least, most = sizes.min(), sizes.max()
+    if least == most:
+        return f"{least} each"
+    return f"{least} to {most} each, median {np.median(sizes):g}"
+
+
+def _results(
+    res: Any, every: Sequence[Words], table: pd.DataFrame, level: float, weight: float | None
+) -> str:
+    text = variances(res, every, level) + shared(res, every, level, weight)
+    if isinstance(res, LMMResults) and not res.identified:
         text += f" {res.identification.finding}".replace("`", "")
     elif res.singular:
         text += " The fit is singular: a variance is estimated as 0 or a correlation as 1 in size."
     if not res.converged:
         text += " The fit did not converge; do not report these estimates before that is settled."
+    words = every[0]
     items = [
         f"{words.term(str(n))} {_effect(row, words.unit_of(str(n)), level)}"
         for n, row in table.iterrows()
@@ -193,26 +180,20 @@ def _results(words: Words, table: pd.DataFrame, level: float, weight: float | No
     return f"{text} Fixed effects: {'; '.join(items)}."
 
 
-def _variance(variance: float, sd: float, unit: str) -> str:
-    """A variance and its root, with their units."""
-    square, plain = (f" {u}" if u else "" for u in (squared(unit), unit))
-    return f"{_three(variance)}{square} (SD {_three(sd)}{plain})"
-
-
 def _effect(row: pd.Series, unit: str, level: float) -> str:
-    places = _places(float(row["std_error"]))
-    numbers = [_decimals(float(row[c]), places) for c in ("estimate", "ci_low", "ci_high")]
+    digits = places(float(row["std_error"]))
+    numbers = [decimals(float(row[c]), digits) for c in ("estimate", "ci_low", "ci_high")]
     interval = f"{f'{numbers[0]} {unit}'.strip()} ({100 * level:g}% CI {numbers[1]} to {numbers[2]}"
     if row.name == "Intercept":  # nobody asks whether the mean is 0
         return interval + ")"
     letter = "z" if np.isinf(row["df"]) else f"t({row['df']:.1f})"
     p = f"<{NB}0.001" if row["p_value"] < 0.001 else f"={NB}{row['p_value']:.3f}"
-    return f"{interval}; {letter}{NB}={NB}{_decimals(float(row['statistic']), 2)}, p{NB}{p})"
+    return f"{interval}; {letter}{NB}={NB}{decimals(float(row['statistic']), 2)}, p{NB}{p})"
 
 
 def _software(fit: Any) -> str:
     own = f"pylmm_helpers {_version('pylmm_helpers')}"
-    if isinstance(fit, LMMResults):
+    if isinstance(fit, LMMResults | SeveralResults):
         return f"The model was fitted with {own} in Python."
     engine = f"statsmodels {_version('statsmodels')}"
     return f"The model was fitted with {engine} in Python; tests are by {own}."
@@ -225,24 +206,3 @@ def _version(package: str) -> str:
         from pylmm_helpers import __version__
 
         return __version__
-
-
-def _places(se: float) -> int:
-    """Decimals that show two digits of a standard error."""
-    return int(np.clip(1 - np.floor(np.log10(se)), 0, 12)) if se > 0 else 2
-
-
-def _decimals(value: float, places: int) -> str:
-    text = f"{value:,.{places}f}"
-    if float(text.replace(",", "")) == 0.0:
-        text = text.lstrip("-")
-    return text.replace("-", MINUS)
-
-
-def _three(value: float) -> str:
-    """Three significant digits, whole numbers in full."""
-    if value == 0.0:
-        return "0"
-    if not 1e-4 <= abs(value) < 1e7:
-        return f"{value:.2e}".replace("-", MINUS)
-    return _decimals(value, int(max(0, 2 - np.floor(np.log10(abs(value))))))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
 from pylmm_helpers.common import Array, a_mapping, shown
-from pylmm_helpers.engine import LMMResults
 
 #: A column that stands for a category: ``feeding[T.mixed]``; without T. in a model that has no
 #: column to compare with.
@@ -35,7 +35,7 @@ class Words:
         Units of predictors.
     """
 
-    res: LMMResults
+    res: Any
     unit: str
     labels: Mapping[str, str]
     per: Mapping[str, str]
@@ -104,9 +104,9 @@ class Words:
         if tight(name) in self.per:
             units = [self.per[tight(name)]]
         else:
-            if self._is_difference(name):
+            if self.is_difference(name):
                 return self.unit
-            found = [(self.per.get(tight(p)), self._is_difference(p)) for p in factors(name)]
+            found = [(self.per.get(tight(p)), self.is_difference(p)) for p in factors(name)]
             units = [unit or "" for unit, difference in found if unit or not difference]
             if not units:  # the product of two differences
                 return self.unit
@@ -114,11 +114,11 @@ class Words:
                 units = ["unit"] if self.unit else []
         return f"{self.unit} per {' × '.join(units)}".strip() if units else ""
 
-    def _is_difference(self, name: str) -> bool:
+    def is_difference(self, name: str) -> bool:
         """Whether a step of the column is a step between two groups, as of a column of 0 and 1."""
         parts = factors(name)
         if name.endswith("]"):  # a coded category, or a column of a basis, which has no unit
-            return len(parts) == 1 or all(self._is_difference(p) for p in parts)
+            return len(parts) == 1 or all(self.is_difference(p) for p in parts)
         values = self._column(name)
         if values is None:
             return False
@@ -141,8 +141,9 @@ class Words:
         return None
 
 
-def words_for(res: LMMResults, unit: str, labels: object, per: object) -> Words:
-    """Check what the caller gave; a name that the fit lacks is refused, since it would do nothing.
+def words_for(terms: Sequence[Any], unit: str, labels: object, per: object) -> list[Words]:
+    """Words for each random term; what the caller gave is checked first. A name that the fit lacks
+    is refused, since it would do nothing.
 
     Raises
     ------
@@ -151,16 +152,24 @@ def words_for(res: LMMResults, unit: str, labels: object, per: object) -> Words:
     """
     if not isinstance(unit, str):
         raise ValueError(f"unit is {shown(unit)}; give the unit of the response as text, or ''")
-    return Words(res, unit.strip(), _texts(res, labels, "labels"), _texts(res, per, "per"))
+    known = (_texts(terms, labels, "labels"), _texts(terms, per, "per"))
+    return [Words(term, unit.strip(), *known) for term in terms]
 
 
-def _texts(res: LMMResults, given: object, argument: str) -> dict[str, str]:
+def _texts(every: Sequence[Any], given: object, argument: str) -> dict[str, str]:
     example = {"labels": "baseline pressure", "per": "mmHg"}[argument]
     a_mapping(given, argument, f"a dict such as {{'baseline_sbp': '{example}'}}")
     if not isinstance(given, Mapping):
         return {}
-    terms = [str(n) for n in (*res.fe_params.index, *res.cov_re.index)]
-    known = {res.endog_name, res.groups, *terms, *(p for t in terms for p in factors(t))}
+    res = every[0]
+    random = [str(n) for term in every for n in term.cov_re.index]
+    terms = list(dict.fromkeys([*map(str, res.fe_params.index), *random]))
+    known = {
+        res.endog_name,
+        *(term.groups for term in every),
+        *terms,
+        *(p for t in terms for p in factors(t)),
+    }
     known |= {*right_side(res), *(p for t in right_side(res) for p in factors(t))}
     if res.design is not None:
         known |= {str(c) for c in res.frame.columns}
@@ -190,7 +199,7 @@ def column_of(part: str) -> str:
     return whole[1] if whole else re.sub(r"\[[^\[\]]*\]$", "", part)
 
 
-def right_side(res: LMMResults) -> list[str]:
+def right_side(res: Any) -> list[str]:
     """Predictors of the model, each once, without the intercept; ``C(x, ...)`` is x. In the
     formula's own order and spelling where that is a plain sum, else as the columns have them."""
     names = [str(n) for n in res.fe_params.index if n != "Intercept"]

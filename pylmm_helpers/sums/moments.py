@@ -42,7 +42,8 @@ class Figures:
 
 @dataclass(frozen=True)
 class FirstPass:
-    """What the first query found; moments by the expression's place in ``[y, *x, *z]``."""
+    """What the first query found; moments by the expression's place in ``[y, *x, *z]``, z
+    term by term."""
 
     moments: list[Figures]
     rows: int
@@ -86,11 +87,15 @@ def is_constant(expression: Any) -> bool:
 
 
 def first_pass(
-    source: Source, table: Any, used: list[str], weights: str | None, terms: Terms, missing: str
-) -> FirstPass:
-    """Count, range and moments of every column, with the checks on them."""
-    columns = [terms.y, *terms.x, *terms.z]
-    names = [terms.y_name, *terms.x_names, *terms.z_names]
+    source: Source, table: Any, used: list[str], weights: str | None, parts: list[Terms],
+    missing: str,
+) -> FirstPass:  # fmt: skip
+    """Count, range and moments of every column of some random terms, which share the fixed part,
+    with the checks on them."""
+    terms = parts[0]
+    columns = [terms.y, *terms.x, *(column for part in parts for column in part.z)]
+    names = [terms.y_name, *terms.x_names, *(name for part in parts for name in part.z_names)]
+    groups = [name for part in parts for name in part.group_columns]
     distinct = dict(zip(names, columns, strict=True))
     distinct = {name: column for name, column in distinct.items() if not is_constant(column)}
     raw = {
@@ -98,7 +103,7 @@ def first_pass(
         for name in used
         if table.schema()[name].is_numeric() and name not in distinct
     }
-    needed = [*dict.fromkeys([*used, terms.group_name, *([weights] if weights else [])])]
+    needed = [*dict.fromkeys([*used, *groups, *([weights] if weights else [])])]
     keep = complete_rows(table, needed)
     only = {"where": keep} if missing == "drop" else {}
     wanted = {"rows": table.count(), "complete": keep.sum()}
@@ -112,7 +117,7 @@ def first_pass(
         wanted["bad weights"] = (~good & ~lacking(table[weights])).sum(**only)
         wanted["log weights"] = weight.ln().sum(where=good & keep)
         wanted["sum of weights"] = weight.sum(where=good & keep)
-    bare = {name for name, ones in indicator_candidates(terms)}
+    bare = {name for name, ones in indicator_candidates(parts)}
     for name in bare:
         column = distinct[name]
         wanted[f"other {name}"] = ((column != 0) & (column != 1)).sum(**only)
@@ -155,10 +160,11 @@ def first_pass(
     return FirstPass([figures(name) for name in names], int(row["rows"]), n, logs, mean_weight)
 
 
-def indicator_candidates(terms: Terms) -> set[tuple[str, bool]]:
+def indicator_candidates(parts: list[Terms]) -> set[tuple[str, bool]]:
     """Columns of a part without intercept, which may be a full set of zeros and ones."""
     found = set()
-    for names, columns in ((terms.x_names, terms.x), (terms.z_names, terms.z)):
+    sides = [(parts[0].x_names, parts[0].x), *((part.z_names, part.z) for part in parts)]
+    for names, columns in sides:
         if not any(is_constant(column) for column in columns):
             found |= {(name, True) for name in names}
     return found

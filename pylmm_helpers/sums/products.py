@@ -8,8 +8,9 @@ is approximated.
 The steps, each in a module of its own: `source` opens the table (`files` looks
 after Parquet files), `terms` turns
 the formula into expressions of Ibis (arithmetic in `arithmetic`), `moments` asks for
-range and moments of every column, `queries` for the products by group. What follows is
-shared with data in memory.
+range and moments of every column, `queries` for the products by group; `several` does so for
+models with several random terms, by the combination of all grouping columns. What follows is shared
+with data in memory.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from pylmm_helpers.engine import (
     ALMOST_NOTHING,
     CrossProducts,
     Layout,
+    SeveralProducts,
     assemble,
+    check_bars_alone,
     check_counts,
     constant_of,
     criterion,
@@ -34,20 +37,23 @@ from pylmm_helpers.engine import (
     reduce_products,
 )
 from pylmm_helpers.formula import (
+    Bar,
     as_frame,
     check_cells,
     check_choices,
     crossed,
-    group_codes,
+    has_bars,
     names_in,
     parse,
     parse_random,
     require_column,
+    take_apart,
 )
 
 from .arithmetic import number
 from .moments import adds_up, complete_rows, first_pass
-from .queries import Products, ScaledTable, scaled_table
+from .queries import ScaledTable, check_unchanged, codes_of, scaled_table
+from .several import check_double_bars, collect_several
 from .source import Source, open_source
 from .terms import Terms, category_columns, tiny_frame, translate
 
@@ -66,7 +72,7 @@ def cross_products(
     missing: str = "raise",
     memory_limit: str | None = None,
     progress: bool | None = None,
-) -> CrossProducts:
+) -> CrossProducts | SeveralProducts:
     """Sufficient statistics of a mixed model from a table of any size.
 
     Parameters
@@ -77,11 +83,12 @@ def cross_products(
         table of Ibis on any database that it knows, such as DuckDB or Spark, where the work is then
         done.
     formula, groups, re_formula : str
-        As in `fit_lmm`, ``offset(x)`` included. Terms may hold columns, ``C(...)`` with any of
-        formulaic's contrasts, interactions, arithmetic in ``I(...)`` or ``{...}``, comparisons,
-        and ``np.log``, ``exp``, ``sqrt``, ``abs`` and the like. Text columns are categories in the
-        order of the alphabet, unless ``C(column, levels=[...])`` says otherwise; categorical
-        columns of a data frame keep their own order.
+        As in `fit_lmm`, ``offset(x)`` and random terms in the formula included
+        (``"y ~ x + (1 + x | herd) + (1 | herd:cow)"``). Terms may hold columns, ``C(...)`` with
+        any of formulaic's contrasts, interactions, arithmetic in ``I(...)`` or ``{...}``,
+        comparisons, and ``np.log``, ``exp``, ``sqrt``, ``abs`` and the like. Text columns are
+        categories in the order of the alphabet, unless ``C(column, levels=[...])`` says otherwise;
+        categorical columns of a data frame keep their own order.
     weights : str, optional
         Column of prior weights.
     missing : {"raise", "drop"}
@@ -96,7 +103,9 @@ def cross_products(
     -------
     CrossProducts
         For ``fit_lmm(products, reml=...)``. About ``8 q (p + q + 1)`` bytes a group for p fixed
-        and q random terms, whatever the number of rows.
+        and q random terms, whatever the number of rows. With several random terms
+        `SeveralProducts`, of about as many bytes for each combination of the factors' levels that
+        occurs (q then counts the distinct random columns of all terms).
 
     Raises
     ------
@@ -119,7 +128,15 @@ def cross_products(
     38, 963-974.
     """
     context = capture_context(1)
-    fixed, random = parse(formula), parse_random(re_formula)
+    whole = formula
+    if has_bars(formula):
+        check_bars_alone(groups, re_formula)
+        formula, bars = take_apart(formula)
+        groups = bars[0].columns[0]
+    else:
+        bars = [Bar(re_formula, (groups,))] if groups is not None else []
+    fixed = parse(formula)
+    random = [parse_random(bar.terms) for bar in bars] or [parse_random(re_formula)]
     if groups is None:
         raise ValueError("groups is missing; give the name of the column that names the groups.")
     if not (weights is None or isinstance(weights, str)):
@@ -132,13 +149,16 @@ def cross_products(
         if isinstance(source, pd.DataFrame):
             names = as_frame(source).iloc[:0]
         check_choices(groups, missing, names)
-        parts = [*fixed.lhs, *fixed.rhs, *fixed.offset, *random]
+        every = [term for terms in random for term in terms]
+        parts = [*fixed.lhs, *fixed.rhs, *fixed.offset, *every]
         used, tools, *_ = names_in(parts, names, context)
-        needed = [*used, groups, *([weights] if weights else [])]
+        group_columns = list(dict.fromkeys(name for bar in bars for name in bar.columns))
+        needed = [*used, *group_columns, *([weights] if weights else [])]
         for name in needed:
             require_column(names, name)
         opened.check(needed)
-        check_group_type(table, groups)
+        for name in group_columns:
+            check_group_type(table, name)
         if weights and not table.schema()[weights].is_numeric():
             raise ValueError(
                 f"weights column '{weights}' must be numbers; convert them with pd.to_numeric."
@@ -147,10 +167,16 @@ def cross_products(
         coded = category_columns(parts, table, opened.categories)
         levels = {name: levels_of(opened, table.filter(complete), name) for name in coded}
         tiny = tiny_frame(table, used, levels, opened.categories)
-        check_crossed(opened, table.filter(complete), [*fixed.rhs, *random], tiny, tools)
-        terms = translate(formula, re_formula, fixed, random, groups, table, tiny, tools)
+        check_crossed(opened, table.filter(complete), [*fixed.rhs, *every], tiny, tools)
+        check_double_bars(bars, random, tiny, coded, tools)
+        several = [
+            translate(formula, bar.terms, fixed, terms, bar.columns, table, tiny, tools)
+            for bar, terms in zip(bars, random, strict=True)
+        ]
         kept = table.filter(complete) if missing == "drop" else table
-        return collect(opened, kept, used, terms, weights, missing)
+        if len(bars) == 1 and len(group_columns) == 1:
+            return collect(opened, kept, used, several[0], weights, missing)
+        return collect_several(opened, kept, used, whole, bars, several, weights, missing)
 
 
 def check_group_type(table: Any, groups: str) -> None:
@@ -192,7 +218,7 @@ def collect(
     source: Source, table: Any, used: list[str], terms: Terms, weights: str | None, missing: str
 ) -> CrossProducts:
     """Ask for moments, then for products of the rows that are kept, and check both."""
-    first = first_pass(source, source.table, used, weights, terms, missing)
+    first = first_pass(source, source.table, used, weights, [terms], missing)
     moments, p = first.moments, len(terms.x)
     x_moments, z_moments = moments[1 : p + 1], moments[p + 1 :]
     layout = lay_out(
@@ -211,12 +237,7 @@ def collect(
         "n_dropped": first.rows - first.complete,
     }
     cross = assembled(terms, layout, rows, None, facts)
-    if cross.nobs != first.complete:
-        raise ValueError(
-            f"the table had {first.complete:,} complete rows when it was looked at and "
-            f"{cross.nobs:,} when they were added up: it changed meanwhile. Write it to a file "
-            "that stays as it is, and start again."
-        )
+    check_unchanged(first.complete, cross.nobs)
     reduced, cross = reduce_products(cross, rows.within)
     at, _ = criterion(factor_to_theta(np.eye(cross.q))[None], reduced, False)
     if not at.unexplained()[0] < ALMOST_NOTHING:
@@ -234,17 +255,9 @@ def assembled(
 ) -> CrossProducts:
     """Products with the groups in the order of their labels."""
     found = rows.products()
-    codes, labels = ordered_groups(found, rows.source, terms.group_name)
+    codes, labels = codes_of(found.labels["label0"], rows.source, terms.group_name)
     check_counts(int(found.sizes.sum()), len(labels), terms)
     found = found.in_order(codes)
     return assemble(
         terms, layout, found.total, found.by_group, found.sizes, labels, fitted=fitted, **facts
     )
-
-
-def ordered_groups(found: Products, source: Source, name: str) -> tuple[Any, pd.Index]:
-    """Codes and labels of the groups as rows in memory would have them."""
-    labels = found.labels
-    if name in source.categories:
-        labels = pd.Series(pd.Categorical(labels, categories=source.categories[name]))
-    return group_codes(labels, name)

@@ -47,13 +47,18 @@ class Terms:
 
     formula: str
     re_formula: str
-    group_name: str
+    group_columns: tuple[str, ...]
     y_name: str
     x_names: tuple[str, ...]
     z_names: tuple[str, ...]
     y: Any
     x: tuple[Any, ...]
     z: tuple[Any, ...]
+
+    @property
+    def group_name(self) -> str:
+        """The grouping factor: its columns joined by colons."""
+        return ":".join(self.group_columns)
 
 
 def category_columns(parsed: Any, table: Any, categories: Mapping[str, Any]) -> list[str]:
@@ -122,7 +127,7 @@ def tiny_frame(
 
 
 def translate(
-    formula: str, re_formula: str, fixed: Any, random: Any, groups: str, table: Any,
+    formula: str, re_formula: str, fixed: Any, random: Any, groups: tuple[str, ...], table: Any,
     tiny: pd.DataFrame, tools: Mapping[str, Any],
 ) -> Terms:  # fmt: skip
     """Names and expressions of all columns of the model."""

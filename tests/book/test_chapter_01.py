@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,15 +10,228 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+from cells import run_chapter
+from said import Page, Statement, each, stands
 from scipy import stats
 
 from offline_render.book import Cell, split
-from pylmm_helpers import blups, coef_table, contrast, fit_lmm, icc, load, lrt, plots
+from pylmm_helpers import blups, coef_table, contrast, fit_lmm, icc, load, lrt, plots, refit
 from pylmm_helpers.quantities.diagnostics import residuals
 
-CHAPTER = Path(__file__).parents[2] / "chapters" / "01-whole-game.qmd"
+NAME = "01-whole-game"
+CHAPTER = Path(__file__).parents[2] / "chapters" / f"{NAME}.qmd"
 FORMULA = "milk_kg ~ parity + feeding"
 CONFINED = "feeding[T.confined]"
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return run_chapter(NAME, "ignore")
+
+
+def moved(page: Page, other: str) -> float:
+    """Change of confined feeding under another choice, in standard errors of the page's fit."""
+    refits = page["refits"]
+    change = refits.loc[other, "estimate"] - refits.loc["as above", "estimate"]
+    return float(abs(change) / refits.loc["as above", "std_error"])
+
+
+def trend(page: Page) -> tuple[float, float]:
+    """Slope of the residuals on the fitted values, and p-value of a bend."""
+    fitted = page["fit"].fittedvalues.to_numpy()
+    at = fitted - fitted.mean()
+    rows = pd.DataFrame({"r": page["fit"].resid.to_numpy(), "at": at, "bend": at**2})
+    line = smf.ols("r ~ at + bend", rows).fit()
+    return float(line.params["at"]), float(line.pvalues["bend"])
+
+
+def funnel(page: Page) -> float:
+    """p-value of a relation between the size of the residuals and the fitted values."""
+    return float(stats.spearmanr(page["fit"].resid.abs(), page["fit"].fittedvalues).pvalue)
+
+
+def alone(page: Page, formula: str) -> tuple[float, float]:
+    """Variances between and within herds of a model with these predictors."""
+    other = fit_lmm(f"milk_kg ~ {formula}", page["dairy"], groups="herd")
+    return float(other.cov_re.iloc[0, 0]), float(other.scale)
+
+
+def feeding_does_most(page: Page) -> bool:
+    none, both = alone(page, "1")[0], alone(page, "parity + feeding")[0]
+    by_both = none - both
+    return by_both > 0.2 * none and none - alone(page, "feeding")[0] > 0.7 * by_both
+
+
+def parity_does_it(page: Page) -> bool:
+    none, both = alone(page, "1")[1], alone(page, "parity + feeding")[1]
+    by_feeding, by_parity = none - alone(page, "feeding")[1], none - alone(page, "parity")[1]
+    return by_parity > 0.98 * (none - both) and abs(by_feeding) < 0.01 * by_parity
+
+
+def herds_side_with_their_blup(page: Page) -> bool:
+    left = page["fit"].resid.groupby(page["dairy"]["herd"]).mean()
+    return bool((np.sign(left) == np.sign(blups(page["fit"])["estimate"])).all())
+
+
+def spread_by_parity_moves_little(page: Page) -> bool:
+    fit, dairy = page["fit"], page["dairy"]
+    weights = dairy["parity"].map(page["by_parity"]["sd"] ** -2).to_numpy()
+    other = fit_lmm(FORMULA, dairy, groups="herd", weights=weights)
+    change = (other.fe_params - fit.fe_params[other.fe_params.index]).abs()
+    return bool((change < 0.2 * other.bse_fe).all())
+
+
+def ols_rejects_too_often(page: Page) -> bool:
+    """Share of false findings when the true standard error is the mixed model's."""
+    share = page["ols"].bse["feeding[T.mixed]"] / page["effects"]["std_error"]["feeding[T.mixed]"]
+    return 2 * stats.norm.cdf(-1.96 * share) > 0.25
+
+
+def truths_are_those_of_the_file(page: Page) -> bool:
+    package = json.loads((CHAPTER.parents[1] / "datasets" / "datapackage.json").read_text("utf-8"))
+    truth = next(r["truth"] for r in package["resources"] if r["name"] == "dairy_herds")
+    stated = {float(x) for x in re.findall(r"(?<=: )[\d.]+", json.dumps(truth))}
+    return {6.0, 10.0, 20.0} <= stated
+
+
+# What the page says of its data in words, and whether the data say so.
+STATEMENTS: list[Statement] = [
+    (
+        "Pasture herds stand mostly on the left and confined herds on the right.",
+        lambda p: (
+            p["rank"].groupby(p["herds"]["feeding"].first(), observed=True).median()["pasture"] < 25
+            and p["rank"][p["herds"]["feeding"].first() == "confined"].gt(25.5).mean() > 0.6
+        ),
+    ),
+    (
+        "Around each bar the cows differ too, and by more.",
+        lambda p: (p["herds"]["milk_kg"].std() > p["means"].std()).all(),
+    ),
+    (
+        "for most cows the service falls within the $100$ days",
+        lambda p: (p["dairy"]["dtfs"] <= 100).mean() > 0.75,
+    ),
+    (
+        "The cow matters more, but the herd is not a detail.",
+        lambda p: p["icc_null"]["ci_high"] < 0.5 and p["icc_null"]["ci_low"] > 0.1,
+    ),
+    ("mostly because herds differ in feeding", feeding_does_most),
+    ("because cows differ in parity.", parity_does_it),
+    (
+        "It also widens the standard errors a little",
+        lambda p: (
+            (p["effects"]["std_error"] / coef_table(p["fit"], df="wald")["std_error"] - 1)
+            .between(0, 0.02, inclusive="neither")
+            .all()
+        ),
+    ),
+    (
+        "degrees of freedom stand behind it: nearly one a cow.",
+        lambda p: 0.95 < p["effects"].loc["parity", "df"] / len(p["dairy"]) < 1,
+    ),
+    (
+        "degrees of freedom stand behind it: fewer than there are herds.",
+        lambda p: p["effects"].loc["feeding[T.mixed]", "df"] < len(p["herds"]),
+    ),
+    (
+        "its small p-value says that the data hardly fit equal feeding systems",
+        lambda p: p["joint"]["p_value"] < 0.001,
+    ),
+    (
+        "Chance alone does not make herds differ this much, and feeding does not account for all",
+        lambda p: p["test"]["p_value"].iloc[0] < 1e-6,
+    ),
+    (
+        "The standard errors are a little smaller than those of @tbl-wg-coefficients",
+        lambda p: (
+            (p["by_hand"]["std_error by hand"] / p["effects"]["std_error"]).between(0.98, 1).all()
+        ),
+    ),
+    (
+        "Every herd in @fig-wg-qq lies inside the band.",
+        lambda p: (
+            {t.get_text() for t in plots.qq(p["fit"]).get_legend().get_texts()}
+            == {"95% simultaneous band"}
+        ),
+    ),
+    (
+        "You see no funnel, and a trend that rises a little without a bend.",
+        lambda p: funnel(p) > 0.1 and 0 < trend(p)[0] < 0.2 and trend(p)[1] > 0.1,
+    ),
+    (
+        "from about 140 to 230",
+        lambda p: (
+            abs(p["fit"].fittedvalues.min() - 140) < 5
+            and abs(p["fit"].fittedvalues.max() - 230) < 5
+        ),
+    ),
+    (
+        "So the cows of a high herd lie above their fitted values on average",
+        herds_side_with_their_blup,
+    ),
+    (
+        "All means lie within two standard errors of zero.",
+        lambda p: (p["by_parity"]["mean"].abs() < 2 * p["by_parity"]["std_error"]).all(),
+    ),
+    ("so a straight line will do", lambda p: p["line"]["p_value"] > 0.2),
+    (
+        "The spread is another matter: it is smallest at parity $1$",
+        lambda p: p["by_parity"]["sd"].idxmin() == 1 and p["equal_spread"].pvalue < 0.05,
+    ),
+    (
+        "moves no coefficient by more than a fifth of its standard error",
+        spread_by_parity_moves_little,
+    ),
+    (
+        "the difference that depends most on the herds: confined feeding against pasture.",
+        lambda p: p["effects"]["std_error"].drop("Intercept").idxmax() == CONFINED,
+    ),
+    (
+        "whose BLUP is furthest from zero, the estimate moves by less than its standard error.",
+        lambda p: max(moved(p, "with region"), moved(p, "without one herd")) < 1,
+    ),
+    (
+        "Its estimate is close, but its standard error is only",
+        lambda p: moved(p, "least squares") < 0.25 and p["ratio"] < 0.6,
+    ),
+    (
+        "finds a far smaller p-value for mixed feeding against pasture than you do",
+        lambda p: (
+            p["ols"].pvalues["feeding[T.mixed]"]
+            < 0.01 * p["effects"].loc["feeding[T.mixed]", "p_value"]
+        ),
+    ),
+    ("her method would still report one far more often than", ols_rejects_too_often),
+    (
+        "$6$ kg for each parity, $10$ kg for mixed and $20$ kg for confined feeding",
+        truths_are_those_of_the_file,
+    ),
+]
+
+
+@each(STATEMENTS)
+def test_the_data_bear_out_the_sentence(page: Page, fragment: str, holds) -> None:
+    assert stands(NAME, fragment), "the sentence reads otherwise now"
+    assert holds(page)
+
+
+def test_half_of_the_statistics_are_zero_without_any_variance(dairy: pd.DataFrame) -> None:
+    """Which is why the p-value is halved; with few groups more than half are zero."""
+    rng, start = np.random.default_rng(1), fit_lmm("milk_kg ~ parity", dairy, groups="herd")
+    p = np.array(
+        [
+            lrt(refit(start, rng.normal(size=len(dairy))), "ols")["p_value"].iloc[0]
+            for _ in range(400)
+        ]
+    )
+    naive = np.minimum(2 * p, 1)
+    assert abs((p > 0.49).mean() - 0.5) < 0.1  # four Monte-Carlo errors of one half
+    assert abs((p < 0.05).mean() - 0.05) < 0.044  # four of one in twenty
+    assert (naive < 0.05).mean() < 0.05
+    few = dairy[dairy["herd"].isin(dairy["herd"].unique()[:5])]
+    start = fit_lmm("milk_kg ~ 1", few, groups="herd")
+    at_zero = [refit(start, rng.normal(size=len(few))).cov_re.iloc[0, 0] < 1e-9 for _ in range(400)]
+    assert np.mean(at_zero) > 0.52, "so the sentence says: with dozens of them"
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +274,6 @@ def test_the_intervals_cover_the_truth(fit, effects: pd.DataFrame, dairy: pd.Dat
     assert null["ci_low"] < 0.20 < null["ci_high"]
 
 
-def test_feeding_rests_on_herds_and_parity_on_cows(
-    effects: pd.DataFrame, dairy: pd.DataFrame
-) -> None:
-    herds = dairy["herd"].nunique()
-    assert (effects.loc[["feeding[T.mixed]", CONFINED], "df"] < herds).all()
-    assert effects.loc["parity", "df"] > 0.95 * len(dairy)
-
-
 def test_the_herd_variance_test_is_the_reml_comparison_with_least_squares(
     dairy: pd.DataFrame, fit
 ) -> None:
@@ -81,22 +287,12 @@ def test_the_herd_variance_test_is_the_reml_comparison_with_least_squares(
     assert test["p_value"] == pytest.approx(test["p_value_naive"] / 2, rel=1e-12)
 
 
-def test_every_herd_lies_inside_the_band(fit) -> None:
-    labels = {text.get_text() for text in plots.qq(fit).get_legend().get_texts()}
-    assert labels == {"95% simultaneous band"}
-
-
-def test_residuals_show_no_trend_with_parity(fit, dairy: pd.DataFrame) -> None:
-    grouped = fit.resid.groupby(dairy["parity"])
-    table = grouped.agg(["mean", "sem", "std"])
-    assert (table["mean"].abs() < 2 * table["sem"]).all()
-    assert table["std"].idxmin() == 1
-    # "the spread is another matter", but it moves no coefficient by a fifth of its error
-    assert 0.02 < stats.bartlett(*[residual for _, residual in grouped]).pvalue < 0.05
-    weights = dairy["parity"].map(table["std"] ** -2)
-    spread = fit_lmm(FORMULA, dairy, groups="herd", weights=weights.to_numpy())
-    moved = (spread.fe_params - fit.fe_params[spread.fe_params.index]).abs()
-    assert (moved < 0.2 * spread.bse_fe).all() and spread.criterion < -2 * fit.llf
+def test_residuals_are_standardised_and_spread_by_parity_fits_better(
+    fit, dairy: pd.DataFrame
+) -> None:
+    sd = fit.resid.groupby(dairy["parity"]).std()
+    weights = dairy["parity"].map(sd**-2).to_numpy()
+    assert fit_lmm(FORMULA, dairy, groups="herd", weights=weights).criterion < -2 * fit.llf
     assert residuals(fit)["conditional_std"].std() == pytest.approx(1, abs=0.02)
 
 
@@ -112,34 +308,6 @@ def test_parities_leave_no_line(dairy: pd.DataFrame, fit) -> None:
     assert line["df_num"] == ratio["df"] == 4
     assert line["p_value"] == pytest.approx(ratio["p_value"], abs=0.01)
     assert line["p_value"] > 0.2, "a straight line will do"
-
-
-def test_other_choices_move_confined_feeding_by_less_than_a_standard_error(
-    fit, dairy: pd.DataFrame
-) -> None:
-    extreme = blups(fit)["estimate"].abs().idxmax()
-    region = smf.mixedlm(f"{FORMULA} + region", dairy, groups="herd").fit(reml=True)
-    fewer = dairy[dairy["herd"] != extreme]
-    without = smf.mixedlm(FORMULA, fewer, groups="herd").fit(reml=True)
-    ols = smf.ols(FORMULA, dairy).fit()
-    for other in (region.fe_params, without.fe_params, ols.params):
-        assert abs(other[CONFINED] - fit.fe_params[CONFINED]) < fit.bse_fe[CONFINED]
-    assert ols.bse[CONFINED] < 0.6 * fit.bse_fe[CONFINED]
-    assert (
-        ols.pvalues["feeding[T.mixed]"] < 0.01 * coef_table(fit).loc["feeding[T.mixed]", "p_value"]
-    )
-
-
-def test_feeding_takes_most_of_what_leaves_the_herd_variance(dairy: pd.DataFrame) -> None:
-    between = {
-        formula: float(
-            smf.mixedlm(f"milk_kg ~ {formula}", dairy, groups="herd")
-            .fit(reml=True)
-            .cov_re.iloc[0, 0]
-        )
-        for formula in ("1", "feeding", "parity + feeding")
-    }
-    assert between["1"] - between["feeding"] > 0.7 * (between["1"] - between["parity + feeding"])
 
 
 def test_herd_means_and_cows_spread_as_the_description_of_the_figure_says(

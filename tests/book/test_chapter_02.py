@@ -8,21 +8,331 @@ from typing import Any
 import numpy as np
 import pytest
 from cells import run_chapter
+from said import Page, Statement, each, stands
 from scipy import stats
 
 from pylmm_helpers import anova_components, coef_table, fit_lmm, refit, shrinkage_factor
 
+NAME = "02-clustered-data"
 MIXED, CONFINED = "feeding[T.mixed]", "feeding[T.confined]"
+FEEDING = [MIXED, CONFINED]
 
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
     # As on the page: its collinear model warns, and a cell prints that warning.
-    return run_chapter("02-clustered-data", "default", skip="^tbl-cl-agree")
+    return run_chapter(NAME, "default", skip="^tbl-cl-agree")
 
 
 def mc_error(share: float, replicates: int) -> float:
     return float(np.sqrt(share * (1 - share) / replicates))
+
+
+def errors(page: Page) -> Any:
+    """Standard errors by four analyses."""
+    return page["side"].xs("std_error", axis=1, level=1)
+
+
+def estimates(page: Page) -> Any:
+    return page["side"].xs("estimate", axis=1, level=1).drop("Intercept")
+
+
+def apart(page: Page, counts: int, test: int) -> float:
+    """How far a test of the few-herds table is from 5%, in Monte-Carlo errors."""
+    share = page["few"][counts][test]
+    return float((share - 0.05) / mc_error(0.05, 600))
+
+
+def steps(page: Page) -> Any:
+    """Range of the group means of the dots, panel by panel, rising from left to right."""
+    return [
+        frame.groupby("feeding", observed=True)["milk_kg"].mean()
+        for frame in (page["dairy"], page["means"])
+    ]
+
+
+def between_mean_and_line(page: Page) -> bool:
+    own, shrunk, line = page["own"], page["shrunk"], page["overall"]
+    inside = (shrunk - line).abs() <= (own - line).abs()
+    same_side = np.sign(shrunk - line) == np.sign(own - line)
+    return bool((inside & same_side).all()) and abs(line - 181) < 1
+
+
+def nearer_dummies(page: Page) -> bool:
+    slopes = page["bought"]["estimate"]
+    way = slopes["OLS, cluster-robust"] - slopes["dummy model"]
+    return 0 < slopes["mixed model"] - slopes["dummy model"] < 0.3 * way
+
+
+# What the page says of its data in words, and whether the data say so.
+STATEMENTS: list[Statement] = [
+    (
+        "12 to 25 herd means in each system lie between about 140 and 210 kilograms",
+        lambda p: (
+            p["means"].groupby("feeding", observed=True).size().agg(["min", "max"]).tolist()
+            == [12, 25]
+            and abs(p["means"]["milk_kg"].min() - 140) < 3
+            and abs(p["means"]["milk_kg"].max() - 210) < 3
+        ),
+    ),
+    (
+        "The means rise from pasture to confined in both panels.",
+        lambda p: all(step.is_monotonic_increasing for step in steps(p)),
+    ),
+    (
+        "The last row is a little better",
+        lambda p: 1 < p["effect"]["effective_n_model"] / p["effect"]["effective_n"] < 1.25,
+    ),
+    (
+        "The data agree with the design effect",
+        lambda p: (
+            abs(p["boot"]["herds"] / (p["dairy"]["milk_kg"].sem() * np.sqrt(p["deff"])) - 1)
+            < 2.5 * p["mc_share"]
+        ),
+    ),
+    (
+        "The estimates differ by less than half a standard error of the mixed model.",
+        lambda p: (
+            ((estimates(p).max(axis=1) - estimates(p).min(axis=1)) / errors(p)["mixed model"])
+            .drop("Intercept")
+            .lt(0.5)
+            .all()
+        ),
+    ),
+    (
+        "those of OLS are less than half as large as the others.",
+        lambda p: (
+            errors(p)["OLS"][FEEDING]
+            .lt(0.5 * errors(p).loc[FEEDING, ["cluster-robust", "mixed model"]].min(axis=1))
+            .all()
+        ),
+    ),
+    (
+        "all four are close, and the mixed model's is the smallest.",
+        lambda p: (
+            errors(p).loc["parity"].idxmin() == "mixed model"
+            and errors(p).loc["parity"].max() < 1.08 * errors(p).loc["parity"].min()
+        ),
+    ),
+    (
+        "The dummy model has no answer on feeding.",
+        lambda p: estimates(p).loc[FEEDING, "dummies"].isna().all(),
+    ),
+    (
+        "Every analysis would tell the farmer the same.",
+        lambda p: np.ptp(estimates(p).loc["parity"]) < 0.5 * errors(p).loc["parity"].min(),
+    ),
+    ("as if the matter were settled.", lambda p: p["tests"].loc["OLS", "p_value"] < 0.0001),
+    (
+        "some evidence, with limits near $0$.",
+        lambda p: (
+            p["tests"].loc["mixed model", "p_value"]
+            < 0.05
+            < p["tests"].loc["cluster-robust", "p_value"]
+            < 0.15
+            and (p["tests"]["ci_low"].drop("OLS").abs() < 2).all()
+        ),
+    ),
+    (
+        "fewer than there are herds.",
+        lambda p: p["effects"].loc[MIXED, "df"] < p["G"] and p["effects"].loc[CONFINED, "df"] < 50,
+    ),
+    (
+        "and its estimate is a little more precise.",
+        lambda p: (
+            (p["correct"]["OLS, corrected"] / p["correct"]["mixed model"]).between(1, 1.1).all()
+        ),
+    ),
+    (
+        "nearly the answer of the mixed model.",
+        lambda p: (
+            abs(p["fit_means"].params[MIXED] - p["effects"].loc[MIXED, "estimate"])
+            < 0.1 * p["effects"].loc[MIXED, "std_error"]
+            and abs(p["fit_means"].pvalues[MIXED] - p["effects"].loc[MIXED, "p_value"]) < 0.005
+        ),
+    ),
+    (
+        "In spite of its warning, statsmodels gives an estimate with a small standard error.",
+        lambda p: p["fit_trap"].bse[CONFINED] < 0.5 * p["effects"].loc[CONFINED, "std_error"],
+    ),
+    (
+        "Parity has a $\\kappa$ close to $0$: herds hardly differ in parity",
+        lambda p: (
+            abs(p["correct"].loc["parity", "kappa"]) < 0.5
+            and p["herds"]["parity"].mean().std() < 0.3 * p["dairy"]["parity"].std()
+        ),
+    ),
+    (
+        "Feeding has a large $\\kappa$",
+        lambda p: (p["correct"].loc[FEEDING, "kappa"] > 20).all(),
+    ),
+    (
+        "The mixed model still does better for parity",
+        lambda p: (
+            p["correct"].loc["parity", "mixed model"]
+            < 0.97 * p["correct"].loc["parity", "OLS, corrected"]
+        ),
+    ),
+    (
+        "The two other analyses stay near $5\\%$ in both columns; what is left is no more than two",
+        lambda p: all(
+            abs(share - 0.05) < 2 * mc_error(share, count)
+            for kind in p["found"].values()
+            for share, count in zip(kind[1:], (2000, 300), strict=True)
+        ),
+    ),
+    (
+        "a test that is too shy here also misses real effects",
+        lambda p: p["found"]["cows"][0] + 2 * mc_error(0.05, 2000) < 0.05,
+    ),
+    (
+        "In @fig-cl-growth more cows make it worse.",
+        lambda p: all((np.diff(shares) > 0).all() for shares in p["growth"].values()),
+    ),
+    (
+        "OLS is far off whatever the number of herds: more herds don't mend it.",
+        lambda p: min(apart(p, count, 0) for count in p["few"]) > 20,
+    ),
+    (
+        "With $8$ herds, both tests that use the normal distribution reject too often.",
+        lambda p: apart(p, 8, 1) > 3 and apart(p, 8, 3) > 3,
+    ),
+    (
+        "The t-distribution helps the cluster-robust test, but not all the way.",
+        lambda p: p["few"][8][4] < p["few"][8][2] < p["few"][8][1],
+    ),
+    (
+        "Kenward-Roger stays as close to $5\\%$ as Monte-Carlo error allows.",
+        lambda p: all(abs(apart(p, count, 4)) < 2 for count in p["few"]),
+    ),
+    (
+        "With $40$ herds the choice among the remedies hardly matters.",
+        lambda p: np.ptp(p["few"][40][1:]) < 2 * mc_error(0.05, 600),
+    ),
+    (
+        "Every filled point lies between its open circle and a horizontal line near 181.",
+        between_mean_and_line,
+    ),
+    (
+        "With only four cows, the raw mean of a herd does no better than the overall mean",
+        lambda p: (
+            p["held"]["error"]["dummy model"]
+            > p["held"]["error"]["one mean for all"] - p["held"]["MC error"].max()
+        ),
+    ),
+    (
+        "It also throws away data: in",
+        lambda p: 1 < p["same_parity"] < 25,
+    ),
+    (
+        "The dummy model aims at it",
+        lambda p: abs(p["bought"].loc["dummy model", "estimate"] - 0.12) < 0.012,
+    ),
+    ("The mixed model lies between, close to the dummy model here", nearer_dummies),
+    (
+        "and none of the three differs by as much as a fifth.",
+        lambda p: (
+            (p["fit_robust"].bse[p["correct"].index] / p["correct"]["OLS, corrected"])
+            .between(0.8, 1.2)
+            .all()
+        ),
+    ),
+    (
+        "The mixed model's own standard errors are smaller than both",
+        lambda p: (
+            (p["correct"]["mixed model"] < p["correct"]["OLS, corrected"]).all()
+            and (p["correct"]["mixed model"] < p["fit_robust"].bse[p["correct"].index]).all()
+        ),
+    ),
+    (
+        "where OLS rejects about twice as often as it should",
+        lambda p: 1.6 < p["growth"][0.01][-1] / 0.05 < 2.4,
+    ),
+    (
+        "would miss the herds in about half of such studies.",
+        lambda p: 0.4 < p["power"] < 0.6,
+    ),
+    (
+        "only the mixed model with Kenward-Roger of the five tests stayed close to its level.",
+        lambda p: abs(apart(p, 8, 4)) < 2 and p["few"][8].argmin() == 4,
+    ),
+]
+
+
+@each(STATEMENTS)
+def test_the_data_bear_out_the_sentence(page: Page, fragment: str, holds: Any) -> None:
+    assert stands(NAME, fragment), "the sentence reads otherwise now"
+    assert holds(page)
+
+
+def test_the_number_of_cows_from_a_herd_that_is_worth_its_price() -> None:
+    """By search: most information on a mean for a budget in which a herd costs c cows."""
+    cows = np.arange(1, 200)
+    for rho, price in [(0.2, 25), (0.05, 25), (0.01, 4), (0.2, 1)]:
+        herds = 10_000 / (price + cows)
+        worth = herds * cows / (1 + (cows - 1) * rho)
+        best = cows[worth.argmax()]
+        assert abs(best - np.sqrt(price * (1 - rho) / rho)) <= 1
+    assert stands(NAME, "$10$ cows for $\\rho = 0.2$ and $c = 25$")
+    assert np.sqrt(25 * 0.8 / 0.2) == pytest.approx(10)
+
+
+def test_more_cows_help_a_predictor_that_varies_within_herds() -> None:
+    """Standard error of a cow-level predictor, ten herds: it falls as one over the root of cows."""
+    ratio = []
+    for cows in (10, 40):
+        x = np.tile(np.arange(cows) % 2 - 0.5, 10)
+        V = 0.8 * np.eye(cows) + 0.2
+        of_herd = x[:cows] @ np.linalg.solve(V, x[:cows])
+        ratio.append(1 / np.sqrt(10 * of_herd))
+    assert ratio[1] == pytest.approx(ratio[0] / 2)
+
+
+def test_an_effect_that_varies_spoils_least_squares_for_predictors_within_herds(
+    page: Page,
+) -> None:
+    """Balanced within herds, OLS is too cautious with one effect and too sure with many."""
+    rng, tests, herd = np.random.default_rng(22), page["slope_tests"], np.repeat(np.arange(40), 20)
+    x = np.tile(np.arange(20) % 2 - 0.5, 40)
+    shares = []
+    for sd in (0, 0.4):
+        found = []
+        for _ in range(500):
+            y = rng.normal(0, np.sqrt(0.2), 40)[herd] + rng.normal(0, sd, 40)[herd] * x
+            t = tests(x, y + rng.normal(0, np.sqrt(0.8), 800), herd)[0]
+            found.append(abs(t) > 1.96)
+        shares.append(np.mean(found))
+    assert shares[0] < 0.05 and shares[1] > 0.08
+
+
+def test_unequal_clusters_need_more_of_them(page: Page) -> None:
+    """The cluster-robust t test of a herd-level exposure: few unequal, dozens equal and unequal."""
+    rng, tests = np.random.default_rng(23), page["slope_tests"]
+
+    def share(sizes: Any) -> float:
+        herd = np.repeat(np.arange(len(sizes)), sizes)
+        x, found = (np.arange(len(sizes)) % 2)[herd] * 1.0, []
+        for _ in range(600):
+            y = rng.normal(0, np.sqrt(0.2), len(sizes))[herd] + rng.normal(0, 0.9, len(herd))
+            found.append(rejects(tests(x, y, herd)[1], len(sizes)))
+        return float(np.mean(found))
+
+    uneven = np.tile([5, 5, 8, 10, 15, 20, 30, 80], 5)
+    doubt = mc_error(0.05, 600)
+    assert share(uneven[:8]) > 0.05 + 4 * doubt
+    assert abs(share(np.full(40, 20)) - 0.05) < 4 * doubt
+    assert share(uneven) < share(uneven[:8])
+
+
+def test_a_variance_from_a_handful_of_groups_is_hardly_known() -> None:
+    """Balanced groups: spread of the ANOVA estimate in units of the truth, by theory of F."""
+
+    def relative_sd(groups: int, members: int = 20, rho: float = 0.2) -> float:
+        between = (1 - rho + members * rho) ** 2 * 2 / (groups - 1)
+        within = (1 - rho) ** 2 * 2 / (groups * (members - 1))
+        return float(np.sqrt(between + within) / members / rho)
+
+    assert relative_sd(5) > 0.8 and relative_sd(10) > 0.5 and relative_sd(50) < 0.3
 
 
 def test_the_data_are_as_the_captions_say(page: dict[str, Any]) -> None:
@@ -120,9 +430,9 @@ def test_the_design_effect_of_a_coefficient_is_exact(page: dict[str, Any]) -> No
     true = np.diag(bread @ filling @ bread) / ((sigma2_g + sigma2) * np.diag(bread))
     names = list(page["fit_ols"].params.index)
     for term in ("parity", MIXED, CONFINED):
-        assert page["correct"].loc[term, "D"] == pytest.approx(true[names.index(term)])
-    assert page["correct"].loc["parity", "D"] == pytest.approx(1, abs=0.05)
-    assert (page["correct"].loc[[MIXED, CONFINED], "D"] > 4).all()
+        assert page["correct"].loc[term, "deff"] == pytest.approx(true[names.index(term)])
+    assert page["correct"].loc["parity", "deff"] == pytest.approx(1, abs=0.05)
+    assert (page["correct"].loc[[MIXED, CONFINED], "deff"] > 4).all()
 
 
 def rejects(t: float, clusters: int) -> bool:
@@ -169,7 +479,18 @@ def test_kenward_roger_does_not_protect_from_a_wrong_covariance(page: dict[str, 
         u = rng.normal(0, np.sqrt(0.2), 8) * np.where(exposed, 3, 1)
         y = u[herd] + rng.normal(0, np.sqrt(0.8), 160)
         found.append(coef_table(refit(base, y)).loc["x", "p_value"] < 0.05)
-    assert np.mean(found) > 0.12
+    assert abs(np.mean(found) - 0.2) < 0.08, "about one study of five"
+    # For equal herds and a binary predictor of the herd, CR2 is the unpooled variance of the herd
+    # means; its df are those of a balanced working model (Pustejovsky and Tipton, section 3).
+    n_1, n_0 = exposed.sum(), (~exposed).sum()
+    above, below = (1 / n_1 + 1 / n_0) ** 2, 1 / (n_1**2 * (n_1 - 1)) + 1 / (n_0**2 * (n_0 - 1))
+    assert above / below == pytest.approx(1.739, abs=1e-3)  # as coef_test of clubSandwich prints
+    sd = np.sqrt(0.2 * np.where(exposed, 9, 1) + 0.8 / 20)  # of a herd mean
+    means = rng.normal(0, sd, (4000, 8))
+    one, other = means[:, exposed], means[:, ~exposed]
+    error = np.sqrt(one.var(axis=1, ddof=1) / n_1 + other.var(axis=1, ddof=1) / n_0)
+    t = (one.mean(axis=1) - other.mean(axis=1)) / error
+    assert abs((abs(t) > stats.t.ppf(0.975, above / below)).mean() - 0.05) < 0.02, "near its level"
 
 
 def test_two_standard_errors_of_one_estimator_are_near_each_other(page: dict[str, Any]) -> None:

@@ -7,14 +7,276 @@ from typing import Any
 import numpy as np
 import pytest
 from cells import run_chapter
+from said import Page, Statement, each, stands
+from scipy import stats
 
-from pylmm_helpers import anova_components, blups, coef_table, fit_lmm, icc, refit
+from pylmm_helpers import anova_components, blups, coef_table, fit_lmm, icc, plots, refit
+
+NAME = "03-random-intercept"
+CONFINED = "feeding[T.confined]"
 
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
     # the page fits one model at the boundary on purpose
-    return run_chapter("03-random-intercept", "ignore")
+    return run_chapter(NAME, "ignore")
+
+
+def inside_the_band(page: Page) -> bool:
+    """Both Q-Q plots of the null model, by what their legends say."""
+    legends = [
+        plots.qq(page["fit_null"], level=level).get_legend() for level in ("group", "observation")
+    ]
+    told = [{text.get_text() for text in legend.get_texts()} for legend in legends]
+    return told == [{"95% simultaneous band"}] * 2
+
+
+def weights_go_between(page: Page) -> bool:
+    """REML's weights rise with the number of cows, steeply at first and hardly at the end."""
+    by_size = page["weights"].groupby(page["m"]).mean()["REML"].sort_index()
+    middle = page["m"].median()
+    low, high = by_size[by_size.index <= middle], by_size[by_size.index > middle]
+    per_cow = [np.ptp(part) / np.ptp(part.index) for part in (low, high)]
+    rises = by_size.is_monotonic_increasing and by_size.iloc[-1] < 1.5 * by_size.iloc[0]
+    return rises and per_cow[1] < 0.25 * per_cow[0]
+
+
+def bartlett(page: Page, by: str) -> float:
+    rest = page["fit_parity"].resid.groupby(page["dairy"][by])
+    return float(stats.bartlett(*[group for _, group in rest]).pvalue)
+
+
+# What the page says of its data in words, and whether the data say so.
+STATEMENTS: list[Statement] = [
+    (
+        "Herd means lie between about 140 and 210 kilograms around a line near 181",
+        lambda p: (
+            p["bars"].agg(["min", "max"]).tolist() == pytest.approx([140, 210], abs=3)
+            and p["dairy"]["milk_kg"].mean() == pytest.approx(181, abs=0.5)
+        ),
+    ),
+    (
+        "50 herds, from the one with 8 cows to the one with 60",
+        lambda p: (len(p["m"]), p["m"].min(), p["m"].max()) == (50, 8, 60),
+    ),
+    (
+        "and the dots scatter around the bars, more widely.",
+        lambda p: p["herds"]["milk_kg"].std().min() > p["bars"].std(),
+    ),
+    (
+        "Both estimates are near the truth, and the interval covers it.",
+        lambda p: (
+            abs(p["sigma2_g"] / 200 - 1) < 0.05
+            and abs(p["sigma2"] / 800 - 1) < 0.05
+            and p["rho"]["ci_low"] < 0.2 < p["rho"]["ci_high"]
+        ),
+    ),
+    (
+        "The interval is wide although there are",
+        lambda p: p["rho"]["ci_high"] > 2 * p["rho"]["ci_low"],
+    ),
+    (
+        "Three square blocks of medium intensity, with sides of 10, 8 and 11 cows",
+        lambda p: p["m"][p["trio"]].tolist() == [10, 8, 11],
+    ),
+    (
+        "With unequal herds it is a little less than the average herd",
+        lambda p: 0.98 < p["n_0"] / (p["n"] / p["G"]) < 1,
+    ),
+    (
+        "The variance between herds differs in the last digits",
+        lambda p: 0 < abs(p["best"].x * p["total"] - p["sigma2_g"]) < 0.05,
+    ),
+    (
+        "The interval reaches further to the right of the estimate than to the left",
+        lambda p: p["high"] - p["best"].x > 1.2 * (p["best"].x - p["low"]),
+    ),
+    (
+        "REML has the smallest standard error in @tbl-ri-averages",
+        lambda p: p["averages"]["std_error"].idxmin() == "REML",
+    ),
+    ("In @fig-ri-weights its weights level off.", weights_go_between),
+    (
+        "its weights rise for small herds and then level off, slightly above the equal weight.",
+        lambda p: 1 < 50 * p["weights"]["REML"].max() < 1.25,
+    ),
+    (
+        "all cows of a herd share one value.",
+        lambda p: (p["herds"][["herd_size", "feeding", "region"]].nunique() == 1).all(axis=None),
+    ),
+    (
+        "It also contains $\\sigma^2 / m_j$, the luck of the cows, and is too large.",
+        lambda p: p["bars"].var() > p["sigma2_g"],
+    ),
+    (
+        "kg for that difference, so chance may have made it.",
+        lambda p: 0 < p["apart"] < 1.5 * p["apart_se"],
+    ),
+    (
+        "and is less than half of what it should be.",
+        lambda p: p["dairy"]["milk_kg"].sem() < 0.5 * p["averages"]["std_error"].min(),
+    ),
+    (
+        "the factor rises steeply with the first cows, and then levels off.",
+        lambda p: p["shrinkage"].min() > 0.6 and p["shrinkage"].max() < 1,
+    ),
+    (
+        "The interval for feeding is much wider",
+        lambda p: (
+            np.ptp(p["effects"].loc[CONFINED, ["ci_low", "ci_high"]])
+            > 5 * np.ptp(p["effects"].loc["parity", ["ci_low", "ci_high"]])
+        ),
+    ),
+    (
+        "The variance within herds does not move, beyond a trace of re-weighting",
+        lambda p: abs(p["components"]["within"].pct_change().iloc[2]) < 0.001,
+    ),
+    (
+        "from about 806 to 734 when parity enters and stays there",
+        lambda p: (
+            p["components"]["within"].tolist() == pytest.approx([806, 734, 734], abs=1)
+            and p["components"]["between"].tolist() == pytest.approx([201, 192, 131], abs=1)
+        ),
+    ),
+    (
+        "Here it goes up with parity and down with feeding.",
+        lambda p: p["components"]["ICC"].diff().iloc[1] > 0 > p["components"]["ICC"].diff().iloc[2],
+    ),
+    (
+        "nearly all of the change is the variance that parity itself accounts for.",
+        lambda p: (
+            abs(
+                p["split"].loc["due to parity", "within"]
+                / (p["split"].loc["milk solids", "within"] - p["split"].loc["rest", "within"])
+                - 1
+            )
+            < 0.03
+        ),
+    ),
+    (
+        "because herds hardly differ in mean parity.",
+        lambda p: (
+            p["split"].loc["due to parity", "between"]
+            < 0.02 * p["split"].loc["due to parity", "within"]
+        ),
+    ),
+    (
+        "The covariance does the work: in this file the herds with older cows happen to be the",
+        lambda p: (
+            p["split"].loc["twice the covariance", "between"]
+            > 2 * p["split"].loc["due to parity", "between"]
+        ),
+    ),
+    (
+        "In these simulated herds that is chance",
+        lambda p: p["r_low"] < 0 < p["r_blup"] < 0.2,
+    ),
+    (
+        "The variance within herds falls as before, but the variance between herds rises",
+        lambda p: p["sigma2_g_dev"] > p["sigma2_g"] and p["fit_dev"].scale < 0.95 * p["sigma2"],
+    ),
+    (
+        "about $1/n_0$ of the fall within.",
+        lambda p: (
+            (p["sigma2_g_dev"] - p["sigma2_g"]) * p["n_0"] / (p["sigma2"] - p["fit_dev"].scale)
+            == pytest.approx(1, abs=0.1)
+        ),
+    ),
+    (
+        "and the estimate of what is left rises by",
+        lambda p: p["between_region"] > p["between_both"],
+    ),
+    ("the points of @fig-ri-qq stay inside the band at both levels.", inside_the_band),
+    (
+        "Between parities the spread is less equal",
+        lambda p: bartlett(p, "parity") < 0.05 < 0.5 < bartlett(p, "herd"),
+    ),
+    (
+        "so it can't rule out a relation that matters.",
+        lambda p: p["r_low"] < -0.1 and p["r_high"] > 0.3,
+    ),
+    (
+        "The means of these herds differ less than the luck of three cows alone would make them",
+        lambda p: (
+            p["anova_few"].loc["between", "mean_sq"] < p["anova_few"].loc["within", "mean_sq"]
+        ),
+    ),
+    (
+        "more than a quarter of it lies below zero",
+        lambda p: 0.25 < (p["estimates"] < 0).mean() < 0.33,
+    ),
+    (
+        "kg squared, close to the truth.",
+        lambda p: abs(p["estimates"].mean() - 200) < 4 * p["estimates"].std() / np.sqrt(20_000),
+    ),
+    (
+        "the truncated estimate is biased upwards.",
+        lambda p: np.maximum(p["estimates"], 0).mean() > 220,
+    ),
+    (
+        "Near the boundary the optimiser of statsmodels can stop too early",
+        lambda p: (
+            not p["fit_early"].converged and -2 * p["fit_early"].llf > p["fit_few"].criterion + 1e-3
+        ),
+    ),
+    (
+        "The interval of the ICC reaches well above $0$",
+        lambda p: p["rho_few"]["ci_low"] == 0 and p["rho_few"]["ci_high"] > 0.3,
+    ),
+]
+
+
+@each(STATEMENTS)
+def test_the_data_bear_out_the_sentence(page: Page, fragment: str, holds: Any) -> None:
+    assert stands(NAME, fragment), "the sentence reads otherwise now"
+    assert holds(page)
+
+
+def test_reml_is_more_precise_than_mean_squares_for_herds_like_these(page: Page) -> None:
+    """The rule's "as a rule": for the sizes of the file, at a small and at a larger ICC."""
+    rng, dairy = np.random.default_rng(31), page["dairy"]
+    herd, start = dairy["herd"].factorize()[0], fit_lmm("milk_kg ~ 1", dairy, groups="herd")
+    m = np.bincount(herd)
+    for rho in (0.2, 0.6):
+        pairs = []
+        for _ in range(300):
+            y = rng.normal(0, np.sqrt(rho), 50)[herd] + rng.normal(0, np.sqrt(1 - rho), len(herd))
+            means = np.bincount(herd, y) / m
+            within = ((y - means[herd]) ** 2).sum() / (len(y) - 50)
+            between = (m * (means - y.mean()) ** 2).sum() / 49
+            by_hand = (between - within) / page["n_0"]
+            pairs.append([by_hand, refit(start, y).cov_re.iloc[0, 0]])
+        anova, reml = np.var(pairs, axis=0)
+        assert reml < 1.02 * anova, "never clearly worse"
+    assert reml < 0.97 * anova, "and better where herds differ much"
+
+
+def test_a_wrong_shape_of_the_random_effects_hurts_ranges_and_not_fixed_effects(
+    page: Page,
+) -> None:
+    """Skewed herds: intervals of a herd-level effect keep their coverage, the range doesn't."""
+    rng = np.random.default_rng(32)
+    herd, w = np.repeat(np.arange(40), 10), np.repeat(np.arange(40) % 2, 10)
+    rows = page["pd"].DataFrame({"y": rng.normal(size=400), "w": w, "g": herd})
+    start, covered = fit_lmm("y ~ w", rows, groups="g"), []
+    for _ in range(400):
+        y = (rng.exponential(1, 40) - 1)[herd] + rng.normal(0, 1, 400)
+        row = coef_table(refit(start, y)).loc["w"]
+        covered.append(row["ci_low"] < 0 < row["ci_high"])
+    assert abs(np.mean(covered) - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 400)
+    skewed = rng.exponential(1, 100_000) - 1  # mean 0, SD 1
+    assert (skewed < -1.96).mean() < 0.001 and (skewed > 1.96).mean() > 0.04
+
+
+def test_informative_cluster_size_parts_the_average_cow_from_the_average_herd(page: Page) -> None:
+    """Where large herds give more, the two averages differ in truth, and REML lies between."""
+    rng, m = np.random.default_rng(33), page["m"].to_numpy()
+    herd = np.repeat(np.arange(50), m)
+    level = 180 + 0.5 * (m - m.mean())
+    rows = page["pd"].DataFrame({"y": rng.normal(level[herd], np.sqrt(800)), "g": herd})
+    middle = fit_lmm("y ~ 1", rows, groups="g").fe_params["Intercept"]
+    cow, of_herds = rows["y"].mean(), rows.groupby("g")["y"].mean().mean()
+    assert cow - of_herds > 2 and of_herds < middle < cow
 
 
 def test_reml_by_hand_reaches_the_estimator(page: dict[str, Any]) -> None:

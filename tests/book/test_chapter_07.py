@@ -7,16 +7,382 @@ from typing import Any
 import numpy as np
 import pytest
 from cells import run_chapter
+from said import Statement, each, stands
 from scipy import stats
 
 from pylmm_helpers import coef_table, fit_lmm, icc, refit
 
 METHODS = ["wald", "satterthwaite", "kenward-roger"]
+CHAPTER = "07-inference"
 
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
-    return run_chapter("07-inference", skip=r"crosscheck\(|\blmer\(")
+    return run_chapter(CHAPTER, skip=r"crosscheck\(|\blmer\(")
+
+
+def by_herds(p: dict[str, Any], level: str = "herd") -> Any:
+    """Coverage in %, by number of herds and method."""
+    share = p["share"]
+    return 100 * share[share["predictor of the"] == level].set_index("herds")[METHODS]
+
+
+def at_zero(p: dict[str, Any], G: int, zero: bool = True) -> Any:
+    """Coverage in % of studies by their estimate: three methods and the t test of means."""
+    part = p["zero"][G] if zero else ~p["zero"][G]
+    shares = np.column_stack([p["held"][G][:, :, 0], p["by_means"][G]])[part].mean(axis=0)
+    return dict(zip([*METHODS, "means"], 100 * shares, strict=True))
+
+
+def error_ratio(p: dict[str, Any], formula: str, rows: Any) -> float:
+    """Largest distance from 1 of statsmodels' standard errors over those of lme4's definition."""
+    fit = p["smf"].mixedlm(formula, rows, groups="herd").fit(reml=True)
+    ratio = fit.bse_fe / coef_table(fit, df="wald")["std_error"].astype(float)
+    return float(abs(ratio - 1).max())
+
+
+def half_width(p: dict[str, Any], G: int, m: int) -> float:
+    return float(stats.t.ppf(0.975, G - 2) * p["std_error"](G, m))
+
+
+def milk_of(p: dict[str, Any], kind: str) -> Any:
+    return p["herds"].loc[p["herds"]["feeding"] == kind, "milk"]
+
+
+# What the chapter says of these data, each with its check.
+STATEMENTS: list[Statement] = [
+    (
+        "herd means of confined feeding lie mostly higher than those of the two others, with "
+        "overlap.",
+        lambda p: (
+            milk_of(p, "confined").median() > milk_of(p, "mixed").max()
+            and milk_of(p, "confined").min() < milk_of(p, "pasture").max()
+        ),
+    ),
+    (
+        "Cows lie between about 90 and 270, and spread over about 80 to 140 within each herd",
+        lambda p: (
+            p["study"]["milk_kg"].between(90, 270).all()
+            and p["study"].groupby("herd")["milk_kg"].agg(np.ptp).between(75, 145).all()
+        ),
+    ),
+    (
+        "['kenward-roger', 'p_value']:.3f}\"`, twice as large.",
+        lambda p: (
+            1.9 < p["three"]["p_value"]["kenward-roger"] / p["three"]["p_value"]["wald"] < 2.1
+        ),
+    ),
+    (
+        "Wald starts near 89 with 5 herds and climbs towards 95. Satterthwaite stays close to 95. "
+        "Kenward-Roger starts near 100 with 5 herds and is close to 95 from 10 herds on.",
+        lambda p: (
+            abs(by_herds(p).loc[5, "wald"] - 89) < 2 and by_herds(p)["wald"].is_monotonic_increasing
+        ),
+    ),
+    (
+        "degrees of freedom for the herd's effect jump to about the number of cows.",
+        lambda p: all(1 - df_at_zero(p, G) < 0.3 for G in (5, 20)),
+    ),
+    (
+        "between 6 and 7.",
+        lambda p: 6 < p["ratio"]["statistic"] < 7,
+    ),
+    (
+        "and crosses the dashed lines near 8 and 20.",
+        lambda p: np.allclose(
+            p["profile"].loc["sd(Intercept)", ["ci_low", "ci_high"]].astype(float),
+            [8, 20],
+            atol=0.5,
+        ),
+    ),
+    (
+        "the points follow the diagonal. Against chi-squared with one degree of freedom "
+        "(triangles) they lie below it throughout, and the lower half is zero.",
+        lambda p: below_chi_squared(p),
+    ),
+    (
+        "close to fifteen herds less three means",
+        lambda p: abs(p["three"].loc["kenward-roger", "df"] - 12) < 0.1,
+    ),
+    (
+        "For it the three methods agree to two digits",
+        lambda p: np.ptp(parity_ends(p), axis=0).max() < 0.03,
+    ),
+    (
+        "With so small a range the herds get nearly equal weights",
+        lambda p: p["of_mean"].max() < 1.3 * p["of_mean"].min(),
+    ),
+    (
+        "more than twice as often as promised.",
+        lambda p: by_herds(p).loc[5, "wald"] < 90,
+    ),
+    (
+        "twenty herds aren't enough, a hundred are.",
+        lambda p: by_herds(p).loc[20, "wald"] < 94 < by_herds(p).loc[100, "wald"],
+    ),
+    (
+        "*Satterthwaite* intervals come close to 95% with any number of herds.",
+        lambda p: abs(by_herds(p)["satterthwaite"] - 95).max() < 2,
+    ),
+    (
+        "so wide that hardly any misses the truth, and close to 95% from ten herds on",
+        lambda p: (
+            by_herds(p).loc[5, "kenward-roger"] > 99
+            and abs(by_herds(p).loc[10:, "kenward-roger"] - 95).max() < 1.5
+        ),
+    ),
+    (
+        "the method matters less, because the evidence comes from cows.",
+        lambda p: np.ptp(by_herds(p, "cow").loc[5]) < np.ptp(by_herds(p).loc[5]) / 2,
+    ),
+    (
+        "At an estimate of zero, Wald and Satterthwaite intervals hold the truth in about "
+        "$80\\%$ of studies, with five herds as with twenty.",
+        lambda p: all(abs(at_zero(p, G)[m] - 80) < 3 for G in (5, 10, 20) for m in METHODS[:2]),
+    ),
+    (
+        "Satterthwaite's good average came from intervals that are too wide otherwise.",
+        lambda p: at_zero(p, 5, zero=False)["satterthwaite"] > 98,
+    ),
+    (
+        "which saves it with five herds and helps less with twenty",
+        lambda p: at_zero(p, 5)["kenward-roger"] > 98 and at_zero(p, 20)["kenward-roger"] < 92,
+    ),
+    (
+        "and their $t$ test is too sure as well, if less so with few herds.",
+        lambda p: (
+            all(at_zero(p, G)["means"] < 91 for G in (5, 10, 20))
+            and at_zero(p, 5)["means"] > at_zero(p, 20)["means"]
+        ),
+    ),
+    (
+        "By Wald feeding seems to matter, by Kenward-Roger the evidence is weaker than the usual "
+        "limit.",
+        lambda p: (
+            p["joint"].loc["wald", "p_value"] < 0.05 < p["joint"].loc["kenward-roger", "p_value"]
+        ),
+    ),
+    (
+        "The points lie above the diagonal and move further from it to the right.",
+        lambda p: (np.diff(excess(p)) > 0).all() and excess(p)[0] > 0,
+    ),
+    (
+        'the two methods that trust large numbers say "yes" at the level of $5\\%$',
+        lambda p: (
+            (p["answers"].astype(float) < 0.05).to_list() == [True, True, False, False, False]
+        ),
+    ),
+    (
+        "The unhalved test rejects about half as often as it should, in every row",
+        lambda p: p["null_table"]["unhalved (%)"].between(1.8, 3).all(),
+    ),
+    (
+        "The halved test is close to its level",
+        lambda p: abs(p["null_table"]["halved (%)"] - 5).max() < 1.2,
+    ),
+    (
+        "and the halved test is still a little cautious.",
+        lambda p: 3 < p["null_table"]["halved (%)"].iloc[0] < 4.7,
+    ),
+    (
+        "zero comes more often, so the halved test is more cautious still",
+        lambda p: (p["null_table"]["halved, ML (%)"] < p["null_table"]["halved (%)"]).all(),
+    ),
+    (
+        "In the limit only the mixture keeps its level in @tbl-inf-slope: halving rejects too "
+        "often, and not halving too seldom.",
+        lambda p: p["slope_table"]["limit"].round(1).to_list() == [3.2, 6.6, 17.9, 5.0],
+    ),
+    (
+        "is wrong by a factor of three.",
+        lambda p: (p["slope_table"].loc["half of chi-squared, 1 df"].between(14, 19)).all(),
+    ),
+    (
+        "Both trials lie below the limit in every row",
+        lambda p: (
+            (p["slope_table"]["30 hospitals"] < p["slope_table"]["180 hospitals"]).all()
+            and (p["slope_table"]["180 hospitals"] < p["slope_table"]["limit"]).all()
+        ),
+    ),
+    (
+        "Half of $\\chi^2_2$ comes near to $5\\%$ with thirty",
+        lambda p: abs(p["slope_table"].loc["half of it", "30 hospitals"] - 5) < 0.75,
+    ),
+    ("well below the $5\\%$ it promises.", lambda p: p["halved_both"] < 4),
+    (
+        "and has to be multiplied by $\\hat{\\sigma}$",
+        # the curvature with the residual variance free gives a little less
+        lambda p: np.isclose(
+            p["fit"].bse_re.iloc[0] * np.sqrt(p["fit"].scale), np.sqrt(p["A"][0, 0]), rtol=0.03
+        ),
+    ),
+    (
+        "is narrower than Kenward-Roger's.",
+        lambda p: width(p["profile"].loc[p["term"]]) < width(p["three"].loc["kenward-roger"]),
+    ),
+    (
+        "and nearly always because the whole interval lies below it",
+        lambda p: p["missed"].loc["ML", "too low"] > 0.9 * p["missed"].loc["ML", "all"] > 8,
+    ),
+    (
+        "the REML profile keeps close to $5\\%$, on both sides.",
+        lambda p: (
+            abs(p["missed"].loc["REML", "all"] - 5) < 2
+            and p["missed"].loc["REML", ["too low", "too high"]].min() > 1
+        ),
+    ),
+    (
+        "AIC keeps it and BIC doesn't",
+        lambda p: (
+            p["criteria"]["aic"].idxmin() == "parity + feeding"
+            and p["criteria"]["bic"].idxmin() == "parity"
+        ),
+    ),
+    (
+        "For a random effect AIC is stricter than its formula says",
+        lambda p: (p["null"][50, 4] > 2).mean() < 0.6 * stats.chi2.sf(2, 1),
+    ),
+    (
+        "More cows from the same herds hardly help once a herd has many; more herds do.",
+        lambda p: (
+            half_width(p, 4, 300) > 0.85 * half_width(p, 4, 30)
+            and half_width(p, 16, 30) < 0.3 * half_width(p, 4, 30)
+            and half_width(p, 4, 3) > 1.3 * half_width(p, 4, 30)
+        ),
+    ),
+    (
+        "The two are equal when all groups have one size and each predictor varies on one level "
+        "only, and differ a little otherwise",
+        lambda p: (
+            error_ratio(p, "milk_kg ~ feeding", p["ten"].reset_index(drop=True)) < 1e-9
+            and 1e-4 < error_ratio(p, p["formula"], p["ten"].reset_index(drop=True)) < 0.01
+            and 1e-4 < error_ratio(p, p["formula"], p["study"]) < 0.01
+        ),
+    ),
+    (
+        "In the simulation with five herds the intervals missed the truth more than twice as often "
+        "as promised.",
+        lambda p: by_herds(p).loc[5, "wald"] < 90,
+    ),
+    (
+        "With many hospitals the simulation rejected too often by this rule.",
+        lambda p: p["slope_table"].loc["half of it", "180 hospitals"] > 5.4,
+    ),
+]
+
+
+def df_at_zero(p: dict[str, Any], G: int) -> float:
+    """Satterthwaite's degrees of freedom over the number of cows, where herd means are equal."""
+    code, rows = p["design"](G)
+    y = np.random.default_rng(1).normal(0, 28, len(code))
+    y = y - (np.bincount(code, y) / np.bincount(code))[code]
+    fit = refit(fit_lmm("milk ~ treated + x", rows, groups="herd"), y)
+    return float(coef_table(fit, df="satterthwaite").loc["treated", "df"] / len(code))
+
+
+def below_chi_squared(p: dict[str, Any]) -> bool:
+    d, levels = p["null"][15, 2], np.array([0.6, 0.8, 0.9, 0.95, 0.99])
+    found = np.quantile(d, levels)
+    mixture = stats.chi2.ppf(2 * levels - 1, 1)
+    return bool(
+        (np.abs(found - mixture) < 0.1 * mixture + 0.05).all()
+        and (found < 0.9 * stats.chi2.ppf(levels, 1)).all()
+        and abs((d == 0).mean() - 0.5) < 0.02
+    )
+
+
+def parity_ends(p: dict[str, Any]) -> Any:
+    tables = [coef_table(p["fit"], df=m).loc["parity", ["ci_low", "ci_high"]] for m in METHODS]
+    return np.array(tables, dtype=float)
+
+
+def width(row: Any) -> float:
+    return float(row["ci_high"] - row["ci_low"])
+
+
+def excess(p: dict[str, Any]) -> Any:
+    """Simulated quantiles less those of chi-squared."""
+    at = np.array([0.5, 0.8, 0.9, 0.95, 0.99])
+    return np.quantile(p["boot"].statistics, at) - stats.chi2.ppf(at, 2)
+
+
+@each(STATEMENTS)
+def test_what_the_chapter_says_of_its_data_holds(
+    page: dict[str, Any], fragment: str, holds: Any
+) -> None:
+    assert stands(CHAPTER, fragment), "the chapter no longer says so"
+    assert holds(page)
+
+
+def squares(rng: Any, G: int, m: int, total: Any, within: Any, size: Any) -> Any:
+    """Sums of squares of balanced groups in two kinds: left by the kinds, of the kinds, within."""
+    return (
+        total * rng.chisquare(G - 2, size),
+        total * rng.chisquare(1, size),
+        within * rng.chisquare(G * (m - 1), size),
+    )
+
+
+def deviance_ml(between: Any, within: Any, G: int, m: int) -> Any:
+    """Lowest deviance of a balanced random intercept, less a constant."""
+    a, b = between / G, within / (G * (m - 1))
+    apart = G * np.log(a) + G * (m - 1) * np.log(b)
+    return np.where(a > b, apart, G * m * np.log((between + within) / (G * m)))
+
+
+@pytest.mark.parametrize(
+    ("G", "m", "low", "high"),
+    [(5, 5, 0.05, 0.085), (8, 8, 0.035, 0.07), (15, 30, 0.035, 0.065)],
+)
+def test_the_bootstrap_comes_close_to_its_level_where_chi_squared_does_not(
+    G: int, m: int, low: float, high: float
+) -> None:
+    rng, draws = np.random.default_rng(13), 499
+    rest, kinds, within = squares(rng, G, m, 800 + m * 200, 800, (1500, 1))
+    gained = deviance_ml(rest + kinds, within, G, m) - deviance_ml(rest, within, G, m)
+    # the smaller model fitted by ML is the truth of the bootstrap
+    a, b = (rest + kinds) / G, within / (G * (m - 1))
+    pooled = (rest + kinds + within) / (G * m)
+    total, inner = np.where(a > b, a, pooled), np.where(a > b, b, pooled)
+    r, k, w = squares(rng, G, m, total, inner, (1500, draws))
+    again = deviance_ml(r + k, w, G, m) - deviance_ml(r, w, G, m)
+    p_boot = (1 + (again >= gained).sum(axis=1)) / (1 + draws)
+    by_chi2 = (stats.chi2.sf(gained, 1) < 0.05).mean()
+    assert low < (p_boot < 0.05).mean() < high and by_chi2 > (p_boot < 0.05).mean() + 0.01
+
+
+def test_dropping_a_variance_that_is_not_significant_finds_effects_that_are_not_there() -> None:
+    """Ten herds of twenty cows in two kinds; the random intercept stays if its test says so."""
+    rng, G, m = np.random.default_rng(14), 10, 20
+    rest, kinds, within = squares(rng, G, m, 800 + m * 40, 800, 50_000)
+    b, w = G - 2, G * (m - 1)
+    ms_b, ms_w, pooled = rest / b, within / w, (rest + within) / (b + w)
+    fall = (b + w) * np.log(pooled) - b * np.log(ms_b) - w * np.log(ms_w)
+    kept = (ms_b > ms_w) & (stats.chi2.sf(fall, 1) / 2 < 0.05)
+    with_groups = stats.f.sf(kinds / ms_b, 1, b) < 0.05
+    without = stats.f.sf(kinds / pooled, 1, b + w) < 0.05
+    assert kept.mean() < 0.6, "with few groups the test misses a variance that matters"
+    assert with_groups.mean() == pytest.approx(0.05, abs=0.004)
+    assert np.where(kept, with_groups, without).mean() > 0.08
+
+
+@pytest.mark.parametrize(("p_groups", "close"), [(2, True), (15, False)])
+def test_a_hundred_groups_are_many_unless_effects_of_groups_are(p_groups: int, close: bool) -> None:
+    """Exact level of the ML ratio for one effect of balanced groups with a variance above zero."""
+    squared_t = (100 - p_groups) * np.expm1(stats.chi2.ppf(0.95, 1) / 100)
+    level = 2 * stats.t.sf(np.sqrt(squared_t), 100 - p_groups)
+    assert (level < 0.055) == close
+
+
+def test_three_corrected_comparisons_keep_their_level_together() -> None:
+    """Three kinds of five herds, compared in pairs by their means: p-values times three."""
+    rng = np.random.default_rng(15)
+    means = rng.normal(size=(20_000, 3, 5))
+    error = np.sqrt(means.var(axis=2, ddof=1).mean(axis=1) * 2 / 5)
+    m = means.mean(axis=2)
+    t = np.abs(np.array([m[:, 0] - m[:, 1], m[:, 0] - m[:, 2], m[:, 1] - m[:, 2]])) / error
+    p_min = 2 * stats.t.sf(t.max(axis=0), 12)
+    assert (p_min < 0.05).mean() > 0.1 and (3 * p_min < 0.05).mean() < 0.052
 
 
 def test_satterthwaite_by_hand_is_the_helpers(page: dict[str, Any]) -> None:

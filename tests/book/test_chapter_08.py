@@ -5,16 +5,267 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from cells import run_chapter
+from said import Statement, each, stands
 from scipy import stats
 
-from pylmm_helpers import fit_lmm, refit, shrinkage_factor
+from pylmm_helpers import center_within, fit_lmm, icc, refit, shrinkage_factor
+
+CHAPTER = "08-prediction"
 
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
-    return run_chapter("08-prediction")
+    return run_chapter(CHAPTER)
+
+
+def by_rank(p: dict[str, Any]) -> Any:
+    """Sizes of the hospitals from the lowest to the highest raw mean."""
+    return p["m"][p["raw_mean"].sort_values().index].to_numpy()
+
+
+def width(table: Any, what: str = "") -> Any:
+    return table[f"{what}ci_high"] - table[f"{what}ci_low"]
+
+
+def gain(p: dict[str, Any]) -> Any:
+    """Error of the raw mean over that of the BLUP, by members and ICC."""
+    mse = p["mse"].set_index(["members", "ICC"])
+    return mse["raw"] / mse["BLUP"]
+
+
+def spread_of_large(p: dict[str, Any]) -> Any:
+    found = p["patients"].groupby("hospital", observed=True)["recovery"].agg(np.ptp)
+    return found[p["m"] == 100]
+
+
+def case_mix_slopes(p: dict[str, Any]) -> Any:
+    data = center_within(p["complete"], "severity", "hospital")
+    fit = fit_lmm("recovery ~ severity_within + severity_mean + age", data, groups="hospital")
+    return fit.fe_params
+
+
+# What the chapter says of these data, each with its check.
+STATEMENTS: list[Statement] = [
+    (
+        "is a hospital with three patients, and so are two of the four worst.",
+        lambda p: by_rank(p)[-1] == 3 and (by_rank(p)[:4] == 3).sum() == 2,
+    ),
+    (
+        "Patients of one large hospital spread over about 20 to 25 points, the means over "
+        "about 11.",
+        lambda p: spread_of_large(p).between(17, 27).all() and 10 < np.ptp(p["raw_mean"]) < 12,
+    ),
+    ("more than those of any other.", lambda p: p["u"]["raw"].idxmax() == p["top"]),
+    (
+        "and the first is `{python} leader`, with a hundred patients.",
+        lambda p: p["u"].loc[p["leader"], "n"] == 100,
+    ),
+    (
+        "The interval of `{python} top` includes zero.",
+        lambda p: p["u"].loc[p["top"], "ci_low"] < 0 < p["u"].loc[p["top"], "ci_high"],
+    ),
+    (
+        ": likely, from three patients, but not settled.",
+        lambda p: 0.9 < better_than_average(p) < 0.975,
+    ),
+    (
+        "Five arrows, of the hospitals with three patients, lean strongly towards zero and end at "
+        "less than half of their start.",
+        lambda p: p["sizes"].loc["3", "shrinkage"] < 0.5,
+    ),
+    (
+        "The rightmost start, of a hospital with three patients, moves past two others.",
+        lambda p: (p["u"]["estimate"] > p["u"].loc[p["top"], "estimate"]).sum() == 2,
+    ),
+    (
+        "Small hospitals are not more extreme; their raw means are.",
+        lambda p: (
+            p["sizes"].loc["3", "SD of raw"] > p["sizes"].loc["100", "SD of raw"]
+            and p["sizes"].loc["3", "SD of BLUPs"] < p["sizes"].loc["100", "SD of BLUPs"]
+        ),
+    ),
+    (
+        "five hospitals are too few to find that value exactly.",
+        lambda p: abs(sd_of_small(p)[0] - sd_of_small(p)[1]) > 0.2,
+    ),
+    (
+        "Its prediction and its mean are nearly the same",
+        lambda p: p["sizes"].loc["100", "shrinkage"] > 0.95,
+    ),
+    (
+        "More than half of what you see is put down to luck",
+        lambda p: p["sizes"].loc["3", "shrinkage"] < 0.5,
+    ),
+    (
+        "tells the same story, because its ICC is much the same.",
+        lambda p: abs(icc(p["fit"])["estimate"] - icc(p["fit_cost"])["estimate"]) < 0.03,
+    ),
+    (
+        "Predictions run from about minus 4 to 4.",
+        lambda p: np.allclose(
+            [p["u"]["estimate"].min(), p["u"]["estimate"].max()], [-4, 4], atol=0.5
+        ),
+    ),
+    (
+        "the five of hospitals with three patients are almost three times as long and all include "
+        "zero.",
+        lambda p: 2.5 < ratio_of_widths(p) < 3 and small_include_zero(p),
+    ),
+    (
+        "with the widest interval: nothing is known about it",
+        lambda p: width(p["of_mean"]).idxmax() == width(p["of_mean"]).index[2],
+    ),
+    (
+        "Three patients narrow the interval of `{python} top` a little, a hundred narrow that of "
+        "`{python} leader` a lot.",
+        lambda p: (
+            0.6 < width(p["of_mean"]).iloc[1] / width(p["of_mean"]).iloc[2] < 0.9
+            and width(p["of_mean"]).iloc[0] / width(p["of_mean"]).iloc[2] < 0.4
+        ),
+    ),
+    (
+        "because patients of one hospital differ more than hospitals do.",
+        lambda p: p["sigma2"] > 2 * p["sigma2_g"],
+    ),
+    (
+        "That they treat the variances as known costs little with 25 hospitals.",
+        lambda p: (p["covered"] > 92).all() and (p["covered"] < 96).all(),
+    ),
+    (
+        "has the smallest error in every row of @tbl-pred-mse but the first",
+        lambda p: (
+            p["mse"][["raw", "overall", "BLUP"]].idxmin(axis=1).to_list()
+            == ["overall"] + 8 * ["BLUP"]
+        ),
+    ),
+    (
+        "The gain over the raw mean is large when groups are small and much alike.",
+        lambda p: gain(p).idxmax() == (3, 0.05) and gain(p).max() > 3,
+    ),
+    (
+        "With a hundred members and a large ICC there is nothing left to gain.",
+        lambda p: 1 < gain(p).loc[(100, 0.5)] < 1.02,
+    ),
+    (
+        "known variances would have given the error of the last column.",
+        lambda p: p["mse"]["theory"].iloc[0] < p["mse"]["overall"].iloc[0],
+    ),
+    (
+        "Twenty intervals are short, about two and a half points",
+        lambda p: abs(width(p["u"])[p["u"]["n"] == 100].mean() - 2.5) < 0.1,
+    ),
+    (
+        "The raw mean's error is a level line near 7. The BLUP's error starts near 1 at zero",
+        lambda p: abs(p["given"][0] - 1) < 0.3 and (np.diff(p["given"]) > 0).all(),
+    ),
+    (
+        "it crosses the level line a little above 4 points, about two standard deviations.",
+        lambda p: 4 < p["even"] < 4.3 and 1.7 < p["even"] / np.sqrt(5) < 2.1,
+    ),
+    (
+        "by less than two points for every hospital.",
+        lambda p: 0 < moved_by_an_error_in_the_mean(p).max() < 2,
+    ),
+    (
+        "At the ends, hospitals with a hundred patients are fairly sure",
+        lambda p: (
+            p["league"]["patients"].iloc[[0, -1]].eq(100).all()
+            and (p["league"]["high"] - p["league"]["low"]).iloc[[0, -1]].max() <= 4
+        ),
+    ),
+    (
+        "Intervals at both ends are short, those in the middle span about ten ranks, and those of "
+        "the five hospitals with three patients span about twenty.",
+        lambda p: 8 < p["span_middle"] < 12 and 17 < p["span_small"] < 23,
+    ),
+    (
+        "although case mix explains little of the differences here.",
+        lambda p: 0.9 < p["fit_mix"].cov_re.iloc[0, 0] / p["fit_plain"].cov_re.iloc[0, 0] < 1,
+    ),
+    (
+        "with a hundred patients in most of them the single coefficient is nearly that",
+        lambda p: np.isclose(
+            p["fit_mix"].fe_params["severity"], case_mix_slopes(p)["severity_within"], rtol=0.01
+        ),
+    ),
+    (
+        "It will have improved, even if nothing was done.",
+        lambda p: p["year"][2] - p["year"][0] > 10 * p["year_error"][2],
+    ),
+    (
+        "although only one hospital in five is that small",
+        lambda p: (p["m"] == 3).mean() == 0.2 and p["small_last"] > 35,
+    ),
+    (
+        ": no sign of it, and little power to see one.",
+        lambda p: abs(small_departure(p)) < np.sqrt((p["sigma2_g"] + p["sigma2"] / 3) / 5),
+    ),
+    (
+        "and a little larger for unequal sizes.",
+        lambda p: 1 < error_of_difference(p, p["leader"], p["top"]) < 1.05,
+    ),
+    (
+        "with the conditional SDs $c$ of two hospitals of one size",
+        lambda p: np.isclose(error_of_difference(p, "C16", "C01"), 1, rtol=1e-9),
+    ),
+]
+
+
+def better_than_average(p: dict[str, Any]) -> float:
+    row = p["u"].loc[p["top"]]
+    return float(stats.norm.cdf(row["estimate"] / row["prediction_sd"]))
+
+
+def sd_of_small(p: dict[str, Any]) -> tuple[float, float]:
+    return p["sizes"].loc["3", "SD of raw"], np.sqrt(p["sigma2_g"] + p["sigma2"] / 3)
+
+
+def small_departure(p: dict[str, Any]) -> float:
+    return p["u"].loc[p["u"]["n"] == 3, "raw"].mean()
+
+
+def ratio_of_widths(p: dict[str, Any]) -> float:
+    by_size = width(p["u"]).groupby(p["u"]["n"]).mean()
+    return by_size[3] / by_size[100]
+
+
+def small_include_zero(p: dict[str, Any]) -> bool:
+    small = p["u"][p["u"]["n"] == 3]
+    return bool(((small["ci_low"] < 0) & (small["ci_high"] > 0)).all())
+
+
+def moved_by_an_error_in_the_mean(p: dict[str, Any]) -> Any:
+    """Change of the chance to be among the best five when the overall mean is drawn too."""
+    u, rng = p["u"], np.random.default_rng(26)
+    weight = 1 / (p["sigma2_g"] + p["sigma2"] / u["n"].to_numpy())
+    normal = rng.normal(size=(100_000, len(u)))
+    draws = u["estimate"].to_numpy() + u["conditional_sd"].to_numpy() * normal
+    error = rng.normal(size=(len(draws), 1)) / np.sqrt(weight.sum())
+    moved = draws - u["shrinkage"].to_numpy() * error
+    top = [100 * ((-d).argsort(axis=1).argsort(axis=1) < 5).mean(axis=0) for d in (draws, moved)]
+    return np.abs(top[0] - top[1])
+
+
+def error_of_difference(p: dict[str, Any], one: str, other: str) -> float:
+    """SD of the error of a difference of two BLUPs by the mixed-model equations, over the rule."""
+    m, c = p["u"]["n"].to_numpy(), p["u"]["conditional_sd"]
+    C = np.diag(np.r_[m.sum(), m / 1.0]) / p["sigma2"]
+    C[0, 1:] = C[1:, 0] = m / p["sigma2"]
+    C[1:, 1:] += np.eye(len(m)) / p["sigma2_g"]
+    pick = np.zeros(len(m) + 1)
+    pick[1 + p["u"].index.get_loc(one)], pick[1 + p["u"].index.get_loc(other)] = 1, -1
+    return np.sqrt(pick @ np.linalg.solve(C, pick)) / np.hypot(c[one], c[other])
+
+
+@each(STATEMENTS)
+def test_what_the_chapter_says_of_its_data_holds(
+    page: dict[str, Any], fragment: str, holds: Any
+) -> None:
+    assert stands(CHAPTER, fragment), "the chapter no longer says so"
+    assert holds(page)
 
 
 def test_the_raw_extremes_are_small_hospitals(page: dict[str, Any]) -> None:
@@ -77,9 +328,9 @@ def test_shrinkage_wins_except_where_the_variance_is_badly_estimated(page: dict[
     assert (mse["BLUP"] < mse["raw"]).all()
     best = mse[["raw", "overall", "BLUP"]].idxmin(axis=1)
     assert best.iloc[0] == "overall" and (best.iloc[1:] == "BLUP").all()
-    assert (mse["BLUP"] > mse["theory"] - 4 * mse["MC BLUP"]).all()
+    assert (mse["BLUP"] > mse["theory"] - 4 * mse["its MC error"]).all()
     expected = 25 * (1 - mse["ICC"]) / mse["members"]
-    assert ((mse["raw"] - expected).abs() < 4 * mse["MC raw"]).all()
+    assert ((mse["raw"] - expected).abs() < 4 * mse["MC error"]).all()
 
 
 def test_shrinkage_loses_for_a_truly_extreme_group(page: dict[str, Any]) -> None:
@@ -103,18 +354,32 @@ def test_ranks_are_uncertain_as_the_text_says(page: dict[str, Any]) -> None:
     assert 0 < (page["moved"] > 0).sum() < 25
 
 
-def test_an_error_in_the_overall_mean_moves_few_ranks(page: dict[str, Any]) -> None:
-    u, rng = page["u"], np.random.default_rng(26)
-    m = u["n"].to_numpy()
-    weight = 1 / (page["sigma2_g"] + page["sigma2"] / m)
-    share, error = u["shrinkage"].to_numpy(), 1 / np.sqrt(weight.sum())
-    normal = rng.normal(size=(100_000, len(u)))
-    draws = u["estimate"].to_numpy() + u["conditional_sd"].to_numpy() * normal
-    moved = draws - share * error * rng.normal(size=(len(draws), 1))
-    top = [100 * ((-d).argsort(axis=1).argsort(axis=1) < 5).mean(axis=0) for d in (draws, moved)]
-    assert 0 < np.abs(top[0] - top[1]).max() < 2
-    small, large = 1 - share[m == 3], 1 - share[m == 100]
-    assert small.min() > 0.5 > 0.1 > large.max()
+def test_an_error_in_the_overall_mean_moves_small_hospitals_more(page: dict[str, Any]) -> None:
+    kept, m = page["u"]["shrinkage"].to_numpy(), page["u"]["n"].to_numpy()
+    assert (1 - kept[m == 3]).min() > 0.5 > 0.1 > (1 - kept[m == 100]).max()
+
+
+def test_blups_are_poor_outcomes_and_good_predictors() -> None:
+    """Slopes of BLUPs on what explains them, and of what they explain on them."""
+    rng, code = np.random.default_rng(28), np.repeat(np.arange(60), 5)
+    start = fit_lmm("y ~ 1", pd.DataFrame({"y": rng.random(300), "g": code}), groups="g")
+    found = []
+    for _ in range(100):
+        cause = rng.normal(size=60)
+        u = 1.5 * cause + rng.normal(0, 1.5, 60)
+        effect = u + rng.normal(0, 1, 60)
+        y = u[code] + rng.normal(0, np.sqrt(20), 300)
+        blup = refit(start, y).random_effects["Intercept"].to_numpy()
+        raw = np.bincount(code, y) / 5
+        slopes = [(cause, raw), (cause, blup), (raw, effect), (blup, effect)]
+        found.append([np.polyfit(x, v, 1)[0] for x, v in slopes])
+    mean, error = np.mean(found, axis=0), np.std(found, axis=0) / 10
+    factor = shrinkage_factor(4.5, 20, 5)
+    assert mean[0] == pytest.approx(1.5, abs=4 * error[0])
+    assert mean[1] == pytest.approx(1.5 * factor, abs=4 * error[1] + 0.05), "too small"
+    assert mean[2] == pytest.approx(factor, abs=4 * error[2])
+    # the factor is estimated, so the slope is a little above its aim
+    assert abs(mean[3] - 1) < 0.15 < 0.4 < 1 - mean[2]
 
 
 def test_small_hospitals_have_a_say_beyond_their_patients(page: dict[str, Any]) -> None:

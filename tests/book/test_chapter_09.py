@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from cells import run_chapter
+from cells import CHAPTERS, run_chapter
+from said import Page, Statement, each, stands
+from scipy import stats
 
-from pylmm_helpers import blups, refit, residuals
+from pylmm_helpers import blups, coef_table, influence, plots, refit, residuals
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +176,372 @@ def test_blups_show_the_short_side_of_skewed_herds_and_not_the_long_one(
     normal = 1.96 * np.sqrt(150)
     assert abs(low - lower) < 0.4 * abs(-normal - lower)
     assert high < scaled_high < 0.9 * upper
+
+
+def out_of_band(z: Any, kind: str = "simultaneous") -> int:
+    """How many points of a Q-Q plot lie outside its band."""
+    z = np.sort(np.asarray(z))
+    band = plots.qq_band(len(z), band=kind)
+    return int(((z < band["low"]) | (z > band["high"])).sum())
+
+
+def gaps_of_means(p: Page) -> bool:
+    gaps = np.diff(np.sort(p["milk_mean"]))
+    low, high = p["milk_mean"].min(), p["milk_mean"].max()
+    return round(low) == 139 and round(high) == 211 and round(gaps[0]) == 11 == round(max(gaps))
+
+
+def bars_are_alike(p: Page) -> bool:
+    ratio = p["milk_sd"] / p["milk_sd"].median()
+    away = p["dairy"]["milk_kg"] - p["dairy"]["herd"].map(p["milk_mean"]).astype(float)
+    return ratio.between(0.75, 1.33).mean() > 0.9 and away.abs().max() < 4 * p["milk_sd"].mean()
+
+
+def truth_is_the_codebooks(p: Page) -> bool:
+    package = json.loads((CHAPTERS.parent / "datasets" / "datapackage.json").read_text("utf-8"))
+    models = next(r for r in package["resources"] if r["name"] == "dairy_herds")["truth"]
+    full = max(models, key=lambda m: len(m["fixed"]))
+    stated = [*full["fixed"].values(), *full["random"].values()]
+    return all(v in stated for v in (169, 6, -0.2, 10, 20, 150, 700))
+
+
+def smooth(p: Page, outcome: str) -> pd.Series:
+    """Mean standardised residual in eight ranges of days."""
+    edges = pd.cut(p["dairy"]["dtfs"], [0, 55, 65, 75, 85, 95, 105, 120, 200], labels=False)
+    return residuals(p["fits"][outcome])["conditional_std"].groupby(edges).mean()
+
+
+def herd_z(fit: Any) -> pd.Series:
+    return residuals(fit, level="group")["standardised"]
+
+
+def bow(p: Page) -> bool:
+    above = p["bow"] - stats.norm.ppf((np.arange(1, 51) - 0.5) / 50)
+    return (above[:3] > 0).all() and (above[-3:] > 0).all() and (above[15:35] < 0).all()
+
+
+def box_heights(p: Page, outcome: str) -> np.ndarray:
+    z = residuals(p["fits"][outcome])["conditional_std"]
+    by = z.groupby(p["dairy"]["feeding"], observed=True)
+    return (by.quantile(0.75) - by.quantile(0.25)).to_numpy()
+
+
+def a_constant_leaves_no_trace(p: Page) -> bool:
+    """H30 with a constant in place of a factor, of the same mean size."""
+    milk, odd = p["dairy"]["milk_kg"], p["in_h30"]
+    shifted = refit(p["fits"]["milk_kg"], milk + np.where(odd, milk[odd].mean() / 2, 0))
+    before = residuals(p["fits"]["milk_kg"])["conditional_std"][odd].abs() > 2
+    after = residuals(shifted)["conditional_std"][odd].abs() > 2
+    return after.sum() <= before.sum() + 1 < p["counts"].loc["H30", "conditional"]
+
+
+def three_intervals(p: Page) -> dict[str, pd.DataFrame]:
+    rows = ["feeding[T.mixed]", "feeding[T.confined]"]
+    return {name: coef_table(fit).loc[rows] for name, fit in p["three"].items()}
+
+
+def h30_does_what_is_said(p: Page) -> bool:
+    t = three_intervals(p)
+    width = {name: c["ci_high"] - c["ci_low"] for name, c in t.items()}
+    fall = t["outlying"]["estimate"] < t["sound"]["estimate"]
+    between = {name: fit.cov_re.iloc[0, 0] for name, fit in p["three"].items()}
+    return (
+        p["dairy"].loc[p["in_h30"], "feeding"].eq("pasture").all()
+        and fall.all()
+        and (width["outlying"] > 1.3 * width["sound"]).all()
+        and between["outlying"] > 2 * between["sound"]
+    )
+
+
+def significance_is_lost(p: Page) -> bool:
+    t = three_intervals(p)
+    return t["sound"]["ci_low"].iloc[1] > 0 > t["outlying"]["ci_low"].iloc[1]
+
+
+def just_inside(p: Page) -> bool:
+    low, high = p["bent"]["ci_low"], p["bent"]["ci_high"]
+    return low < -0.01 < low + 0.1 * (high - low)
+
+
+def runs_of(p: Page, name: str) -> pd.DataFrame:
+    return p["runs"][p["runs"]["data"] == name]
+
+
+def covers(run: pd.DataFrame, term: str, true: float) -> float:
+    return ((run[f"{term} low"] <= true) & (run[f"{term} high"] >= true)).mean()
+
+
+def skewed_are_as_good(p: Page) -> bool:
+    """250 replicates: a coverage has a Monte-Carlo error of 1.4 points, a bias of its own SE."""
+    run = runs_of(p, "skewed")
+    fine = [
+        abs(run[f"{term} estimate"].mean() - true) < 3 * run[f"{term} estimate"].sem()
+        and covers(run, term, true) > 0.95 - 3 * 0.014
+        for term, true in (("confined", 20), ("parity", 6))
+    ]
+    return all(fine)
+
+
+def remedies_return(p: Page) -> bool:
+    for name in ("weighted", "left out", "squared"):
+        run, sound = runs_of(p, name), runs_of(p, "sound")
+        for term, true in (("confined", 20), ("parity", 6)):
+            off = run[f"{term} estimate"].mean() - sound[f"{term} estimate"].mean()
+            if abs(off) > 3 * np.hypot(*(r[f"{term} estimate"].sem() for r in (run, sound))):
+                return False
+            if abs(covers(run, term, true) - covers(sound, term, true)) > 3 * 0.02:
+                return False
+    better = runs_of(p, "weighted")["parity se"].mean() / runs_of(p, "sound")["parity se"].mean()
+    return better < 0.95
+
+
+def wide_covers(p: Page) -> bool:
+    run, sound = runs_of(p, "outlying"), runs_of(p, "sound")
+    return (
+        covers(run, "confined", 20) > 0.9
+        and run["confined se"].mean() > 1.25 * sound["confined se"].mean()
+        and 1.7 < run["between"].mean() / sound["between"].mean() < 2.5
+    )
+
+
+def parity_picks_up_the_bend(p: Page) -> bool:
+    """Correlation and bias have one sign, since the line leaves the bend to parity."""
+    bias = runs_of(p, "curved")["parity estimate"].mean() - 6
+    return bias < -3 * runs_of(p, "curved")["parity estimate"].sem() and (
+        np.corrcoef(p["dairy"]["parity"], p["bend"])[0, 1] < 0
+    )
+
+
+def blups_understate(p: Page) -> bool:
+    on_means = np.polyfit(p["herds"]["dtfs"].mean(), p["u_hat"], 1)[0]
+    return abs(on_means) < abs(p["extra"]["estimate"])
+
+
+def many_few(p: Page) -> bool:
+    """Some 5 % of the points, in about seven of ten samples of 60; plain limits hold them all."""
+    z = p["standardised"](np.random.default_rng(60).normal(size=(4000, 60)))
+    band = plots.qq_band(60, band="pointwise")
+    out = (z < band["low"].to_numpy()) | (z > band["high"].to_numpy())
+    k = np.arange(1, 61)
+    low, high = (stats.norm.ppf(stats.beta.ppf(q, k, 61 - k)) for q in (0.025, 0.975))
+    plain = ((z < low) | (z > high)).sum(axis=1)
+    # 4,000 samples: Monte-Carlo errors of 0.1 points and of less than one per cent
+    return (
+        abs(out.sum(axis=1).mean() - 3) < 0.4
+        and out.any(axis=1).mean() > 0.6
+        and plain.mean() < 0.3
+        and (plain >= 2).mean() < 0.05
+    )
+
+
+def maternity_units(p: Page) -> bool:
+    """28 units of 107 children with exponential effects, by the chapter's own simulation."""
+    rng, held = np.random.default_rng(28), []
+    for rho in (0.01, 0.03):
+        lam = rho / (rho + (1 - rho) / (3000 / 28))
+        held.append(lam)
+        u, luck = rng.exponential(size=(2000, 28)) - 1, rng.normal(size=(2000, 28))
+        z = p["standardised"](np.sqrt(lam) * u + np.sqrt(1 - lam) * luck)
+        if p["leaves"](z, plots.qq_band(28)).mean() > 0.5:
+            return False
+    return 0.45 < held[0] < 0.55 and 0.7 < held[1] < 0.8
+
+
+def nobody_below(p: Page) -> bool:
+    return p["skew_u"].min() > -1.96 * p["sd_skew"]
+
+
+def luck_keeps_the_third_moment(p: Page) -> bool:
+    """Exponential and normal parts of one variance: lambda is a half (MC error 0.01)."""
+    one, two = np.random.default_rng(3).normal(size=(2, 400_000))
+    drawn = np.random.default_rng(4).exponential(size=400_000)
+    kept = stats.skew(drawn + one) / stats.skew(drawn)
+    return abs(kept - 0.5**1.5) < 0.03 and abs(stats.skew(one + two)) < 0.02
+
+
+def leverages(p: Page) -> bool:
+    """From the matrix of the fit: how the fitted values move with the outcomes."""
+    same = p["code"][:, None] == p["code"][None, :]
+    V = p["sigma2_g"] * same + p["sigma2"] * np.eye(len(p["code"]))
+    solved = np.linalg.solve(V, p["X"])
+    P = np.linalg.inv(V) - solved @ np.linalg.solve(p["X"].T @ solved, solved.T)
+    leverage = 1 - p["sigma2"] * np.diag(P)
+    return np.allclose(p["var_e"], p["sigma2"] * (1 - leverage)) and leverage.max() < 0.2
+
+
+def practices_hide_their_shape(p: Page) -> bool:
+    """200 practices with exponential effects and a lambda of one quarter."""
+    rng = np.random.default_rng(200)
+    u, luck = rng.exponential(size=(2000, 200)) - 1, rng.normal(size=(2000, 200))
+    z = p["standardised"](0.5 * u + np.sqrt(0.75) * luck)
+    return p["leaves"](z, plots.qq_band(200)).mean() < 0.3
+
+
+STATEMENTS: list[Statement] = [
+    ("the lowest herd lies about 11 kg below the next, and no other gap is as wide", gaps_of_means),
+    ("The bars of one standard deviation have similar lengths in most herds", bars_are_alike),
+    ("The truth behind the file is", truth_is_the_codebooks),
+    ("is her [**leverage**](E-glossary.qmd#gls-leverage) $h_{ij}$, and for given", leverages),
+    ("For the BLUPs it matters", lambda p: p["var_u"].max() > 1.4 * p["var_u"].min()),
+    ("For cows it hardly does", lambda p: p["var_e"].max() < 1.1 * p["var_e"].min()),
+    (
+        "All points of both plots stay inside their bands.",
+        lambda p: p["outside"].sum() + out_of_band(p["cows"]["conditional_std"]) == 0,
+    ),
+    (
+        "an even band whose smooth trend rises slightly",
+        lambda p: 0 < p["slope_full"] < 0.2,
+    ),
+    (
+        "Left: the smooth trend stays near zero where the data are dense",
+        lambda p: smooth(p, "milk_kg").iloc[:6].abs().max() < 0.15,
+    ),
+    (
+        "There is no funnel.",
+        lambda p: (
+            abs(np.corrcoef(p["cows"]["conditional_std"].abs(), p["cows"]["fitted"])[0, 1])
+            < 2 / np.sqrt(len(p["cows"]))
+        ),
+    ),
+    (
+        "a cow beyond $3$ is nothing unusual in a file of this size",
+        lambda p: abs((p["cows"]["conditional_std"].abs() > 3).sum() - 3.3) < 2 * np.sqrt(3.3),
+    ),
+    ("The mean residual has the sign of the BLUP", lambda p: (p["e_mean"] * p["u_hat"] > 0).all()),
+    ("BLUPs show such a relation too weakly", blups_understate),
+    ("compatible with zero", lambda p: p["extra"]["ci_low"] < 0 < p["extra"]["ci_high"]),
+    ("On the right of @fig-diag-skewed the points form a bow: both ends lie above the line", bow),
+    (
+        "The luck adds variance but no third moment",
+        lambda p: (
+            abs(
+                stats.skew(p["rng"].exponential(size=400_000) + p["rng"].normal(size=400_000))
+                - 2 * 0.5**1.5
+            )
+            < 0.05
+        ),
+    ),
+    ("An exponential distribution has nobody below", nobody_below),
+    (
+        "passes the lower limit, by the luck of its cows, and",
+        lambda p: p["below_range"] == 1 < p["above_range"] and p["skew_u"].min() > -1.96 * 150**0.5,
+    ),
+    (
+        "a transformation spoils the cows",
+        lambda p: abs(p["skewness"][1]) > 2 * abs(p["skewness"][0]) and p["skewness"][1] < -0.2,
+    ),
+    (
+        "the widest, about twice the height of the first",
+        lambda p: (
+            (np.diff(box_heights(p, "unequal")) > 0).all()
+            and 1.8 < box_heights(p, "unequal")[2] / box_heights(p, "unequal")[0] < 2.4
+            and np.ptp(box_heights(p, "milk_kg")) < 0.25
+        ),
+    ),
+    (
+        "Cows of confined herds look full of outliers and pasture cows have almost none",
+        lambda p: (
+            (s := p["spread"](p["fits"]["unequal"])["beyond 2 (%)"])["confined"] > 8
+            and s["pasture"] < 1
+        ),
+    ),
+    (
+        "A Q-Q plot of all cows would show heavy tails",
+        lambda p: (
+            stats.kurtosis(z := residuals(p["fits"]["unequal"])["conditional_std"]) > 0.4
+            and out_of_band(z) > 0
+        ),
+    ),
+    (
+        "Parity and days gain most precision",
+        lambda p: (
+            p["se"].loc[["parity", "dtfs"], "ratio"].max()
+            < p["se"].drop(["parity", "dtfs"])["ratio"].min()
+            < 1
+        ),
+    ),
+    (
+        "one point, H30, lies near 5",
+        lambda p: (
+            4.5 < herd_z(p["fits"]["outlying"])["H30"] < 5.5
+            and herd_z(p["fits"]["outlying"]).drop("H30").abs().max() < 2.5
+        ),
+    ),
+    (
+        "without the change all values are below about 0.1",
+        lambda p: (
+            p["cook"]["milk_kg"].max() < 0.105
+            and p["cook"]["outlying"]["H30"] > 4 * p["cook"]["outlying"].drop("H30").max()
+        ),
+    ),
+    (
+        "leave the band for that reason alone, and return when H30 goes",
+        lambda p: p["others_out"] > 1 and out_of_band(herd_z(p["fit_without"])) == 0,
+    ),
+    ("H30 is a pasture herd.", h30_does_what_is_said),
+    ("taken the effect of confined feeding across the line of significance", significance_is_lost),
+    (
+        "`influence` tells you so without another fit",
+        lambda p: np.isclose(
+            influence(p["fits"]["outlying"]).loc["H30", "beta[feeding[T.confined]]"],
+            p["fit_without"].fe_params["feeding[T.confined]"],
+            rtol=1e-4,
+        ),
+    ),
+    ("A mistake that adds a constant would leave no such trace", a_constant_leaves_no_trace),
+    (
+        "below zero on the left, above it in the middle and far below it beyond 120 days",
+        lambda p: (s := smooth(p, "curved"))[0] < 0 < s[4] and s[7] < -0.5,
+    ),
+    (
+        "nothing points to days",
+        lambda p: p["qq_out"][0] <= 2 and p["qq_out"][1] <= 2,
+    ),
+    ("lies just inside", just_inside),
+    (
+        "so their answer is milder",
+        lambda p: (
+            0 > p["answers"].loc["categories", "estimate"] > p["answers"].loc["squared", "estimate"]
+        ),
+    ),
+    ("as good as in the sound row, with these 50 herds", skewed_are_as_good),
+    ("the inflated variance has made them wide", wide_covers),
+    ("The effect of parity is off, although nothing was done to parity.", parity_picks_up_the_bend),
+    ("weights do better than that for parity", remedies_return),
+    ("About 3 of 60 points are expected outside such a band", many_few),
+    ("misses exponential effects more often than it finds them", maternity_units),
+    ("the plot can hardly show the shape of the practices' effects", practices_hide_their_shape),
+    (
+        "which is $0.125$ here: $\\lambda = 0.25$",
+        lambda p: np.isclose(lam := 0.1 / (0.1 + 0.9 / 3), 0.25) and np.isclose(lam**1.5, 0.125),
+    ),
+]
+
+
+@each(STATEMENTS)
+def test_what_the_chapter_says_of_its_data_holds(page: Page, fragment: str, holds: Any) -> None:
+    assert stands("09-diagnostics", fragment), "the chapter no longer says so"
+    assert holds(page)
+
+
+def test_cluster_robust_errors_need_many_herds() -> None:
+    """ "cluster-robust ones don't assume one variance; with few herds they are too small".
+
+    A predictor of the herd, 8 against 80 herds of 10, spread of cows by the predictor; 400
+    studies, so a root of a mean of squares is known to about 4 %.
+    """
+    rng, ratio = np.random.default_rng(9), {}
+    for herds in (8, 80):
+        herd = np.repeat(np.arange(herds), 10)
+        x = np.repeat(np.arange(herds) % 2, 10)
+        X = np.column_stack([np.ones(len(x)), x])
+        bread, slopes, stated = np.linalg.inv(X.T @ X), [], []
+        for _ in range(400):
+            y = rng.normal(size=herds)[herd] + rng.normal(size=len(x)) * (1 + 2 * x)
+            b = bread @ X.T @ y
+            sums = np.zeros((herds, 2))
+            np.add.at(sums, herd, X * (y - X @ b)[:, None])
+            slopes.append(b[1])
+            stated.append((bread @ sums.T @ sums @ bread)[1, 1])
+        ratio[herds] = np.sqrt(np.mean(stated)) / np.std(slopes)
+    assert ratio[8] < 0.94 and 0.9 < ratio[80] < 1.1

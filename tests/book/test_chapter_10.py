@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from cells import run_chapter
+from said import Page, Statement, each, stands
+
+from pylmm_helpers import fit_lmm, plots, residuals
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +60,6 @@ def test_the_interval_covers_in_small_studies(page: dict[str, Any]) -> None:
 
 
 def test_c18_is_the_cheapest_and_pushes_others_out_of_the_band(page: dict[str, Any]) -> None:
-    from pylmm_helpers import residuals
-
     u = residuals(page["fit_log"], level="group")
     assert u["residual"].idxmin() == "C18"
     assert 0.4 < np.exp(u["residual"].min()) < 0.6
@@ -107,3 +109,240 @@ def test_not_a_few_dear_stays_make_the_icc_small(page: dict[str, Any]) -> None:
     euro, log = page["before_after"].loc[["euro", "log euro"], "ICC"]
     assert log > euro + 0.03
     assert abs(page["icc_without_dearest"] - euro) < 0.5 * (log - euro)
+
+
+def out_of_band(z: Any) -> int:
+    """How many points of a Q-Q plot lie outside its simultaneous band."""
+    z = np.sort(np.asarray(z))
+    band = plots.qq_band(len(z))
+    return int(((z < band["low"]) | (z > band["high"])).sum())
+
+
+def tails(p: Page, log: bool) -> pd.DataFrame:
+    """Upper and lower tail of the larger hospitals; in small ones a tail is one patient."""
+    cost = np.log(p["costs"]["cost"]) if log else p["costs"]["cost"]
+    by = cost.groupby(p["costs"]["hospital"])
+    found = pd.DataFrame({"median": by.median()})
+    found["up"], found["down"] = by.quantile(0.95) - by.median(), by.median() - by.quantile(0.05)
+    return found[by.size() >= 50]
+
+
+def tails_grow(p: Page) -> bool:
+    found = tails(p, log=False)
+    return found.corr().loc["median", "up"] > 0.6 and (found["up"] > 1.3 * found["down"]).all()
+
+
+def both_have_gone(p: Page) -> bool:
+    found = tails(p, log=True)
+    ratio = (found["up"] / found["down"]).median()
+    return abs(found.corr().loc["median", "up"]) < 0.5 and 0.85 < ratio < 1.15
+
+
+def raw_residuals(p: Page) -> bool:
+    z = residuals(p["fit_raw"])["conditional_std"]
+    return z.min() > -3 and round(z.max()) == 5
+
+
+def bends_away(p: Page) -> bool:
+    z = np.sort(residuals(p["fit_raw"])["conditional_std"])
+    band = plots.qq_band(len(z))
+    return z[0] > band["high"].iloc[0] and z[-1] > band["high"].iloc[-1] and out_of_band(z) > 500
+
+
+def column(p: Page, name: str) -> pd.Series:
+    return p["jacobian"].set_index("lambda")[name]
+
+
+def by_thousands(p: Page) -> bool:
+    z = column(p, "of z, euro")
+    return z.sort_values().diff().iloc[-1] > 1000 and z.idxmax() == z.index.min()
+
+
+def same_order(p: Page) -> bool:
+    one, two = column(p, "of y, euro"), column(p, "of y, millions")
+    return (one.rank() == two.rank()).all() and np.ptp(two - one) < 1e-3
+
+
+def far_outside(p: Page) -> bool:
+    """More than twice the width of the interval away from its end."""
+    box = p["box"]
+    return box.ci_low < 0 < box.ci_high < 0.5 - 2 * (box.ci_high - box.ci_low)
+
+
+def reml_near_ml(p: Page) -> bool:
+    t = p["by_unit"].set_index(["data", "method", "scaled by"])["euro"]
+    return all(
+        abs(t[d, "REML", "geometric mean"] - t[d, "ML", "Jacobian"]) < 0.02
+        for d in ("all", "small")
+    )
+
+
+def harm_is_small(p: Page) -> bool:
+    """Less than the half-width of the interval."""
+    t = p["by_unit"].set_index(["data", "method", "scaled by"]).loc[("all", "REML", "Jacobian")]
+    half = (p["box"].ci_high - p["box"].ci_low) / 2
+    return 0.01 < (t - p["box"].estimate).abs().max() < half
+
+
+def after(p: Page) -> bool:
+    u = residuals(p["fit_log"], level="group")["standardised"].rank()
+    return (
+        out_of_band(residuals(p["fit_log"])["conditional_std"]) == 0
+        and len(p["outside"]) == 2
+        and (u[p["outside"]] < 13).all()
+        and u.idxmin() == "C18"
+    )
+
+
+def spread_within_grows(p: Page) -> bool:
+    big = p["costs"].groupby("hospital").filter(lambda d: len(d) >= 20).groupby("hospital")
+    raw, log = (np.corrcoef(big[c].mean(), big[c].std())[0, 1] for c in ("cost", "log_cost"))
+    return raw > 0.7 and abs(log) < 0.4
+
+
+def plus_one(p: Page) -> bool:
+    """The effect of a grade under log(y + 1), with y in euro and in million euro."""
+    slopes = []
+    for unit in (1, 1e6):
+        data = p["costs"].assign(z=np.log(p["costs"]["cost"] / unit + 1))
+        slopes.append(fit_lmm("z" + p["rhs"], data, "hospital").fe_params["severity"])
+    return slopes[0] > 10 * slopes[1]
+
+
+STATEMENTS: list[Statement] = [
+    ("the cheap stays crowd together, and the tails grow with the median", tails_grow),
+    ("On the right both have gone.", both_have_gone),
+    ("vertical axis cost in thousand euro from 0 to 26", lambda p: 25e3 < p["y"].max() < 26e3),
+    ("A negative cost is possible by this model.", lambda p: p["mildest"]["ci_low"].iloc[0] < 0),
+    ("with residuals up to about 5 but none below minus 3", raw_residuals),
+    ("the points bend away above the line at both ends, far outside the narrow band", bends_away),
+    (
+        "The spread grows with the mean and the residuals are skewed to the right.",
+        lambda p: (
+            p["before_after"].loc["euro", "funnel"] > 0.15
+            and p["before_after"].loc["euro", "patients"] > 1
+        ),
+    ),
+    ("the smallest power wins by thousands", by_thousands),
+    (
+        "the largest power wins",
+        lambda p: column(p, "of z, millions").idxmax() == 1 == p["jacobian"]["lambda"].max(),
+    ),
+    ("agree on the order, and differ by the same amount in each row", same_order),
+    (
+        "The logarithm lies inside, the square root and the untransformed cost far outside",
+        far_outside,
+    ),
+    ("With all patients the harm is small", harm_is_small),
+    (
+        "in the small study the search runs to its end",
+        lambda p: (p["by_unit"].iloc[6, 3:].astype(float) > 2.49).all(),
+    ),
+    ("doesn't depend on the unit, and comes close to ML", reml_near_ml),
+    (
+        "scaled by the geometric mean does no worse",
+        lambda p: p["hit"][1] > p["hit"][0] - 2 * 0.014,
+    ),
+    (
+        "can't tell a logarithm from a square root",
+        lambda p: 1.96 * p["coverage"]["SD"].min() > 0.5,
+    ),
+    ("two in the lower half leave the band on its inner side", after),
+    (
+        "Funnel and skewness have gone from the patients.",
+        lambda p: p["before_after"].loc["log euro", ["patients", "funnel"]].abs().max() < 0.15,
+    ),
+    (
+        "the variance within hospitals grows with the mean, and one number for it hides",
+        spread_within_grows,
+    ),
+    (
+        "more skewed than before, though, and one of them does it: C18, the cheapest",
+        lambda p: (
+            p["before_after"]["hospitals"].abs().idxmax() == "log euro"
+            and abs(p["without_c18"]) < 0.5 * abs(p["before_after"].loc["log euro", "hospitals"])
+        ),
+    ),
+    (
+        "as the spread is the same everywhere",
+        lambda p: abs(p["before_after"].loc["log euro", "funnel"]) < 2 / np.sqrt(p["n"]),
+    ),
+    (
+        "The less you know of a hospital, the larger the correction.",
+        lambda p: (p["known"].sort_values("n")["variance"].diff().iloc[1:] < 0).all(),
+    ),
+    (
+        "because the spread of log cost doesn't depend on severity here",
+        lambda p: (
+            abs(
+                np.corrcoef(
+                    residuals(p["fit_log"])["conditional_std"].abs(), p["costs"]["severity"]
+                )[0, 1]
+            )
+            < 2 / np.sqrt(p["n"])
+        ),
+    ),
+    (
+        "makes the result depend on the constant and on the unit",
+        plus_one,
+    ),
+    (
+        "a power is nearly a straight line over the range of the data",
+        lambda p: np.corrcoef(y := np.linspace(1, 2, 200), np.log(y))[0, 1] > 0.99,
+    ),
+]
+
+
+@each(STATEMENTS)
+def test_what_the_chapter_says_of_its_data_holds(page: Page, fragment: str, holds: Any) -> None:
+    assert stands("10-box-cox", fragment), "the chapter no longer says so"
+    assert holds(page)
+
+
+MISSING_BY = {  # chance that the grade is missing, from severity and the log cost
+    "severity": lambda severity, z: 0.15 * severity,
+    "cost": lambda severity, z: 1 / (1 + np.exp(-4 * (z - z.mean()))),
+}
+
+
+@pytest.mark.parametrize("by", MISSING_BY)
+def test_complete_rows_are_right_unless_missing_depends_on_cost(by: str) -> None:
+    """ "doesn't depend on cost. It may depend on the severity itself" and what follows it."""
+    assert stands("10-box-cox", "whether a grade is missing doesn't depend on cost.")
+    assert stands("10-box-cox", "If grades are missing more often among dear stays")
+    rng, slopes = np.random.default_rng(10), []
+    hospital = np.repeat(np.arange(25), 40)
+    for _ in range(60):
+        severity = rng.integers(1, 6, hospital.size)
+        u, e = rng.normal(0, 0.23, 25)[hospital], rng.normal(0, 0.42, hospital.size)
+        data = pd.DataFrame({"z": 8 + 0.135 * severity + u + e, "severity": severity})
+        gone = rng.random(hospital.size) < MISSING_BY[by](severity, data["z"])
+        data["hospital"] = hospital
+        slopes.append(fit_lmm("z ~ severity", data[~gone], "hospital").fe_params["severity"])
+    off = np.mean(slopes) - 0.135
+    error = np.std(slopes) / np.sqrt(len(slopes))
+    if by == "cost":
+        assert off < -8 * error and off < -0.02
+    else:
+        assert abs(off) < 3 * error
+
+
+def test_the_plain_sandwich_is_too_small_on_average_with_25_groups() -> None:
+    """ "With 25 hospitals the plain sandwich is too small on average", the reduced one less so.
+
+    A predictor of the group, 300 studies: a mean of squares over a variance is known to a tenth.
+    """
+    import statsmodels.api as sm
+
+    assert stands("10-box-cox", "the plain sandwich is too small on average")
+    rng, found = np.random.default_rng(25), []
+    group = np.repeat(np.arange(25), 6)
+    for _ in range(300):
+        x = rng.exponential(size=25)[group]
+        y = rng.normal(size=25)[group] + rng.normal(size=group.size)
+        fit = sm.GEE(y, sm.add_constant(x), group).fit(cov_type="bias_reduced")
+        errors = [fit.standard_errors(kind)[1] for kind in ("robust", "bias_reduced")]
+        found.append([fit.params[1], *errors])
+    slope, plain, reduced = np.array(found).T
+    assert (plain**2).mean() < 0.88 * slope.var() and (reduced > plain).all()
+    assert (plain**2).mean() < (reduced**2).mean()

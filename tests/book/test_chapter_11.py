@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from said import Page, Statement, each, stands
 
 from offline_render.book import Cell, split
 from pylmm_helpers import blups, coef_table, cross_products, fit_lmm, icc, lrt, profile_ci
@@ -300,3 +301,123 @@ def test_some_cows_of_all_herds_tell_more_of_the_population_than_all_cows_of_som
     assert sd["thin"][3] > sd["whole"][3] > 0.95 * sd["between"][3]
     # the level of a herd of six is shrunk far, that of a whole herd hardly
     assert shrunk["thin"] < 0.85 < shrunk["whole"]
+
+
+def later_lie_higher(p: Page) -> bool:
+    few = p["few"]
+    above = few["milk_kg"] > few.groupby("herd")["milk_kg"].transform("median")
+    return above[few["parity"] >= 4].mean() > 0.6
+
+
+def herds_set_the_standard_error(p: Page) -> bool:
+    """Share of the squared standard error of parity that more cows could not take away."""
+    of_herds = p["fit_full"].cov_re.iloc[1, 1] / p["fit_full"].ngroups
+    return of_herds > 0.9 * p["full"].loc["parity", "std_error"] ** 2
+
+
+def parts_miss(p: Page) -> bool:
+    """In standard errors of the smaller model, which are too small, and of the one with slopes."""
+    whole, part, slopes = p["parity"]["estimate"], p["part_parity"], p["part_slopes"]
+    off = abs(part["estimate"] - whole) / part["std_error"]
+    return off > 3 and abs(slopes["estimate"] - whole) < 2 * slopes["std_error"]
+
+
+def a_few_hundred_kilobytes(p: Page) -> bool:
+    """2,000 hospitals, a random slope and five to ten fixed effects, eight bytes a number."""
+    sizes = [2000 * 2 * (fixed + 2 + 1) * 8 / 1000 for fixed in (5, 10)]
+    return all(200 <= size <= 500 for size in sizes)
+
+
+STATEMENTS: list[Statement] = [
+    (
+        "less than the files take on disk and much less than pandas would need",
+        lambda p: p["on_disk"] > 50 and p["in_pandas"] > 4 * 50,
+    ),
+    ("lie mostly in the upper half of their herd", later_lie_higher),
+    (
+        "The means rise by several kilograms from left to right",
+        lambda p: np.ptp(p["few_means"]) > 3,
+    ),
+    ("That interval holds neither the estimate from all herds nor the", parts_miss),
+    (
+        "then turns out to be several times as large",
+        lambda p: p["se_ratio"] > 2.5,
+    ),
+    (
+        "Six columns and",
+        lambda p: (
+            len(p["sums"]) == p["n_herds"] and {"n", "x", "y", "xx", "xy", "yy"} < set(p["sums"])
+        ),
+    ),
+    (
+        "its estimates agree in all digits",
+        lambda p: np.allclose(p["fits"][0].fe_params, p["fits"][1].fe_params, rtol=1e-7),
+    ),
+    (
+        "On the left the points stand in six columns, at parities 1 to 6",
+        lambda p: set(p["real"]["parity"]) == set(range(1, 7)),
+    ),
+    (
+        "Milk falls with the days since calving, and the model knows nothing of it",
+        lambda p: (
+            (p["by_days"]["mean"].diff().iloc[1:] < 0.1).all()
+            and p["by_days"]["mean"].iloc[0] > 4 > -4 > p["by_days"]["mean"].iloc[-1]
+        ),
+    ),
+    (
+        "days with one weighed milking scatter more than days with two",
+        lambda p: p["by_milkings"].set_index("milkings")["SD"].diff().iloc[-1] < -0.5,
+    ),
+    (
+        "Every season lost about one test in a hundred",
+        lambda p: len(p["by_season"]) == 4 and p["by_season"]["missing"].between(0.9, 1.1).all(),
+    ),
+    (
+        "The fuller model finds the truth again.",
+        lambda p: ((p["full"]["estimate"] - p["truth"]).abs() < 4 * p["full"]["std_error"]).all(),
+    ),
+    ("More cows in the same herds won't make it much smaller.", herds_set_the_standard_error),
+    (
+        "With $500$ cows in a group, hardly anything is left of the rows.",
+        lambda p: (p["shrunk"].loc[500].drop("rows") < 0.02 * p["shrunk"].loc[500, "rows"]).all(),
+    ),
+    (
+        "With three, the products of a random slope are larger than the rows.",
+        lambda p: p["shrunk"].loc[3, "random slope"] > p["shrunk"].loc[3, "rows"],
+    ),
+    (
+        "The difference is small beside the uncertainty of fifty herds",
+        lambda p: (
+            abs(p["early"].cov_re.iloc[0, 0] / p["fit_part"].cov_re.iloc[0, 0] - 1)
+            < 0.25 * np.sqrt(2 / 50)
+        ),
+    ),
+    ("of all fifty million rows are a few hundred kilobytes", a_few_hundred_kilobytes),
+    (
+        "grows by the root of five hundred, more than twenty times",
+        lambda p: np.isclose(50e6 / 100e3, 500) and np.sqrt(500) > 20,
+    ),
+]
+
+
+@each(STATEMENTS)
+def test_what_the_chapter_says_of_its_data_holds(page: Page, fragment: str, holds: Any) -> None:
+    assert stands("11-large-data", fragment), "the chapter no longer says so"
+    assert holds(page)
+
+
+def test_fifty_stays_of_each_of_many_hospitals_show_a_slope_that_varies() -> None:
+    """ "with fifty stays each, even a slope that varies between them", at a third of the size.
+
+    700 hospitals of 50, residual SD 5, slopes with SD 0.5; by the mixture of chi-squared
+    distributions every one of six studies finds it.
+    """
+    assert stands("11-large-data", "with fifty stays each, even a slope that varies between them")
+    rng, hospital = np.random.default_rng(50), np.repeat(np.arange(700), 50)
+    for _ in range(6):
+        x = rng.normal(size=hospital.size)
+        u, v = rng.normal(0, [2, 0.5], (700, 2)).T
+        y = u[hospital] + (1 + v[hospital]) * x + rng.normal(0, 5, hospital.size)
+        data = pd.DataFrame({"y": y, "x": x, "hospital": hospital})
+        fits = [fit_lmm("y ~ x", data, "hospital", re_formula=r) for r in ("1 + x", "1")]
+        assert lrt(*fits)["p_value"].iloc[0] < 0.05

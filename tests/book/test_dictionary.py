@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
-from pylmm_helpers import blups, coef_table, fit_lmm, icc, load
+from pylmm_helpers import blups, coef_table, fit_lmm, icc, influence, load, residuals
 
 PAGE = (Path(__file__).parents[2] / "chapters" / "C-dictionary.qmd").read_text(encoding="utf-8")
 needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="R is not installed")
@@ -44,7 +44,8 @@ def rows(label: str) -> dict[str, list[list[str]]]:
     table = PAGE[: PAGE.index("{#" + label + "}")].rpartition("\n\n: ")[0].rpartition("\n\n")[2]
     out = {}
     for line in table.splitlines()[2:]:
-        cells = [c.strip() for c in line.strip("|").split(" | ")]
+        # a bar within code parts no cells
+        cells = [c.strip() for c in re.findall(r"((?:`[^`]*`|[^|`])+)", line.strip("|"))]
         out[cells[0]] = [re.findall(r"`([^`]+)`", cell) for cell in cells[1:]]
     return out
 
@@ -102,34 +103,19 @@ def test_names_in_pymer4(data: pd.DataFrame) -> None:
         warnings.simplefilter("ignore")
         fit = models.Lmer("y ~ x + (1 + x | g)", data=data)
         fit.fit(REML=True, summarize=False)
-    found = values({"fit": fit}, rows("tbl-di-r"), 1)
+    found = values({"fit": fit}, rows("tbl-di-r"), 2)
     check(found, data)
     # the trap: coefficients of each group
     assert len(fit.fixef) == data["g"].nunique()
     assert 'Lmer("y ~ x + (1 + x | g)", data=data).fit(REML=True)' in blocks("python")[2]
 
 
-@needs_r
-def test_spellings_names_and_traps_in_r(data: pd.DataFrame, tmp_path: Path) -> None:
-    data.to_csv(tmp_path / "data.csv", index=False)
-    one, two = blocks("r")[0].strip().splitlines()
-    names = {s: cells[0] for s, cells in rows("tbl-di-r").items() if cells[0]}
-    lines = [
-        "suppressMessages(library(lme4))",
-        f'data <- read.csv("{(tmp_path / "data.csv").as_posix()}")',
-        f"first <- {one}",
-        f"fit <- {two}",
-        "out <- list()",
-        *(
-            f"out[[{json.dumps(symbol)}]] <- as.numeric(unlist({spans[0]}))"
-            for symbol, spans in names.items()
-        ),
-        "ml <- refitML(fit)",
-        "out$ml <- c(deviance(ml), -2 * as.numeric(logLik(ml)), suppressWarnings(REMLcrit(ml)))",
-        'for (k in names(out)) cat(k, "\\t", paste(format(out[[k]], digits = 12), '
-        'collapse = " "), "\\n")',
-    ]
-    script = tmp_path / "names.R"
+PACKAGES = {"lme4": "lme4", "nlme": "nlme"}
+
+
+def run_r(lines: list[str], folder: Path) -> str:
+    """What R prints; a test is skipped if a package that it needs isn't there."""
+    script = folder / "script.R"
     script.write_text("\n".join(lines), encoding="utf-8")
     done = subprocess.run(
         ["Rscript", "--vanilla", str(script)],
@@ -138,14 +124,158 @@ def test_spellings_names_and_traps_in_r(data: pd.DataFrame, tmp_path: Path) -> N
         check=False,
         timeout=300,
     )
+    if missing := re.search(r"there is no package called .(\w+).", done.stderr):
+        pytest.skip(f"{missing[1]} is not installed")
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def read_data(data: pd.DataFrame, folder: Path) -> str:
+    """The line of R that reads the data, with a category and the group as a factor."""
+    path = folder / "data.csv"
+    kind = np.where(data["x"] > 4, "late", "early")
+    data.assign(kind=kind).to_csv(path, index=False)
+    return f'data <- read.csv("{path.as_posix()}"); data$g <- factor(data$g)'
+
+
+@needs_r
+@pytest.mark.parametrize("package", PACKAGES)
+def test_spellings_names_and_traps_in_r(package: str, data: pd.DataFrame, tmp_path: Path) -> None:
+    k = list(PACKAGES).index(package)
+    one, two = blocks("r")[k].strip().splitlines()
+    names = {s: cells[k] for s, cells in rows("tbl-di-r").items() if cells[k]}
+    lines = [
+        f"suppressMessages(library({package}))",
+        read_data(data, tmp_path),
+        f"first <- {one}",
+        f"fit <- {two}",
+        "out <- list()",
+        *(
+            f"out[[{json.dumps(symbol)}]] <- as.numeric(unlist({spans[0]}))"
+            for symbol, spans in names.items()
+        ),
+        "ml <- refitML(fit)" if package == "lme4" else 'ml <- update(fit, method = "ML")',
+        "out$ml <- c(deviance(ml), -2 * as.numeric(logLik(ml)), suppressWarnings(REMLcrit(ml)))"
+        if package == "lme4"
+        else "out$ml <- summary(ml)$tTable[, 2] / sqrt(diag(vcov(ml)))",
+        'for (k in names(out)) cat(k, "\\t", paste(format(out[[k]], digits = 12), '
+        'collapse = " "), "\\n")',
+    ]
     found = {
         key.strip(): [float(v) for v in text.split()]
-        for key, _, text in (line.partition("\t") for line in done.stdout.splitlines())
+        for key, _, text in (line.partition("\t") for line in run_r(lines, tmp_path).splitlines())
     }
     check(found, data)
-    deviance, minus_two_loglik, other = found["ml"]
-    assert deviance == pytest.approx(minus_two_loglik) and abs(other - deviance) > 1
+    if package == "lme4":
+        deviance, minus_two_loglik, other = found["ml"]
+        assert deviance == pytest.approx(minus_two_loglik) and abs(other - deviance) > 1
+    else:
+        # the trap: standard errors by ML are adjusted, and degrees of freedom are those of rows
+        assert found["ml"] == pytest.approx([np.sqrt(180 / 178)] * 2, rel=1e-6)
+        assert found[r"$\nu$"] == [161, 161]
+
+
+def more_calls() -> list[tuple[int, str, str]]:
+    """Column, task and call of each cell of the table of R's calls beyond the fit."""
+    return [
+        (k, task, call)
+        for task, cells in rows("tbl-di-more-r").items()
+        for k, cell in enumerate(cells)
+        for call in cell
+    ]
+
+
+def test_every_task_has_a_call_in_r_and_its_cells_are_words_or_calls() -> None:
+    table = rows("tbl-di-more-r")
+    assert len(table) >= 12 and all(any(cells) for cells in table.values())
+    assert set(rows("tbl-di-more-stata-sas")) > {"Kenward-Roger", "cluster-robust standard errors"}
+    for label in ("symbols", "r", "stata-sas", "defaults", "more-r", "more-stata-sas"):
+        line = next(line for line in PAGE.splitlines() if f"{{#tbl-di-{label}}}" in line)
+        assert re.search(r"\b(run|manual)\b", line), f"{label}: run, or from the manual?"
+
+
+@needs_r
+@pytest.mark.parametrize(("k", "task", "call"), more_calls())
+def test_a_call_beyond_the_fit_runs_in_r(
+    k: int, task: str, call: str, data: pd.DataFrame, tmp_path: Path
+) -> None:
+    fits = [
+        [
+            "suppressMessages({library(lmerTest); library(pbkrtest)})",
+            "fit <- lmer(y ~ x + (1 + x | g), data = data)",
+            "small <- lmer(y ~ 1 + (1 + x | g), data = data)",
+        ],
+        # the data name themselves in the call, so that update() finds them
+        ["library(nlme)", "fit <- lme(y ~ x, random = ~ 1 + x | g, data = data)"],
+    ][k]
+    if "corAR1" in call:
+        # with a random slope as well, ten days don't tell the two apart
+        fits[-1] = "fit <- lme(y ~ x, random = ~ 1 | g, data = data)"
+    shows = "print(class(found)); print(found, digits = 8)"
+    said = run_r([read_data(data, tmp_path), *fits, f"found <- {call}", shows], tmp_path)
+    right = {
+        "Kenward-Roger, table of effects": r"\b17\b",
+        "Kenward-Roger, $F$ tests": r"\b17\b.*45\.85",
+        "Kenward-Roger, two models": r"45\.85\d* +1\.0+ +17",
+        "one contrast": r"45\.85|6\.77",
+        "cluster-robust tests": r"\b1\.55\b",
+        "a variance for each kind": r"late",
+        "correlation over time": r"Phi",
+    }.get(task)
+    assert right is None or re.search(right, said), said
+
+
+@needs_r
+def test_residuals_and_distances_in_r_are_the_books(data: pd.DataFrame, tmp_path: Path) -> None:
+    table, model = rows("tbl-di-more-r"), fit_lmm("y ~ x", data, "g", re_formula="1 + x")
+    want = residuals(model)
+    tasks = ["conditional residuals", "marginal residuals", r"residuals over $\hat{\sigma}$"]
+    lines = [
+        "suppressMessages(library(lme4))",
+        read_data(data, tmp_path),
+        "a <- lmer(y ~ x + (1 + x | g), data = data)",
+        "b <- nlme::lme(y ~ x, random = ~ 1 + x | g, data = data)",
+    ]
+    lines += [
+        f'fit <- {name}; cat(as.numeric({table[task][k][0]}), "\\n")'
+        for task in tasks
+        for k, name in enumerate("ab")
+    ]
+    lines.append(f'fit <- a; cat({table["groups left out"][0][0]}, "\\n")')
+    got = [[float(v) for v in line.split()] for line in run_r(lines, tmp_path).splitlines()]
+    scaled = want["conditional"] / np.sqrt(model.scale)
+    for ours, theirs in zip(
+        np.repeat([want["conditional"], want["marginal"], scaled], 2, axis=0), got, strict=False
+    ):
+        # R prints seven digits, and the programs stop their search at about five
+        np.testing.assert_allclose(theirs, ours, rtol=1e-3, atol=1e-3 * np.abs(ours).max())
+    distance = influence(model)["cooks_distance"].sort_index()
+    # lme4 divides by pG/(G - p)
+    np.testing.assert_allclose(np.sort(got[-1]), np.sort(distance) * 16 / 18, rtol=0.02)
+
+
+DEFAULTS = """
+suppressMessages(library(lme4))
+gap <- data; gap$x[1] <- NA
+a <- lmer(y ~ x + (1 + x | g), data = data)
+b <- nlme::lme(y ~ x, random = ~ 1 + x | g, data = data)
+again <- try(nlme::lme(y ~ x, random = ~ 1 + x | g, data = gap), silent = TRUE)
+omit <- nlme::lme(y ~ x, random = ~ 1 + x | g, data = gap, na.action = na.omit)
+cat(isREML(a), b$method == "REML",
+    "p-value" %in% colnames(summary(b)$tTable), "Pr(>|t|)" %in% colnames(coef(summary(a))),
+    VarCorr(a)$g[1, 2] != 0, nlme::getVarCov(b)[1, 2] != 0,
+    nobs(lmer(y ~ x + (1 | g), data = gap)) == 179, inherits(again, "try-error"),
+    nrow(resid(omit, level = 0:1)) == 179)
+"""
+
+
+@needs_r
+def test_the_defaults_of_lme4_and_nlme_are_those_of_the_table(
+    data: pd.DataFrame, tmp_path: Path
+) -> None:
+    said = run_r([read_data(data, tmp_path), DEFAULTS], tmp_path).split()
+    # of lme4 alone there are no p-values
+    assert said == ["TRUE"] * 3 + ["FALSE"] + ["TRUE"] * 5
 
 
 def test_traps_of_statsmodels(data: pd.DataFrame) -> None:

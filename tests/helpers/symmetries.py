@@ -133,6 +133,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "two": ("y ~ x + u", {}),
     "offset": ("y ~ x + z + offset(o)", {"weights": "w"}),
     "offset alone": ("y ~ 1 + offset(o)", {}),
+    "ar1": ("y ~ x + z", {"correlation": "ar1(t)"}),
+    "classes": ("y ~ x + z", {"correlation": "ar1(t)", "variances": "c"}),
 }
 
 
@@ -173,10 +175,14 @@ def original() -> pd.DataFrame:
         }
     )
     assert n == ROWS
+    place = frame.groupby("g").cumcount().to_numpy()
     # of another size and shape than what the model has for it: it can't be lost unseen
     return frame.assign(
         u=frame["x"].groupby(frame["g"]).transform("first"),
         o=np.round(16 * (8 * np.sin(np.arange(n)) + 0.25 * x**2)) / 16,
+        # times with a gap, and classes of rows
+        t=place + (place > 2),
+        c=np.where(np.arange(n) % 3 == 0, "third", "other"),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from symmetries import ROWS, Made, Unit
+from symmetries import GROUPS, ROWS, Made, Unit, original
 
 import pylmm_helpers as ph
 from pylmm_helpers import plots
@@ -118,7 +118,18 @@ def parts_of(m: Made, name: str, fit: Any) -> dict[str, Any]:
         ),
         f"{name} effects": m.by_group(fit.random_effects),
         **rows,
+        **structure_of(name, fit),
     }
+
+
+def structure_of(name: str, fit: Any) -> dict[str, Any]:
+    """Phi and the ratios of SD, where the residuals have them."""
+    if fit.structure is None:
+        return {}
+    values = {"phi": fit.phi}
+    if fit.structure.ratios is not None:
+        values |= {f"ratio {label}": ratio for label, ratio in fit.variance_ratios.items()}
+    return {f"{name} structure": pd.Series(values)}
 
 
 def fit_rules(name: str, p: int, with_x: int, reml: bool) -> list[tuple[str, Unit]]:
@@ -140,6 +151,7 @@ def fit_rules(name: str, p: int, with_x: int, reml: bool) -> list[tuple[str, Uni
         (rf"{name} effects\|x\|.*", SLOPE),
         (rf"{name} fitted\|.*", Y_AT),
         (rf"{name} resid\|.*", Y),
+        (rf"{name} structure\|.*", ONE),
     ]
 
 
@@ -150,6 +162,8 @@ FITS = {
     "weighted": (3, 1, True),
     "weighted slope": (3, 1, True),
     "offset": (3, 1, True),
+    "ar1": (3, 1, True),
+    "classes": (3, 1, True),
 }
 REFITTED = [
     rule for name in ("plain", "weighted slope", "offset") for rule in fit_rules(name, *FITS[name])
@@ -192,9 +206,14 @@ def frozen_results(m: Made) -> dict[str, Any]:
     }
 
 
+def bars(m: Made, random: str = "(1 | g) + (1 | k)", fixed: str = "x + z") -> Any:
+    """A model with two factors that cross."""
+    return m.once(random + fixed, lambda: ph.fit_lmm(f"y ~ {fixed} + {random}", m.frame))
+
+
 def several_results(m: Made) -> dict[str, Any]:
     """Two crossed factors, with all that helpers say of them."""
-    fit = m.once("several", lambda: ph.fit_lmm("y ~ x + z + (1 | g) + (1 | k)", m.frame))
+    fit = bars(m)
     old = {new: label for label, new in m.levels.items()}
     categories = fit.random_effects_by_group["k"]
     variances = {name: cov.iloc[0, 0] for name, cov in fit.cov_re_by_group.items()}
@@ -259,6 +278,7 @@ def variance_function(m: Made) -> dict[str, Any]:
         "weighted": ph.variance_function(
             m.fit("weighted slope"), "x", values, weight=2.0 * m.w_unit
         ),
+        "bars": ph.variance_function(bars(m, "(x | g) + (1 | k)"), "x", values),
     }
     return {name: part.rename(columns={"x": "value"}) for name, part in parts.items()}
 
@@ -290,6 +310,7 @@ def design_effect(m: Made) -> dict[str, Any]:
     return {
         "plain": ph.design_effect(m.fit("plain")),
         "weighted": ph.design_effect(m.fit("weighted"), weight=2.0 * m.w_unit),
+        "bars": ph.design_effect(bars(m)).fillna(0.0),
         "numbers": ph.design_effect(0.2, m.pandas()["g"].astype(str).value_counts()),
     }
 
@@ -300,7 +321,17 @@ def anova_components(m: Made) -> dict[str, Any]:
         "more": ph.anova_components("y ~ x + z + k", m.frame, "g"),
         "offset": ph.anova_components("y ~ x + offset(o)", m.frame, "g"),
         "no intercept": ph.anova_components("e ~ 0 + x", m.frame, "g"),
+        "nested": nested(m),
     }
+
+
+def nested(m: Made) -> pd.DataFrame:
+    """A balanced design of three fours of groups, with the first three rows of each."""
+    first = np.concatenate([np.flatnonzero(original()["g"] == g)[:3] for g in range(GROUPS)])
+    frame = m.pandas().loc[np.isin(m.order, first)]
+    old = {new: label for label, new in m.labels.items()}
+    four = [f"four {old[g] // 4}" for g in frame["g"]]
+    return ph.anova_components("y ~ 1", frame.assign(four=four), ["four", "g"])
 
 
 def marginal_means(m: Made) -> dict[str, Any]:
@@ -325,6 +356,17 @@ def marginal_means(m: Made) -> dict[str, Any]:
         "means": means.set_axis([old[label] for label in means.index]).sort_index(),
         "at": at.set_axis([old[label] for label in at.index]).sort_index(),
         "pairs": pd.DataFrame(rows).T.sort_index(),
+    }
+
+
+def compare_groups(m: Made) -> dict[str, Any]:
+    first, second = m.labels[2], m.labels[9]
+    slope, many = m.fit("slope"), bars(m)
+    at = {"x": m.x([0.5]), "z": [1.0]}
+    return {
+        "one": ph.compare_groups(m.fit("plain"), first, second).reset_index(drop=True),
+        "slope": ph.compare_groups(slope, first, second, at).reset_index(drop=True),
+        "several": ph.compare_groups(many, first, second, group="g").reset_index(drop=True),
     }
 
 
@@ -439,6 +481,8 @@ def contextual(m: Made) -> dict[str, Any]:
         within, between = form.split(" + ")
         fit = ph.fit_lmm(f"y ~ {form}", frame, groups="g")
         parts[form] = ph.contextual_effect(fit, within, between)
+    crossed = ph.fit_lmm("y ~ x_within + x_mean + (1 | g) + (1 | k)", frame)
+    parts["bars"] = ph.contextual_effect(crossed, "x_within", "x_mean", group="g")
     return parts
 
 
@@ -455,7 +499,10 @@ def blups(m: Made) -> dict[str, Any]:
 def shrinkage_factor(m: Made) -> dict[str, Any]:
     fit = m.fit("plain")
     factor = ph.shrinkage_factor(fit.cov_re.iloc[0, 0], fit.scale, fit.cross.sizes)
-    return {"factor": m.by_group(pd.Series(factor, index=fit.random_effects.index))}
+    return {
+        "factor": m.by_group(pd.Series(factor, index=fit.random_effects.index)),
+        "bars": m.by_group(ph.shrinkage_factor(bars(m), group="g")),
+    }
 
 
 def predict(m: Made) -> dict[str, Any]:
@@ -494,6 +541,7 @@ def influence(m: Made) -> dict[str, Any]:
         "plain": m.by_group(ph.influence(m.fit("plain"))),
         "weighted slope": m.by_group(ph.influence(m.fit("weighted slope"))),
         "offset": m.by_group(ph.influence(m.fit("offset"))),
+        "bars": m.by_group(ph.influence(bars(m), "g")),
     }
 
 
@@ -618,6 +666,8 @@ ENTRIES: dict[str, Entry] = {
         variance_function,
         [
             (r".*\|value\|.*", Unit(x=1, at="x")),
+            (r".*\|group\|.*", TEXT),
+            (r".*\|share\|.*", ONE),
             (r".*\|(between|total|residual)\|.*", Y2),
             (r".*\|sd_between\|.*", Y),
             (r".*\|icc\|.*", ONE),
@@ -634,7 +684,8 @@ ENTRIES: dict[str, Entry] = {
             (r"no intercept\|(df|n0|f|p_value)\|.*", Unit(breaks=SHIFTED)),
             (r"no intercept\|sd\|.*", Unit(y=1, breaks=SHIFTED)),
             (r"no intercept\|.*", Unit(y=2, breaks=SHIFTED)),
-            (r".*\|(df|n0|f|p_value)\|.*", ONE),
+            (r".*\|(df|n0|rows|f|p_value)\|.*", ONE),
+            (r".*\|(expected_mean_sq|tested_against)\|.*", TEXT),
             (r".*\|(sum_sq|mean_sq|variance)\|.*", Y2),
             (r".*\|sd\|.*", Y),
             (r".*\|note\|.*", TEXT),
@@ -665,6 +716,7 @@ ENTRIES: dict[str, Entry] = {
             (r".*", Y2),
         ],
     ),
+    "compare_groups": Entry(compare_groups, [(r".*", Y)]),
     "marginal_means": Entry(
         marginal_means,
         [
@@ -766,6 +818,7 @@ ENTRIES: dict[str, Entry] = {
         [
             (r".*\|(n|note)\|.*", TEXT),
             (r".*\|(cooks_distance|covratio|change_theta)\|.*", ONE),
+            (r"bars\|var\[.*", Y2),
             (r"(weighted slope|offset)\|residual_variance\|.*", RESIDUAL),
             (r".*\|residual_variance\|.*", Y2),
             (r".*\|var\[x\]\|.*", Unit(y=2, x=-2)),
@@ -845,6 +898,9 @@ ENTRIES: dict[str, Entry] = {
     ),
     "plots.residual_fitted": figure(
         lambda m, ax: plots.residual_fitted(m.fit("plain"), ax=ax), Y_AT, ONE
+    ),
+    "plots.residual_autocorrelation": figure(
+        lambda m, ax: plots.residual_autocorrelation(m.fit("plain"), "t", ax=ax), ONE, ONE
     ),
     "plots.boxcox": figure(
         lambda m, ax: plots.boxcox(powers(m), ax=ax),

@@ -220,6 +220,12 @@ OLS = smf.ols("milk_kg ~ parity", DAIRY).fit()
             "fit with weights",
         ),
         (
+            fit_lmm("Reaction ~ Days", load("sleepstudy"), "Subject", correlation="ar1(Days)"),
+            {"df": "cr2"},
+            "CR2 is not here for .*robust errors allow for it",
+        ),
+        (OLS.model.fit_regularized(alpha=0.1), {"df": "cr2", "cluster": "herd"}, "expected a fit"),
+        (
             smf.ols("milk_kg ~ parity + I(2 * parity)", DAIRY).fit(),
             {"df": "cr2", "cluster": "herd"},
             "repeat others",
@@ -247,8 +253,8 @@ OLS = smf.ols("milk_kg ~ parity", DAIRY).fit()
     ],
     ids=[
         "other df", "no column", "too fine", "too short", "number", "one", "missing",
-        "ols without", "ols kr", "wls", "weights", "doubled", "poisson", "gee weights",
-        "crossed", "crossed by one",
+        "ols without", "ols kr", "wls", "weights", "ar1", "penalty", "doubled", "poisson",
+        "gee weights", "crossed", "crossed by one",
     ],
 )  # fmt: skip
 def test_what_can_not_be_answered_is_named(fit: Any, asked: dict[str, Any], words: str) -> None:

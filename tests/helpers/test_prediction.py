@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pylmm_helpers.engine.fit import fit_lmm
-from pylmm_helpers.quantities.prediction import blups, predict, shrinkage_factor
+from pylmm_helpers.quantities import blups, predict, shrinkage_factor
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent

@@ -143,8 +143,20 @@ def test_fits_of_statsmodels_and_of_products() -> None:
     np.testing.assert_allclose(*by, rtol=1e-3)
     sums = cross_products(data, "milk_kg ~ parity + dtfs", "herd", "parity", progress=False)
     np.testing.assert_allclose(r_squared(fit_lmm(sums)), want, rtol=1e-6)
-    with pytest.raises(ValueError, match="it has no rows"):
+    with pytest.raises(ValueError, match="has no rows"):
         r_squared(fit_lmm(sums), by_level=True)
+    formula = "milk_kg ~ parity + dtfs + (1 | region) + (1 + parity | herd)"
+    several = fit_lmm(cross_products(data, formula, progress=False))
+    np.testing.assert_allclose(r_squared(several), r_squared(fit_lmm(formula, data)), rtol=1e-6)
+    with pytest.raises(ValueError, match="no rows"):
+        r_squared(several, by_level=True)
+    for formula, groups in (
+        ("milk_kg ~ parity + offset(dtfs)", "herd"),
+        ("milk_kg ~ parity + offset(dtfs) + (1 | region) + (1 | herd)", None),
+    ):
+        known = fit_lmm(cross_products(data, formula, groups, progress=False))
+        with pytest.raises(ValueError, match="offset"):
+            r_squared(known)
 
 
 def test_what_can_not_be_answered_is_named() -> None:
@@ -158,6 +170,10 @@ def test_what_can_not_be_answered_is_named() -> None:
         r_squared(several)
     with pytest.raises(ValueError, match="offset"):
         r_squared(fit_lmm("milk_kg ~ parity + offset(dtfs)", data, "herd"))
+    sleep = load("sleepstudy")
+    unequal = fit_lmm("Reaction ~ Days", sleep, "Subject", correlation="ar1(Days)")
+    with pytest.raises(ValueError, match="independent residuals"):
+        r_squared(unequal)
     with pytest.raises(ValueError, match="no intercept"):
         r_squared(fit_lmm("milk_kg ~ 0 + parity", data, "herd"), by_level=True)
     fit = fit_lmm("milk_kg ~ parity", data, "herd")

@@ -11,11 +11,13 @@ import statsmodels.formula.api as smf
 
 from pylmm_helpers.engine.fit import fit_lmm
 from pylmm_helpers.inference.coefficients import coef_table
+from pylmm_helpers.inference.profile import profile_ci
 from pylmm_helpers.quantities.variance import icc, variance_components
 from pylmm_helpers.show.paragraph import report
 
 ROOT = Path(__file__).parents[2]
 NB = "\N{NO-BREAK SPACE}"
+ENDS = ["ci_low", "ci_high"]
 
 
 def data(name: str) -> pd.DataFrame:
@@ -40,7 +42,11 @@ def test_results_carry_the_fits_numbers(dairy):
     parts, row = variance_components(dairy), coef_table(dairy).loc["parity"]
     ratio = icc(dairy)
     assert f"between-herd variance was {parts.loc['Intercept', 'variance']:.0f} kg²" in text
-    assert f"(SD {parts.loc['Intercept', 'sd']:.1f} kg)" in text
+    low, high = profile_ci(dairy, parameters=["sd(Intercept)"]).loc["sd(Intercept)", ENDS] ** 2
+    size = f"SD {parts.loc['Intercept', 'sd']:.1f} kg; 95% CI of the variance"
+    assert f"({size} {low:.1f} to {high:.0f})" in text
+    assert "those of variances profile the REML criterion" in text
+    assert "intraclass correlation of two rows of the same herd, given the predictors," in text
     assert f"parity {row['estimate']:.2f} kg per unit (95% CI {row['ci_low']:.2f} to" in text
     assert f"was {ratio['estimate']:.2f} (95% profile likelihood CI {ratio['ci_low']:.2f}" in text
 
@@ -93,14 +99,26 @@ def test_variances_of_slopes_have_units_too(trial):
     parts = variance_components(trial)
     sizes = parts.loc["treatment", "variance"], parts.loc["treatment", "sd"]
     text = report(trial, unit="mmHg")
-    assert f"slope of treatment was {sizes[0]:.1f} mmHg² (SD {sizes[1]:.2f} mmHg)" in text
+    assert f"slope of treatment was {sizes[0]:.1f} mmHg² (SD {sizes[1]:.2f} mmHg;" in text
     sleep = fit_lmm("Reaction ~ Days", data("published/sleepstudy"), "Subject", "1 + Days")
     text = report(sleep, unit="ms", per={"Days": "day"})
-    assert "slope of Days was 35.1 (ms per day)² (SD 5.92 ms per day)" in text
-    assert "slope of Days was 35.1 (SD 5.92)," in report(sleep)
-    assert "was 35.1 (kg/d per unit)² (SD 5.92 kg/d per unit)" in report(sleep, unit="kg/d")
-    between = "between-Subject variance of the intercept was 612 (kg/d)² (SD 24.7 kg/d)"
-    assert between in report(sleep, unit="kg/d")
+    assert "slope of Days was 35.1 (ms per day)² (SD 5.92 ms per day;" in text
+    assert "slope of Days was 35.1 (SD 5.92;" in report(sleep)
+    assert "was 35.1 (kg/d per unit)² (SD 5.92 kg/d per unit;" in report(sleep, unit="kg/d")
+
+
+def test_the_variance_of_an_intercept_is_said_to_belong_to_a_place():
+    frame = data("published/sleepstudy")
+    sleep = fit_lmm("Reaction ~ Days", frame, "Subject", "1 + Days")
+    text = report(sleep, unit="kg/d")
+    assert "between-Subject variance where Days = 0 was 612 (kg/d)² (SD 24.7 kg/d;" in text
+    frame["c"] = frame["Days"] - 4.5
+    centred = fit_lmm("Reaction ~ c", frame, "Subject", "1 + c")
+    there = centred.cov_re.iloc[0, 0]
+    assert f"At the mean, Days = 4.50, the between-Subject variance was {there:,.0f} (kg/" in text
+    text = report(centred)
+    assert f"between-Subject variance where c = 0, its mean, was {there:,.0f} (SD" in text
+    assert "At the mean" not in text and "between-Subject variance was" not in text
 
 
 def test_labels_stand_for_the_names_of_columns_and_terms(trial):
@@ -143,7 +161,11 @@ def test_words_that_would_do_nothing_are_refused(dairy, argument, value, words):
 
 def test_a_singular_fit_is_said():
     text = report(fit_lmm("Yield ~ 1", data("published/dyestuff2"), "Batch"))
-    assert "singular" in text and "variance was 0 (SD 0)" in text and "no predictors" in text
+    assert (
+        "singular" in text
+        and "variance was 0 (SD 0; 95% CI of the variance 0 to" in text
+        and "no predictors" in text
+    )
 
 
 def test_dropped_rows_are_counted():

@@ -431,7 +431,11 @@ def test_every_helper_takes_such_a_fit_or_refuses_it_by_name(fit: SeveralResults
         "parametric_bootstrap": ["ols"],
         "contrast": ["x"],
         "refit": [fit.y],
-        "contextual_effect": ["x"],
+        "influence": ["day"],
+        "variance_function": ["x", [0.0, 1.0]],
+        "contextual_effect": ["x", "z"],
+        "marginal_means": ["x"],
+        "compare_groups": [1, 2],
     }
     refused = set()
     for name in pylmm_helpers.__all__:
@@ -439,11 +443,12 @@ def test_every_helper_takes_such_a_fit_or_refuses_it_by_name(fit: SeveralResults
         parameters = list(inspect.signature(helper).parameters) if callable(helper) else []
         if not parameters or parameters[0] not in ("fit", "fits", "full", "fit_or_icc"):
             continue
+        if name == "crosscheck":  # needs R or a record: test_several_crosscheck.py
+            continue
         outcome = outcome_of(helper, fit, *more.get(name, []))
         if outcome == "refused":
             refused.add(name)
         assert (outcome == "taken") == (name in TAKES_SEVERAL), (name, outcome)
-    assert {"influence", "profile_ci", "report", "design_effect"} <= refused
 
 
 def outcome_of(helper: Any, *arguments: Any) -> str:
@@ -451,7 +456,8 @@ def outcome_of(helper: Any, *arguments: Any) -> str:
     try:
         helper(*arguments)
     except ValueError as error:
-        return "taken" if "one at a time" in str(error) else "refused"
+        # what it says of this fit's own terms is an answer
+        return "refused" if "doesn't take a fit with several" in str(error) else "taken"
     except TypeError as error:
         return "asks for more" if "argument" in str(error) else "broken"
     return "taken"

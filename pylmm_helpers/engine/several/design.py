@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ from pylmm_helpers.formula import (
     PARTS,
     Bar,
     Design,
+    Structure,
+    StructureRequest,
     as_frame,
     check_any,
     check_cells,
@@ -31,11 +33,13 @@ from pylmm_helpers.formula import (
     parse,
     parse_random,
     plain_values,
+    read_structure,
     read_weights,
     require_column,
     take_apart,
 )
 
+from .cell_part import NO_ROWS, CellPart
 from .sums import Factor, parent_levels
 
 
@@ -49,18 +53,54 @@ class SeveralDesign:
         As it was given.
     bars : tuple of Bar
         The random terms, in the order of the formula.
-    parts : tuple of Design
+    parts : tuple of Design or CellPart
         One for each random term; they share the fixed part and the rows.
     """
 
     formula: str
     bars: tuple[Bar, ...]
-    parts: tuple[Design, ...]
+    parts: tuple[Design | CellPart, ...]
 
     @property
-    def first(self) -> Design:
+    def first(self) -> Design | CellPart:
         """A design with the fixed part and the rows."""
         return self.parts[0]
+
+    @property
+    def with_rows(self) -> tuple[Design, ...]:
+        """The parts as designs with rows; refused without them."""
+        if not self.has_rows:
+            raise ValueError(NO_ROWS)
+        return cast("tuple[Design, ...]", self.parts)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the rows are at hand, not only their sums by cell."""
+        return isinstance(self.first, Design)
+
+    @property
+    def nrows(self) -> int:
+        """Rows."""
+        return self.first.n if isinstance(self.first, CellPart) else len(self.first.codes)
+
+    @property
+    def sizes(self) -> NDArray[np.int64] | None:
+        """Rows behind each of the codes; None where every code is a row."""
+        return self.first.sizes if isinstance(self.first, CellPart) else None
+
+    @property
+    def mean_weight(self) -> float | None:
+        """Mean of the prior weights; None without."""
+        if isinstance(self.first, CellPart):
+            return self.first.mean_weight
+        return None if self.first.weights is None else float(self.first.weights.mean())
+
+    @property
+    def sum_log_weights(self) -> float:
+        """Sum of the logarithms of the prior weights; 0 without."""
+        if isinstance(self.first, CellPart):
+            return self.first.sum_log_weights
+        return 0.0 if self.first.weights is None else float(np.log(self.first.weights).sum())
 
     @cached_property
     def by_factor(self) -> dict[str, tuple[int, ...]]:
@@ -94,7 +134,12 @@ class SeveralDesign:
 
 
 def build(
-    formula: str, data: Any, weights: Any, missing: str, context: Mapping[str, Any] | None
+    formula: str,
+    data: Any,
+    weights: Any,
+    missing: str,
+    context: Mapping[str, Any] | None,
+    request: StructureRequest | None = None,
 ) -> SeveralDesign:
     """Check the input and lay out the columns; see `pylmm_helpers.fit_lmm`."""
     text, bars = take_apart(formula)
@@ -106,12 +151,11 @@ def build(
     check_any(len(frame))
     every = [*fixed.lhs, *fixed.rhs, *fixed.offset, *(term for terms in random for term in terms)]
     used, tools, as_categories, _ = names_in(every, frame, context)
-    for name in [*used, *group_columns]:
+    needed = [*used, *group_columns, *([] if request is None else request.columns)]
+    for name in needed:
         require_column(frame, name)
     weight_values = read_weights(weights, frame)
-    frame, weight_values, dropped = handle_missing(
-        frame, [*used, *group_columns], weight_values, missing
-    )
+    frame, weight_values, dropped = handle_missing(frame, needed, weight_values, missing)
     numbers_as_text([name for name in used if name not in as_categories], frame)
     values, n = {name: plain_values(frame[name], name) for name in used}, len(frame)
     y_columns, y_names, _ = materialise(fixed.lhs, values, tools, n)
@@ -146,7 +190,29 @@ def build(
         parts.append(part)
     design = SeveralDesign(formula, tuple(bars), tuple(parts))
     check_partitions(design)
-    return design
+    return design if request is None else with_structure(design, request)
+
+
+def with_structure(design: SeveralDesign, request: StructureRequest) -> SeveralDesign:
+    """The design with what its rows say about a structure of the residuals, within the levels of
+    the finest factor."""
+    finest, *others = design.factors.values()
+    crossed = [f.name for f in others if parent_levels(finest, f) is None]
+    if crossed and request.kind is not None:
+        raise ValueError(
+            f"{request.words} needs a finest grouping factor, within whose levels the residuals "
+            f"are correlated, but '{finest.name}' crosses '{crossed[0]}'. Leave one of the terms "
+            "out, or nest one factor in the other."
+        )
+    frame = design.first.frame
+    structure = read_structure(request, frame, finest.codes, finest.name)
+    return with_values(design, structure)
+
+
+def with_values(design: SeveralDesign, structure: Structure | None) -> SeveralDesign:
+    """The design with another structure, or with values of its parameters."""
+    parts = tuple(replace(part, structure=structure) for part in design.with_rows)
+    return replace(design, parts=parts)
 
 
 def combined(
@@ -214,4 +280,4 @@ def check_partitions(design: SeveralDesign) -> None:
 
 def with_response(design: SeveralDesign, y: Array) -> SeveralDesign:
     """The same model with another response."""
-    return replace(design, parts=tuple(replace(part, y=y) for part in design.parts))
+    return replace(design, parts=tuple(replace(part, y=y) for part in design.with_rows))

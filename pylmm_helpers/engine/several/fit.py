@@ -12,17 +12,26 @@ from typing import Any
 import numpy as np
 
 from pylmm_helpers.common import Array
-from pylmm_helpers.formula import Design, build_design, check_double, check_own_rows, take_apart
+from pylmm_helpers.formula import (
+    Design,
+    StructureRequest,
+    build_design,
+    check_double,
+    check_own_rows,
+    take_apart,
+)
 
 from ..layout import Layout, assemble, constant_of, lay_out
 from ..products import Scaling
 from ..rows import what_is_left
 from ..scaling import RowMoments, add_up
-from .design import SeveralDesign, build, with_response
+from ..whitening import whitened_rows
+from .design import SeveralDesign, build, with_response, with_values
 from .identified import check_identified
 from .labels import labels_used_twice
 from .results import SeveralResults
 from .search import minimise, optimise, starts
+from .structured import fit_structured
 from .sums import Sums, build_sums
 
 #: Share of the response left by the fixed effects, below which its products have lost half their
@@ -64,6 +73,7 @@ def fit_bars(
     missing: str,
     context: Mapping[str, Any] | None,
     one_factor: Callable[[Design, bool], Any],
+    request: StructureRequest | None = None,
 ) -> Any:
     """Fit a model whose random terms stand in its formula; see `pylmm_helpers.fit_lmm`.
 
@@ -72,22 +82,27 @@ def fit_bars(
     fixed, bars = take_apart(formula)
     if len(bars) == 1 and len(bars[0].columns) == 1:
         design = build_design(
-            fixed, data, bars[0].columns[0], bars[0].terms, weights, missing, context
+            fixed, data, bars[0].columns[0], bars[0].terms, weights, missing, context, request
         )
         check_double(bars, [design])
         check_own_rows(design)
         return one_factor(design, reml)
-    several = build(formula, data, weights, missing, context)
-    check_double(bars, several.parts)
-    for part in several.parts:
+    several = build(formula, data, weights, missing, context, request)
+    check_double(bars, several.with_rows)
+    for part in several.with_rows:
         check_own_rows(part)
     fit = fit_design(several, reml)
+    if np.any(fit.scalings[0].offset):
+        return fit  # another reading of the labels would be fitted to another response
 
     def nested(design: SeveralDesign) -> float:
         sums = scale(design).sums
         return minimise(starts(sums)[0], sums, reml).at.value
 
-    remarks = labels_used_twice(fit.design, fit.at.value, nested)
+    # labels are compared by the model without a structure of its residuals
+    plain = with_values(fit.design, None)
+    value = fit.at.value if request is None else fit_plain(plain, reml).at.value
+    remarks = labels_used_twice(plain, value, nested)
     for remark in remarks:
         warnings.warn(remark, UserWarning, stacklevel=3)
     return replace(fit, remarks=tuple(remarks))
@@ -100,6 +115,14 @@ def refit_bars(fit: SeveralResults, y: Array) -> SeveralResults:
 
 def fit_design(design: SeveralDesign, reml: bool) -> SeveralResults:
     """The fit of a model whose columns are laid out and checked."""
+    if design.first.structure is not None:
+        fit: SeveralResults = fit_structured(design, reml, fit_plain, scale)
+        return fit
+    return fit_plain(design, reml)
+
+
+def fit_plain(design: SeveralDesign, reml: bool) -> SeveralResults:
+    """The fit of a model whose residuals have no structure, or one with its parameters given."""
     scaled = scale(design)
     check_identified(scaled.sums, design, reml)
     found = optimise(scaled.sums, reml)
@@ -109,7 +132,7 @@ def fit_design(design: SeveralDesign, reml: bool) -> SeveralResults:
         beta = np.asarray(np.linalg.solve(at.root[:p, :p].T, at.root[p, :p]), dtype=float)
         scaled = scale(design, (scaled.scalings[0], beta))
         # what is left of y may be nothing but the rounding of its values
-        unit = 8.0 * np.finfo(float).eps * float(np.abs(design.first.y).max())
+        unit = 8.0 * np.finfo(float).eps * float(np.abs(design.with_rows[0].y).max())
         if scaled.scalings[0].y_scale <= unit:
             raise no_residual(design)
         found = optimise(scaled.sums, reml)
@@ -131,7 +154,7 @@ def no_residual(design: SeveralDesign) -> ValueError:
 
 def scale(design: SeveralDesign, fitted: tuple[Scaling, Array] | None = None) -> Scaled:
     """Centre and scale all columns, check them and form their products."""
-    first = design.first
+    first = design.with_rows[0]
     y_moments = RowMoments(first.target)
     x_moments = [RowMoments(column) for column in first.x_columns]
     ones_x = constant_of(x_moments, partial(add_up, first.x_columns))
@@ -141,7 +164,7 @@ def scale(design: SeveralDesign, fitted: tuple[Scaling, Array] | None = None) ->
         mean_weight = float(first.weights.mean())
         root = np.sqrt(first.weights / mean_weight)
     Z, scalings, R = [], [], np.zeros((0, 0))
-    for part in design.parts:
+    for part in design.with_rows:
         z_moments = [RowMoments(column) for column in part.z_columns]
         ones_z = constant_of(z_moments, partial(add_up, part.z_columns))
         layout = lay_out(part, x_moments, z_moments, y_moments, ones_x, ones_z)
@@ -184,4 +207,6 @@ def scaled_columns(
         fit_scale = (y_scale, offset / np.sqrt(mean))
     if root is not None:
         rows *= root
+    if part.structure is not None:
+        rows = whitened_rows(part.structure, rows)
     return rows, fit_scale

@@ -12,6 +12,8 @@ from pylmm_helpers.common import Array
 from pylmm_helpers.formula import Design
 
 from ..products import Scaling
+from ..structure_results import StructureResults
+from .cell_part import NO_ROWS
 from .criterion import Point
 from .design import SeveralDesign
 from .sums import Sums
@@ -30,7 +32,7 @@ class FixedPart:
 
 
 @dataclass(frozen=True, eq=False)
-class FixedResults:
+class FixedResults(StructureResults):
     """The part of `SeveralResults` that has nothing to do with single factors."""
 
     design: SeveralDesign
@@ -45,8 +47,7 @@ class FixedResults:
     def cross(self) -> FixedPart:
         """Number, names and scaling of the fixed effects."""
         first = self.design.first
-        weights = first.weights
-        mean_weight = None if weights is None else float(weights.mean())
+        mean_weight = self.design.mean_weight
         return FixedPart(self.sums.p, first.x_names, first.y_name, self.scalings[0], mean_weight)
 
     @property
@@ -87,10 +88,9 @@ class FixedResults:
     @cached_property
     def criterion(self) -> float:
         """lme4's deviance or REML criterion, in the units of the data."""
-        scaling, weights = self.scalings[0], self.design.first.weights
+        scaling = self.scalings[0]
         value = self.at.value + 2.0 * self.at.nu * np.log(scaling.y_scale)
-        if weights is not None:
-            value -= float(np.log(weights).sum())
+        value += self.log_det - self.design.sum_log_weights
         if self.reml:
             value -= 2.0 * float(np.linalg.slogdet(scaling.x_map)[1])
         return float(value)
@@ -102,8 +102,8 @@ class FixedResults:
 
     @property
     def n_params(self) -> int:
-        """Fixed effects, variance parameters and sigma."""
-        return self.sums.p + len(self.at.theta) + 1
+        """Fixed effects, variance parameters, sigma and those of the residuals' structure."""
+        return self.sums.p + len(self.at.theta) + 1 + self.structure_params
 
     @property
     def aic(self) -> float:
@@ -132,29 +132,31 @@ class FixedResults:
 
     @property
     def _rows_of(self) -> Design:
+        if not isinstance(self.design.first, Design):
+            raise ValueError(NO_ROWS)
         return self.design.first
 
     @property
     def X(self) -> Array:
         """Fixed-effect matrix (n, p)."""
-        return self.design.first.X
+        return self._rows_of.X
 
     @property
     def y(self) -> Array:
         """Response (n,)."""
-        return self.design.first.y
+        return self._rows_of.y
 
     @property
     def offset(self) -> Array:
         """What adds to the fitted values with a known slope of one (n,); zero without
         ``offset(...)``."""
-        known = self.design.first.offset
+        known = self._rows_of.offset
         return np.broadcast_to(0.0, self.nobs) if known is None else known
 
     @property
     def frame(self) -> pd.DataFrame:
         """The rows used, all columns of the data."""
-        return self.design.first.frame
+        return self._rows_of.frame
 
     @property
     def endog_name(self) -> str:

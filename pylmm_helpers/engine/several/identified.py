@@ -11,7 +11,7 @@ from ..identified import NO_INFORMATION, TOUCHED
 from .criterion import Point, Slopes, average_information, evaluate, first_derivatives, theta_of
 from .design import SeveralDesign
 from .information import KEPT, TooLargeError, second_traces
-from .search import vector_of
+from .search import is_small, vector_of
 from .sums import Sums
 
 #: Share of the response left by the fixed effects that is too little for the information.
@@ -54,6 +54,17 @@ def check_identified(sums: Sums, design: SeveralDesign, reml: bool) -> None:
         "predictor is constant within the levels, or a fixed effect that tells the levels apart, "
         "or take (... || group)."
     )
+
+
+def finding_on_identification(sums: Sums, design: SeveralDesign, reml: bool) -> str:
+    """What can't be told apart in a small model; empty if all can, or where the model is large."""
+    if not is_small(sums):
+        return ""
+    try:
+        check_identified(sums, design, reml)
+    except ValueError as error:
+        return str(error).split(". ")[0]
+    return ""
 
 
 def information_with_residual(at: Point, first: Slopes) -> Array:

@@ -52,7 +52,7 @@ def labels_used_twice(
             continue  # it is the outer factor of another one
         codes = packed(a.codes * b.levels + b.codes)
         cells = int(codes.max()) + 1
-        if cells * ROWS_PER_CELL > len(codes) or cells > MOST_CELLS:
+        if cells * ROWS_PER_CELL > design.nrows or cells > MOST_CELLS:
             continue
         nested = fitted(renamed(design, inner, f"{outer}:{inner}", codes, cells))
         if nested < criterion - FAR_BETTER:
@@ -97,4 +97,4 @@ def renamed(
     bars = tuple(
         Bar(bar.terms, tuple(new.split(":"))) if bar.factor == old else bar for bar in design.bars
     )
-    return SeveralDesign(design.formula, bars, parts)
+    return replace(design, bars=bars, parts=parts)

@@ -48,6 +48,48 @@ class Pairs:
         return float(blocks_as_vector(M) @ (self.coefficients @ H.ravel()))
 
 
+@dataclass(frozen=True)
+class ChangedPairs:
+    """The map for cells B - E, where `base` has that for B, and E is zero but in a few.
+
+    ``B'MB - (B - E)'M(B - E)`` is the symmetric part of ``E'M(2B - E)``, which E keeps small.
+
+    Attributes
+    ----------
+    base : Pairs
+        Of the cells B.
+    levels : ndarray (k,)
+        The levels that differ.
+    taken, both : sparse array (k q, N)
+        Their rows of E and of 2B - E.
+    """
+
+    base: Pairs
+    levels: NDArray[np.intp]
+    taken: sparse.csr_array
+    both: sparse.csr_array
+
+    def difference(self, M: Array) -> sparse.coo_array:
+        """``E'M(2B - E)`` (N, N)."""
+        own = np.ascontiguousarray(np.moveaxis(M[..., self.levels], -1, 0))
+        blocks = (own, np.arange(len(own)), np.arange(len(own) + 1))
+        size = self.taken.shape[0]
+        middle = sparse.bsr_array(blocks, shape=(size, size)).tocsr()
+        return ((self.taken.T @ middle).tocsr() @ self.both).tocoo()
+
+    def product(self, M: Array) -> Array:
+        """``C'MC`` (N, N) for blocks M (q, q, L)."""
+        found, less = self.base.product(M), self.difference(M)
+        found[less.row, less.col] -= 0.5 * less.data
+        found[less.col, less.row] -= 0.5 * less.data
+        return found
+
+    def inner(self, H: Array, M: Array) -> float:
+        """``<H, C'MC>`` for symmetric H (N, N)."""
+        less = self.difference(M)
+        return self.base.inner(H, M) - float(H[less.row, less.col] @ less.data)
+
+
 def mirror(lower: Array) -> None:
     """Fill the upper triangle of a matrix from its lower one, block by block."""
     for start in range(0, len(lower), 256):

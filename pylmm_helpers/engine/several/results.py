@@ -151,7 +151,7 @@ class SeveralResults(FixedResults):
     def sizes_by_group(self) -> dict[str, np.ndarray]:
         """Rows of each level."""
         return {
-            name: np.bincount(factor.codes, minlength=factor.levels)
+            name: np.bincount(factor.codes, self.design.sizes, factor.levels).astype(np.int64)
             for name, factor in self.design.factors.items()
         }
 

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pylmm_helpers.common import counted
+from pylmm_helpers.common import Array, counted
 
-from ..summary import Summary, number
+from ..structure_results import structure_note, structure_rows
+from ..summary import Summary, number, with_structure
+from .sums import Factor, parent_levels
 
 
 def summarise(fit: Any) -> Summary:
@@ -38,6 +40,7 @@ def summarise(fit: Any) -> Summary:
     random = pd.DataFrame(rows, columns=["group", "term", "variance", "sd", "correlation"])
     if not random["correlation"].any():
         random = random.drop(columns="correlation")
+    random = with_structure(random, structure_rows(fit))
     errors = fit.bse_fe.to_numpy()
     fixed = pd.DataFrame(
         {
@@ -45,20 +48,47 @@ def summarise(fit: Any) -> Summary:
             "estimate": fit.fe_params.to_numpy(),
             "std_error": errors,
             "t": fit.fe_params.to_numpy() / errors,
+            "varies": [varies(fit, column) for column in fit.X.T],
         }
     )
     return Summary(header, random, fixed, tuple(notes(fit)))
 
 
+def varies(fit: Any, column: Array) -> str:
+    """Where a column's values differ: "between herd" when it is constant within herds, "within all"
+    when it is constant within no factor; nothing for an intercept, and where two factors that are
+    not nested in one another could both be meant."""
+    if np.ptp(column) == 0.0:
+        return ""
+    factors = fit.design.factors
+    constant = [name for name, factor in factors.items() if is_constant(column, factor)]
+    if not constant:
+        return "within all"
+    coarsest = min(constant, key=lambda name: factors[name].levels)
+    others = [factors[name] for name in constant if name != coarsest]
+    nested = all(parent_levels(other, factors[coarsest]) is not None for other in others)
+    return f"between {coarsest}" if nested else ""
+
+
+def is_constant(column: Array, factor: Factor) -> bool:
+    """Whether a column has one value in each level."""
+    first = np.zeros(factor.levels, dtype=np.intp)
+    first[factor.codes] = np.arange(len(factor.codes))
+    return bool(np.array_equal(column, column[first][factor.codes]))
+
+
 def notes(fit: Any) -> list[str]:
     """What a reader must know before the numbers are used."""
     found = []
-    weights = fit.design.first.weights
-    if weights is not None and np.ptp(weights) > 0.0:
+    weights = fit.design.first.weights if fit.design.has_rows else None
+    mean_weight = fit.design.mean_weight
+    if mean_weight is not None and (weights is None or np.ptp(weights) > 0.0):
         found.append(
             "The fit has weights: the residual variance of a row is the one above over its weight "
-            f"(mean weight {number(float(weights.mean()))})."
+            f"(mean weight {number(mean_weight)})."
         )
+    if fit.structure is not None:
+        found.append(structure_note(fit))
     if fit.singular:
         found.append("Singular fit: a variance is estimated as zero, or a correlation as one.")
     if not fit.converged:

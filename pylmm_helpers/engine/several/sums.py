@@ -9,7 +9,7 @@ levels. The factors outside the chain make up the dense part.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -21,7 +21,7 @@ from scipy import sparse
 
 from pylmm_helpers.common import Array
 
-from .pairs import Pairs, pairs_of
+from .pairs import ChangedPairs, Pairs, pairs_of
 
 #: Most columns the dense part may have: three square matrices of this size take 2.4 gigabytes.
 LARGEST_DENSE = 10_000
@@ -36,7 +36,7 @@ class Factor:
     name : str
         Its columns joined by colons.
     codes : ndarray (n,)
-        Level of each row, 0 to ``levels - 1``.
+        Level of each row, or of each cell of a database, 0 to ``levels - 1``.
     levels : int
         Number of levels L.
     widths : tuple of int
@@ -101,7 +101,7 @@ class Sums:
     RR : ndarray (r, r)
     n : int
         Rows.
-    pairs : Pairs or None
+    pairs : Pairs, ChangedPairs or None
         The first factor's part in the dense matrix as a linear map.
     memory : dict
         What others have worked out from the sums alone and want to keep.
@@ -116,7 +116,7 @@ class Sums:
     DR: Array
     RR: Array
     n: int
-    pairs: Pairs | None
+    pairs: Pairs | ChangedPairs | None
     memory: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -203,6 +203,19 @@ def check_dense(factors: Sequence[Factor]) -> None:
 
 def build_sums(factors: Sequence[Factor], Z: Sequence[Array], R: Array) -> Sums:
     """All products of some factors' scaled columns Z_k (q_k, n) and of R (r, n)."""
+    return add_up(factors, Z, R, R @ R.T, R.shape[1], np.multiply)
+
+
+def add_up(
+    factors: Sequence[Factor],
+    Z: Sequence[Any],
+    R: Any,
+    RR: Array,
+    n: int,
+    product: Callable[[Any, Any], Array],
+) -> Sums:
+    """`build_sums` of columns in any form of which `product` gives the products: those of each row,
+    or, where a database has added them up, of each cell; with R'R and the number of rows."""
     order, m = elimination_order(factors)
     factors, Z = tuple(factors[k] for k in order), [Z[k] for k in order]
     check_dense(factors[m:])
@@ -213,53 +226,55 @@ def build_sums(factors: Sequence[Factor], Z: Sequence[Array], R: Array) -> Sums:
                 parent = parent_levels(factors[k], factors[later])
                 assert parent is not None
                 parents[k, later] = parent
-            ZZ[k, later] = by_level(factors[k], Z[k], Z[later])
-    ZR = [by_level(factors[k], Z[k], R) for k in range(m)]
+            ZZ[k, later] = by_level(factors[k], Z[k], Z[later], product)
+    ZR = [by_level(factors[k], Z[k], R, product) for k in range(m)]
     rest = range(m, len(factors))
     if not rest:
         none = np.zeros((0, 0))
-        return Sums(
-            factors, parents, ZZ, ZR, [], none, np.zeros((0, len(R))), R @ R.T, R.shape[1], None
-        )
+        return Sums(factors, parents, ZZ, ZR, [], none, np.zeros((0, len(R))), RR, n, None)
     starts = np.cumsum([0, *(factors[k].size for k in rest)])
     size = int(starts[-1])
     cells = []
     for k in range(m):
-        found = [cell_products(factors[k], factors[j], Z[k], Z[j]) for j in rest]
+        found = [cell_products(factors[k], factors[j], Z[k], Z[j], product) for j in rest]
         cells.append(sparse.hstack(found, format="csr"))
     DD = np.zeros((size, size))
     DR = np.zeros((size, len(R)))
     for i, a in zip(starts, rest, strict=False):
         own = slice(i, i + factors[a].size)
-        DR[own] = by_level(factors[a], Z[a], R).transpose(2, 0, 1).reshape(-1, len(R))
+        by_row = by_level(factors[a], Z[a], R, product)
+        DR[own] = by_row.transpose(2, 0, 1).reshape(-1, len(R))
         for j, b in zip(starts, rest, strict=False):
             if b >= a:
-                block = cell_products(factors[a], factors[b], Z[a], Z[b]).toarray()
+                block = cell_products(factors[a], factors[b], Z[a], Z[b], product).toarray()
                 DD[own, j : j + factors[b].size] = block
                 DD[j : j + factors[b].size, own] = block.T
     return Sums(
-        factors, parents, ZZ, ZR, cells, DD, DR, R @ R.T, R.shape[1],
-        pairs_of(cells[0], factors[0].q),
+        factors, parents, ZZ, ZR, cells, DD, DR, RR, n, pairs_of(cells[0], factors[0].q)
     )  # fmt: skip
 
 
-def by_level(factor: Factor, Z: Array, columns: Array) -> Array:
+def by_level(
+    factor: Factor, Z: Any, columns: Any, product: Callable[[Any, Any], Array] = np.multiply
+) -> Array:
     """Products (q, m, L) of Z (q, n) and columns (m, n) over the rows of each level."""
     found = np.empty((len(Z), len(columns), factor.levels))
     for i, z in enumerate(Z):
         for j, column in enumerate(columns):
-            found[i, j] = np.bincount(factor.codes, z * column, factor.levels)
+            found[i, j] = np.bincount(factor.codes, product(z, column), factor.levels)
     return found
 
 
-def cell_products(a: Factor, b: Factor, Za: Array, Zb: Array) -> sparse.csr_array:
+def cell_products(
+    a: Factor, b: Factor, Za: Any, Zb: Any, product: Callable[[Any, Any], Array] = np.multiply
+) -> sparse.csr_array:
     """Z_a'Z_b (L_a q_a, L_b q_b), a row or column for each level and term."""
     rows, columns, values = [], [], []
     for i, z in enumerate(Za):
         for j, other in enumerate(Zb):
             rows.append(a.codes * a.q + i)
             columns.append(b.codes * b.q + j)
-            values.append(z * other)
+            values.append(product(z, other))
     found = sparse.coo_array(
         (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
         shape=(a.size, b.size),

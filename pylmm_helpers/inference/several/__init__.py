@@ -3,6 +3,7 @@ tests and bootstrap replicates go out."""
 
 from __future__ import annotations
 
+from .bootstrap import Refits
 from .ddf import second_derivatives
 
-__all__ = ["second_derivatives"]
+__all__ = ["Refits", "second_derivatives"]

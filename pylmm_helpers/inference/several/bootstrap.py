@@ -11,6 +11,13 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers.common import Array
+from pylmm_helpers.engine import (
+    correlated_noise,
+    parameters_of,
+    refit,
+    refit_from,
+)
+from pylmm_helpers.engine import parameter_names as one_factor_names
 from pylmm_helpers.engine.several import (
     Point,
     SeveralResults,
@@ -22,7 +29,7 @@ from pylmm_helpers.engine.several import (
 from pylmm_helpers.formula import order_of
 
 from ..nesting import row_weights
-from .lrt import SeveralDifferencesError, lrt, random_terms
+from .lrt import SeveralDifferencesError, random_terms
 from .parameters import parameter_names, parameters
 
 
@@ -33,8 +40,8 @@ def simulated(fit: Any, rng: np.random.Generator) -> Array:
         draws = rng.standard_normal((term.levels, len(term.factor)))
         effects = np.sqrt(fit.scale) * draws @ term.factor.T
         y = y + np.sum(term.Z * effects[term.codes], axis=1)
-    noise = rng.standard_normal(len(y)) / np.sqrt(row_weights(fit))
-    return np.asarray(y + np.sqrt(fit.scale) * noise)
+    noise = correlated_noise(fit, rng.standard_normal(len(y)), row_weights(fit))
+    return np.asarray(y + noise)
 
 
 class Refits:
@@ -54,11 +61,16 @@ class Refits:
         away = fit.at.theta + 0.1 * (starts(fit.sums)[0] > 0.0)
         self.starts = [away, starts(fit.sums)[0]]
 
+    def row(self, y: Array) -> Array:
+        """A response (n,) scaled and weighted as the fit's own."""
+        scaling = self.fit.scalings[0]
+        target = y - self.fit.offset
+        scaled = (target - scaling.y_shift) / scaling.y_scale * self.root
+        return np.asarray(scaled - scaling.offset @ self.X)
+
     def sums(self, y: Array) -> Sums:
         """The fit's products with another response (n,)."""
-        scaling, old = self.fit.scalings[0], self.fit.sums
-        target = y - self.fit.offset
-        row = (target - scaling.y_shift) / scaling.y_scale * self.root - scaling.offset @ self.X
+        old, row = self.fit.sums, self.row(y)
         p = old.p
         blocks = [by_level(f, Z, row[None]) for f, Z in zip(old.factors, self.Z, strict=True)]
         ZR = [np.concatenate([a[:, :p], b], axis=1) for a, b in zip(old.ZR, blocks, strict=False)]
@@ -83,10 +95,10 @@ class Refits:
 
 def criterion_of(fit: Any) -> Callable[[Array], float]:
     """The criterion of a fit's model as a function of the response."""
+    if fit.structure is not None:
+        return lambda y: float(refit_from(fit, y).criterion)
     if isinstance(fit, SeveralResults):
         return Refits(fit).criterion
-    from pylmm_helpers.engine import refit
-
     return lambda y: float(refit(fit, y).criterion)
 
 
@@ -101,14 +113,36 @@ def null_statistics(full: Any, reduced: Any, replicates: int, rng: np.random.Gen
     return found
 
 
-def statistic_and_p(full: Any, reduced: Any, as_results: Any) -> tuple[float, float]:
-    """The likelihood ratio statistic and its asymptotic p-value, NaN where that isn't known;
-    refuses what can't be compared."""
+def statistic_and_p(full: Any, reduced: Any, test: Callable[..., Any]) -> tuple[float, float]:
+    """The likelihood ratio statistic and its asymptotic p-value by `test`, NaN where that isn't
+    known; refuses what can't be compared."""
     try:
-        found = lrt(full, reduced, as_results).iloc[0]
+        found = test(full, reduced).iloc[0]
     except SeveralDifferencesError:
         return max(float(reduced.criterion - full.criterion), 0.0), float("nan")
     return float(found["statistic"]), float(found["p_value"])
+
+
+def own_values(fit: Any) -> pd.Series:
+    """All parameters of a fit by name, those of its residuals' structure too."""
+    if isinstance(fit, SeveralResults):
+        found = pd.Series(parameters(fit, fit.at), parameter_names(fit))
+    else:
+        found = pd.Series(parameters_of(fit), one_factor_names(fit))
+    structure = fit.structure
+    more = {}
+    if structure is not None and structure.phi is not None:
+        more["phi"] = structure.phi
+    if structure is not None and structure.ratios is not None:
+        labels = [f"ratio({structure.request.variances} {level})" for level in structure.levels]
+        more |= dict(zip(labels[1:], structure.ratios[1:], strict=True))
+    return pd.concat([found, pd.Series(more, dtype=float)])
+
+
+def structure_draws(fit: Any, replicates: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Estimates of all parameters of a fit with a structure, from responses simulated under it."""
+    found = [own_values(refit_from(fit, simulated(fit, rng))) for _ in range(replicates)]
+    return pd.DataFrame(found).reset_index(drop=True)
 
 
 def draws(fit: SeveralResults, replicates: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from pylmm_helpers.common import a_level, a_name, counted, shown, whole
 from pylmm_helpers.engine.several import SeveralResults
 from pylmm_helpers.formula import label_positions, model_columns, refuse_copies
 
+from ..structure import check_new_observations, new_ratios
 from .errors import Rows, error_variance, phi, prior_variance
 
 
@@ -111,7 +112,7 @@ def chosen_factors(fit: SeveralResults, level: Any) -> list[str]:
 
 def rows_of(fit: SeveralResults, frame: pd.DataFrame | None, known: list[str]) -> Rows:
     """The columns of new rows, or of the fit's own."""
-    parts = fit.design.parts
+    parts = fit.design.with_rows
     if frame is None:
         Z = {
             name: np.column_stack([c for k in own for c in parts[k].z_columns])
@@ -185,7 +186,10 @@ def predict(
     if interval is not None:
         variance = error_variance(fit, rows)
         if interval == "prediction":
-            variance = variance + fit.scale
+            seen = [bool((rows.numbers[name] >= 0).any()) for name in known]
+            check_new_observations(fit, any(seen))
+            ratios = new_ratios(fit, fit.frame if frame is None else frame)
+            variance = variance + fit.scale * ratios**2
             for name in set(fit.group_names) - set(known):
                 variance = variance + prior_variance(fit, name, rows.Z[name])
         se = np.sqrt(variance)

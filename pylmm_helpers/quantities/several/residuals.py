@@ -8,6 +8,7 @@ import pandas as pd
 from pylmm_helpers.common import Array
 from pylmm_helpers.engine.several import SeveralResults
 
+from ..structure import residual_sd
 from .errors import error_variance, phi, prior_variance
 from .prediction import a_factor, by_terms, rows_of
 
@@ -22,9 +23,9 @@ def residuals(fit: SeveralResults, level: str) -> pd.DataFrame:
     if level != "observation":
         return of_levels(fit, a_factor(fit, fit.group_names[0] if level == "group" else level))
     rows = rows_of(fit, None, fit.group_names)
-    weight = fit.design.first.weights
-    weight = np.ones(fit.nobs) if weight is None else weight
-    root = np.sqrt(weight)
+    # the residual SD of a row is sigma over this root
+    root = 1.0 / residual_sd(fit)
+    weight = root**2
     x = fit.scalings[0].x(rows.X)
     between = sum(prior_variance(fit, name, rows.Z[name]) for name in fit.group_names)
     fixed = np.einsum("np,pr,nr->n", x, phi(fit), x)

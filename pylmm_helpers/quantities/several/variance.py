@@ -40,11 +40,26 @@ def mean_outer(fit: SeveralResults, weight: float) -> dict[str, Array]:
     """Average (q, q) of ``z z'`` over the rows for each factor, in scaled columns, for rows of a
     given weight."""
     found = {}
+    if not fit.design.has_rows and fit.design.mean_weight is None:
+        # without weights the sums hold the average
+        for k, factor in enumerate(fit.sums.factors):
+            found[factor.name] = weight * outer_sum(fit, k) / fit.nobs
+        return {name: found[name] for name in fit.group_names}
     for name, own in fit.design.by_factor.items():
         columns = [c for k in own for c in fit.design.parts[k].z_columns]
         z = fit.scaled_z(name, np.column_stack(columns))
         found[name] = weight * z.T @ z / len(z)
     return found
+
+
+def outer_sum(fit: SeveralResults, k: int) -> Array:
+    """Sum (q, q) over the rows of ``z z'`` for the factor at place k of the elimination."""
+    sums = fit.sums
+    if k < sums.m:
+        return np.asarray(sums.ZZ[k, k].sum(axis=-1))
+    factor, own = sums.dense[k - sums.m]
+    blocks = sums.DD[own, own].reshape(factor.levels, factor.q, factor.levels, factor.q)
+    return np.asarray(np.einsum("gigj->ij", blocks))
 
 
 def ratios(fit: SeveralResults, weight: float) -> dict[str, float]:
@@ -74,9 +89,9 @@ def variance_components(fit: SeveralResults, weight: float | None) -> pd.DataFra
     whole = fit.cross.mean_weight is None or weight is not None
     at = weight_of(fit, weight, "the total") if whole else 1.0  # type: ignore[arg-type]
     sigma2 = fit.scale / at
-    total = sigma2 * (1.0 + sum(ratios(fit, at).values()))
     rows.append(("Residual", "", sigma2, np.sqrt(sigma2), np.nan))
     if whole:
+        total = sigma2 * (1.0 + sum(ratios(fit, at).values()))
         rows.append(("Total", "", total, np.sqrt(total), np.nan))
     columns = ["component", "group", "variance", "sd", "correlation"]
     frame = pd.DataFrame(rows, columns=columns).set_index("component")
@@ -114,9 +129,11 @@ def icc(fit: SeveralResults, method: str, level: float, weight: float | None) ->
     for name, shared in shared_factors(fit).items():
         share = Share(fit, shared, second, at)
         low, high = share.profile(level) if method == "profile" else share.delta(level)
-        rows.append((sum(t[g] for g in shared) / total, low, high, t[name] / total))
+        estimate = sum(t[g] for g in shared) / total
+        rows.append((f"two rows of one {name}", estimate, low, high, t[name] / total))
     index = pd.Index(fit.group_names, name="rows that share")
-    table = pd.DataFrame(rows, index=index, columns=["estimate", "ci_low", "ci_high", "share"])
+    columns = ["correlation_of", "estimate", "ci_low", "ci_high", "share"]
+    table = pd.DataFrame(rows, index=index, columns=columns)
     table.attrs["method"], table.attrs["level"] = method, level
     return table
 

@@ -5,6 +5,7 @@ Nothing is fitted here, and nothing is styled unless `use_style` was called.
 
 from __future__ import annotations
 
+from .autocorrelation import residual_autocorrelation
 from .band import qq_band
 from .groups import caterpillar, shrinkage, spaghetti
 from .model import boxcox, profile_zeta, residual_fitted
@@ -17,6 +18,7 @@ __all__ = [
     "profile_zeta",
     "qq",
     "qq_band",
+    "residual_autocorrelation",
     "residual_fitted",
     "shrinkage",
     "spaghetti",

@@ -9,29 +9,54 @@ from scipy.interpolate import CubicSpline
 from scipy.stats import chi2, norm
 
 from pylmm_helpers.common import Array, a_name
-from pylmm_helpers.engine import any_results, as_results
+from pylmm_helpers.engine import any_results
 from pylmm_helpers.inference import profile_ci
 from pylmm_helpers.inference import profile_zeta as zeta_at
 from pylmm_helpers.quantities import BoxCox, check_level, residuals
 
-from .parts import BAND, BLUE, INK, SOFT, VERMILLION, axes_or_new, values_of
+from .factor import factor_of
+from .parts import (
+    BAND,
+    BLUE,
+    INK,
+    SOFT,
+    VERMILLION,
+    axes_or_new,
+    chosen_term,
+    effect_name,
+    values_of,
+)
+from .qq import level_residuals
 
 #: With fewer different values than this, a trend is the mean at each.
 FEW_VALUES = 8
 
 
-def residual_fitted(fit: Any, x: str | None = None, ax: Any = None) -> Any:
-    """Standardised conditional residuals against fitted values or a column of the data.
+def residual_fitted(
+    fit: Any,
+    x: str | None = None,
+    ax: Any = None,
+    group: str | None = None,
+    term: str | None = None,
+) -> Any:
+    """Standardised residuals, of rows or of a factor's levels, against fitted values or a column of
+    the data.
 
     Parameters
     ----------
-    fit : MixedLMResults or LMMResults
+    fit : MixedLMResults, LMMResults or SeveralResults
         A fitted linear mixed model.
     x : str, optional
         Numeric column of the data for the horizontal axis, or ``"fitted_marginal"`` for X beta; the
         conditional fitted values without it.
     ax : matplotlib Axes, optional
         Where to draw.
+    group : str, optional
+        A grouping factor, such as ``"herd"``: its standardised BLUPs then stand against the mean of
+        x, or of X beta, over the rows of each level. Without it, the conditional residuals of the
+        rows.
+    term : str, optional
+        With `group`: the random effect to show, the first unless named.
 
     Returns
     -------
@@ -46,15 +71,25 @@ def residual_fitted(fit: Any, x: str | None = None, ax: Any = None) -> Any:
     shrunken BLUP leaves part of its group's deviation in the residuals, with the same sign. Against
     the marginal ones it doesn't.
     """
-    res = as_results(fit)
+    res = any_results(fit)
+    if term is not None and group is None:
+        raise ValueError("term= is for the BLUPs of a factor; say which factor: group=...")
     table = residuals(res)
-    y = table["conditional_std"].to_numpy()
-    if x is None:
-        across, label = table["fitted"].to_numpy(), "fitted value"
-    elif isinstance(x, str) and x == "fitted_marginal":
-        across, label = table[x].to_numpy(), "marginal fitted value"
+    marginal = isinstance(x, str) and x == "fitted_marginal"
+    if x is None or marginal:
+        fixed_part = marginal or group is not None
+        across = table["fitted_marginal" if fixed_part else "fitted"].to_numpy()
+        label = "marginal fitted value" if fixed_part else "fitted value"
     else:
         across, label = values_of(res, x), x
+    if group is None:
+        y, what = table["conditional_std"].to_numpy(), "standardised residual"
+    else:
+        factor = factor_of(res, group)
+        name = chosen_term(factor, term)
+        y, what = level_residuals(factor, name).to_numpy(), effect_name(factor, name)
+        across = np.bincount(factor.codes, weights=across) / factor.sizes
+        label, what = f"{label}, mean of each {factor.groups}", f"standardised {what}"
     ax = axes_or_new(ax)
     ax.scatter(
         across, y, s=12 if len(y) <= 2000 else 5, color=BLUE, alpha=0.45, rasterized=len(y) > 5000
@@ -63,7 +98,7 @@ def residual_fitted(fit: Any, x: str | None = None, ax: Any = None) -> Any:
         ax.axhline(line, color=SOFT, linewidth=0.9, linestyle=(0, (5, 4)))
     ax.axhline(0.0, color=INK, linewidth=0.9)
     ax.plot(*trend(across, y), color=VERMILLION, linewidth=1.8, label="smooth trend")
-    ax.set(xlabel=label, ylabel="standardised residual")
+    ax.set(xlabel=label, ylabel=what)
     ax.legend(loc="upper right")
     return ax
 

@@ -24,7 +24,7 @@ _PUBLIC = {
     "quantities": [
         "variance_components", "variance_function", "icc", "anova_components", "design_effect",
         "center_within", "contextual_effect", "blups", "shrinkage_factor", "predict",
-        "marginal_means", "compare_groups", "residuals", "influence", "check_singular",
+        "marginal_means", "compare_groups", "r_squared", "residuals", "influence", "check_singular",
         "check_convergence", "Check", "boxcox_lmm", "BoxCox",
     ],
     "lme4": ["lmer", "crosscheck", "agreement_records", "tolerance_table"],

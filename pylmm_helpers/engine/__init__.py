@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .adapter import TAKES_SEVERAL, any_results, as_results, no_structure
+from .adapter import TAKES_SEVERAL, any_results, as_results, frame_of, no_structure
 from .boundary import settle, way_down
 from .constraints import Family, HeldModels, Index, family
 from .criterion import (
@@ -25,6 +25,7 @@ from .criterion import (
 from .fit import ALMOST_NOTHING, fit_lmm, refit
 from .identified import listed
 from .layout import CONSTANT, Layout, assemble, check_counts, constant_of, lay_out
+from .null_model import null_fit
 from .parameters import identified_parameters, parameter_names, parameters, parameters_of
 from .products import CrossProducts, GroupRows, Scaling
 from .reduce import reduce_products
@@ -84,6 +85,7 @@ __all__ = [
     "factor_to_theta",
     "family",
     "fit_lmm",
+    "frame_of",
     "group_inverses",
     "group_products",
     "identified_parameters",
@@ -92,6 +94,7 @@ __all__ = [
     "minimise",
     "narrowed",
     "no_structure",
+    "null_fit",
     "optimise",
     "parameter_names",
     "parameters",

@@ -24,6 +24,7 @@ TAKES_SEVERAL = (
     "compare_groups",
     "variance_components",
     "icc",
+    "r_squared",
     "blups",
     "predict",
     "lrt",

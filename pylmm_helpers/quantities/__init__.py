@@ -13,6 +13,7 @@ from .diagnostics import check_convergence, check_singular, influence, residuals
 from .group_level import check_level, is_random_intercept, weight_of
 from .means import marginal_means
 from .prediction import blups, predict
+from .r_squared import r_squared
 from .shrinkage import shrinkage_factor
 from .transform import BoxCox, boxcox_lmm
 from .variance import icc, variance_components, variance_function
@@ -38,6 +39,7 @@ __all__ = [
     "marginal_means",
     "pairs_of",
     "predict",
+    "r_squared",
     "residuals",
     "shrinkage_factor",
     "times_of",

@@ -296,6 +296,16 @@ def icc(m: Made) -> dict[str, Any]:
     }
 
 
+def r_squared(m: Made) -> dict[str, Any]:
+    parts: dict[str, Any] = {}
+    for name in ("plain", "slope"):
+        parts[f"{name} all"] = ph.r_squared(m.fit(name))
+        by = ph.r_squared(m.fit(name), by_level=True)
+        parts[f"{name} levels"] = by.drop(columns="note")
+        parts[f"{name} notes"] = by["note"]
+    return parts
+
+
 def design_effect(m: Made) -> dict[str, Any]:
     return {
         "plain": ph.design_effect(m.fit("plain")),
@@ -367,7 +377,8 @@ def coef_table(m: Made) -> dict[str, Any]:
     return {
         f"{name} {df}": ph.coef_table(m.fit(name), df=df)
         for name in ("plain", "slope", "weighted slope")
-        for df in ("kenward-roger", "satterthwaite", "wald")
+        for df in ("kenward-roger", "satterthwaite", "wald", "cr2")
+        if df != "cr2" or "weighted" not in name
     }
 
 
@@ -695,6 +706,14 @@ ENTRIES: dict[str, Entry] = {
             (r"(fitted|predicted|again)\|.*", Y_AT),
             (r"icc\|.*", ONE),
             (r"repr.*", TEXT),
+        ],
+    ),
+    "r_squared": Entry(
+        r_squared,
+        [
+            (r".*notes\|.*", TEXT),
+            (r".*\|(share|explained)\|.*", ONE),
+            (r".*", Y2),
         ],
     ),
     "compare_groups": Entry(compare_groups, [(r".*", Y)]),

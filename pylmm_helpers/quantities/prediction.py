@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, t
+from scipy.stats import norm
 
 from pylmm_helpers.common import a_name, one_of, shown_whole
 from pylmm_helpers.engine import as_results
@@ -15,6 +15,7 @@ from pylmm_helpers.engine.several import SeveralResults
 from pylmm_helpers.formula import PARTS, as_new_frame, check_own_rows, group_numbers, model_columns
 
 from .group_level import check_level, group_by_group, group_level, weight_of
+from .reach import check_df, reach
 from .several import prediction as several
 from .structure import check_new_observations, new_ratios
 
@@ -142,8 +143,9 @@ def predict(
     confidence : float
         Coverage of the interval.
     df : float, optional
-        Use Student's t with these degrees of freedom instead of the normal distribution, which is
-        too narrow when there are few groups.
+        Degrees of freedom of Student's t for all rows; ``float("inf")`` gives the normal
+        distribution. Without it, known groups and the population's mean get the normal, and new
+        groups Student's t with two degrees of freedom less than there are groups in the fit.
     weight : float, optional
         For prediction intervals of a fit with weights: the weight of the new observation. For the
         rows of the fit itself (no `new_data`) their own weights, if left out.
@@ -174,6 +176,11 @@ def predict(
     their variances as if they were not would be wrong. Variances are taken as known, as everywhere
     in BLUP theory.
 
+    A new group's error is mostly z'u, whose variance is estimated from the G groups of the fit: the
+    normal would be too narrow, and t with G - 2 degrees of freedom allows for it roughly (Higgins
+    et al. 2009). That concerns the third row, and ``prediction`` for the population. With several
+    factors, G is the smallest number of levels among those whose level is new.
+
     With ``correlation=`` the prediction is still x'b + z'u, as nlme gives it: the observed
     residuals of a known group do not move it, though they say something about rows near in time.
     Prediction intervals are therefore refused for known groups then. With ``variances=`` the
@@ -183,24 +190,21 @@ def predict(
     ------
     ValueError
         For an unknown level or interval, a missing column, missing values, a category that the fit
-        has not seen, a value that could be two of its levels, or prediction intervals of new rows
-        of a fit with weights without `weight`.
+        has not seen, a value that could be two of its levels, prediction intervals of new rows of
+        a fit with weights without `weight`, or an interval for a new group when the fit has only
+        two, unless `df` is given.
 
     References
     ----------
-    Henderson (1975), Biometrics 31, 423-447 (doi:10.2307/2529430).
+    Henderson (1975), Biometrics 31, 423-447 (doi:10.2307/2529430). Higgins, Thompson &
+    Spiegelhalter (2009), J. R. Statist. Soc. A 172, 137-159 (doi:10.1111/j.1467-985X.2008.00552.x).
     """
     one_of(interval, (None, "confidence", "prediction"), "interval")
     coverage = 0.5 + check_level(confidence) / 2.0
-    number = isinstance(df, (int, float, np.number)) and not isinstance(df, bool)
-    if df is not None and not (number and df > 0):
-        raise ValueError(
-            f"df is {df!r}; give degrees of freedom above 0, or None for the normal distribution"
-        )
+    df = check_df(df)
     if isinstance(fit, SeveralResults):
         frame = None if new_data is None else as_new_frame(new_data)
-        quantile = float(norm.ppf(coverage) if df is None else t.ppf(coverage, df))
-        return several.predict(fit, frame, level, interval, quantile)
+        return several.predict(fit, frame, level, interval, coverage, df)
     res = as_results(fit, structures=True)
     one_of(level, ("population", "group"), "level")
     frame = res.frame if new_data is None else as_new_frame(new_data)
@@ -234,7 +238,9 @@ def predict(
             ratios = new_ratios(res, frame)
             variance = variance + res.scale * ratios**2 / np.asarray(at)
         se = np.sqrt(variance)
-        quantile = float(norm.ppf(coverage) if df is None else t.ppf(coverage, df))
+        # of a new group z'u counts as a whole; the population's mean has none
+        new = (numbers < 0) & (level == "group" or interval == "prediction")
+        quantile = reach(coverage, df, len(frame), {res.groups: (new, res.ngroups)})
         result["std_error"] = se
         result["ci_low"], result["ci_high"] = values - quantile * se, values + quantile * se
     if level == "group":

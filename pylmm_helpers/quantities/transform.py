@@ -22,6 +22,7 @@ from pylmm_helpers.engine import (
 )
 from pylmm_helpers.engine.several import SeveralResults
 
+from .back import marginal_mean
 from .group_level import check_level
 from .several.transform import Likelihood as SeveralLikelihood
 
@@ -95,18 +96,60 @@ class BoxCox:
             )
         return np.asarray(np.exp(np.log1p(inside) / power))
 
+    def mean(
+        self,
+        fit: Any,
+        new_data: Any = None,
+        lambda_: float | None = None,
+        confidence: float = 0.95,
+        weight: float | None = None,
+    ) -> pd.DataFrame:
+        r"""Mean response of all groups, with its interval, from a model of transformed values.
+
+        Parameters
+        ----------
+        fit : MixedLMResults, LMMResults or SeveralResults
+            REML fit of ``transform(y, lambda_)``, on the same rows.
+        new_data : DataFrame or dict, optional
+            Predictors; the rows of the fit, if left out.
+        lambda_ : float, optional
+            The power of the fit's response; `suggestion`, if left out.
+        confidence : float
+            Coverage.
+        weight : float, optional
+            For a fit with weights: that of the rows meant.
+
+        Returns
+        -------
+        DataFrame
+            `mean`, `ci_low`, `ci_high`, in units of the response.
+
+        Raises
+        ------
+        ValueError
+            If the fit's response isn't that of `lambda_`, the fit is by ML, or no mean exists.
+
+        Notes
+        -----
+        Averaged over groups and observations, as :math:`e^{x'b + (z'Gz + \sigma^2)/2}` for the
+        logarithm (module `back`). The interval takes the estimated variances into account, by Cox's
+        method for the logarithm (Zhou & Gao 1997, Stat. Med. 16, 783-790); lambda counts as known.
+        """
+        power = self.suggestion if lambda_ is None else a_number(lambda_, "lambda_")
+        own = self.endog_name, self.geometric_mean
+        return whole(marginal_mean(fit, own, power, new_data, check_level(confidence), weight))
+
     def __repr__(self) -> str:
         return (
             f"Box-Cox lambda for {self.endog_name}: {self.estimate:.3f}, {100 * self.level:g}% CI "
-            f"{self.ci_low:.3f} to "
-            f"{self.ci_high:.3f}; suggested {self.suggestion:g}" + self._caution()
+            f"{self.ci_low:.3f} to {self.ci_high:.3f}; suggested {self.suggestion:g}"
+            + self._caution()
         )
 
     def _caution(self) -> str:
         """Say when the data leave open whether to transform at all."""
-        if self.ci_low <= 0.0 and self.ci_high >= 1.0:
-            return " (the interval holds 0 and 1: too little data to choose a scale by it)"
-        return ""
+        words = " (the interval holds 0 and 1: too little data to choose a scale by it)"
+        return words if self.ci_low <= 0.0 and self.ci_high >= 1.0 else ""
 
 
 def boxcox_lmm(fit: Any, lambdas: ArrayLike | None = None, level: float = 0.95) -> BoxCox:
@@ -126,7 +169,7 @@ def boxcox_lmm(fit: Any, lambdas: ArrayLike | None = None, level: float = 0.95) 
     Returns
     -------
     BoxCox
-        Estimate, interval, profile; `transform` and `inverse`.
+        Estimate, interval, profile; `transform`, `inverse` and `mean`.
 
     Notes
     -----

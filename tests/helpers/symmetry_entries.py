@@ -577,7 +577,11 @@ def boxcox(m: Made) -> dict[str, Any]:
 def boxcox_methods(m: Made) -> dict[str, Any]:
     found = powers(m)
     y = m.y([30.0, 40.0, 50.0])
+    frame = m.pandas()
+    logs = ph.fit_lmm("t ~ x + z", frame.assign(t=found.transform(frame["y"], 0.0)), "g")
+    new = {"x": m.x([-1.0, 3.0]), "z": [0.5, -2.0]}
     return {
+        "mean": found.mean(logs, new, lambda_=0.0),
         "there and back": found.inverse(found.transform(y, 0.5), 0.5),
         "logs": np.diff(found.transform(y, 0)),
     }
@@ -871,7 +875,11 @@ ENTRIES: dict[str, Entry] = {
     ),
     "BoxCox": Entry(
         boxcox_methods,
-        [(r"there.*", Y_AT), (r"logs.*", Unit(breaks="y shift"))],
+        [
+            (r"there.*", Y_AT),
+            (r"logs.*", Unit(breaks="y shift")),
+            (r"mean.*", Unit(y=1, breaks="y shift")),
+        ],
         instead=OTHER_POWERS,
         examples=1,
     ),

@@ -21,6 +21,7 @@ from pylmm_helpers.common import a_level, a_name, counted, shown, whole
 from pylmm_helpers.engine.several import SeveralResults
 from pylmm_helpers.formula import label_positions, model_columns, refuse_copies
 
+from ..reach import reach
 from ..structure import check_new_observations, new_ratios
 from .errors import Rows, error_variance, phi, prior_variance
 
@@ -168,7 +169,8 @@ def predict(
     frame: pd.DataFrame | None,
     level: Any,
     interval: str | None,
-    quantile: float,
+    coverage: float,
+    df: float | None,
 ) -> pd.DataFrame:
     """`pylmm_helpers.predict`: levels of the factors in `level` known, all others averaged over."""
     known = chosen_factors(fit, level)
@@ -192,6 +194,12 @@ def predict(
             variance = variance + fit.scale * ratios**2
             for name in set(fit.group_names) - set(known):
                 variance = variance + prior_variance(fit, name, rows.Z[name])
+        new = {name: rows.numbers[name] < 0 for name in known}
+        if interval == "prediction":
+            averaged = set(fit.group_names) - set(known)
+            new |= dict.fromkeys(averaged, np.ones(len(values), dtype=bool))
+        levels = {name: (which, fit.ngroups_by_group[name]) for name, which in new.items()}
+        quantile = reach(coverage, df, len(values), levels)
         se = np.sqrt(variance)
         result["std_error"] = se
         result["ci_low"], result["ci_high"] = values - quantile * se, values + quantile * se

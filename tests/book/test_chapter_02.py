@@ -124,7 +124,7 @@ STATEMENTS: list[Statement] = [
     ),
     ("as if the matter were settled.", lambda p: p["tests"].loc["OLS", "p_value"] < 0.0001),
     (
-        "some evidence, with limits near $0$.",
+        "some evidence, with lower limits near $0$.",
         lambda p: (
             p["tests"].loc["mixed model", "p_value"]
             < 0.05

@@ -124,7 +124,7 @@ STATEMENTS: list[Statement] = [
     ),
     ("as if the matter were settled.", lambda p: p["tests"].loc["OLS", "p_value"] < 0.0001),
     (
-        "some evidence, with limits near $0$.",
+        "some evidence, with lower limits near $0$.",
         lambda p: (
             p["tests"].loc["mixed model", "p_value"]
             < 0.05
@@ -466,6 +466,40 @@ def test_the_cluster_is_where_errors_and_predictor_are_both_alike(page: dict[str
             found.append([abs(ols) > 1.96, rejects(robust, 40)])
         by_cow, by_herd = np.mean(found, axis=0)
         assert by_cow > 0.12 and abs(by_herd - 0.05) < 4 * mc_error(0.05, studies)
+
+
+def test_a_predictor_alone_has_the_three_kappas_and_company_moves_them() -> None:
+    rng = np.random.default_rng(27)
+    herd = np.repeat(np.arange(400), 10)
+
+    def kappa(x: Any, *others: Any) -> float:
+        design = np.column_stack([np.ones(len(herd)), *others])
+        a = x - design @ np.linalg.lstsq(design, x, rcond=None)[0]
+        sums = np.bincount(herd, a)
+        return float(sums @ sums / (a @ a) - 1)
+
+    of_herd, balanced = (herd % 2) * 1.0, np.tile([0.0, 1.0], 2000)
+    assert kappa(of_herd) == pytest.approx(9) and kappa(balanced) == pytest.approx(-1)
+    assert abs(kappa(rng.normal(size=4000))) < 0.4
+    company = of_herd + rng.normal(size=4000)  # a predictor of the cow that goes with the herd's
+    assert kappa(of_herd, company) < 8
+
+
+def test_dummies_serve_with_pairs() -> None:
+    """The dummy model of pairs is a regression of differences; its interval covers as it says."""
+    rng = np.random.default_rng(28)
+    pairs, studies = 50, 4000
+    u = rng.normal(size=(studies, pairs))
+    x = u[..., None] + rng.normal(size=(studies, pairs, 2))  # related to the pair's level
+    y = 0.5 * x + 2 * u[..., None] + rng.normal(size=x.shape)
+    dx, dy = np.diff(x)[..., 0], np.diff(y)[..., 0]
+    squares = (dx**2).sum(axis=1)
+    slope = (dx * dy).sum(axis=1) / squares
+    rest = dy - slope[:, None] * dx
+    error = np.sqrt((rest**2).sum(axis=1) / (pairs - 1) / squares)  # n - G - 1 with n = 2 G
+    missed = (np.abs(slope - 0.5) / error > stats.t.ppf(0.975, pairs - 1)).mean()
+    assert abs(missed - 0.05) < 4 * mc_error(0.05, studies)
+    assert abs(slope.mean() - 0.5) < 4 * slope.std() / np.sqrt(studies)
 
 
 def test_kenward_roger_does_not_protect_from_a_wrong_covariance(page: dict[str, Any]) -> None:

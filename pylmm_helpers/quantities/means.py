@@ -51,7 +51,7 @@ def marginal_means(
         How p-values and limits take account of the number of comparisons: within each category of
         `by`, by default Tukey's way for pairs and not at all for means (for which Tukey's way isn't
         made).
-    df : {"kenward-roger", "satterthwaite", "wald"}
+    df : {"kenward-roger", "satterthwaite", "wald", "cr2"}
         As in `coef_table`.
     level : float
         Confidence level.

@@ -131,6 +131,15 @@ class Structure:
         n = int(keep.sum())
         return replace(self, order=np.arange(n), gaps=gaps, level_codes=levels)
 
+    def of_rows(self, keep: NDArray[np.bool_]) -> Structure:
+        """The structure of some whole groups, `keep` (n,) in the order of the data, in which its
+        rows stay."""
+        place = np.cumsum(keep) - 1
+        kept = keep[self.order]
+        gaps = None if self.gaps is None else self.gaps[kept]
+        levels = None if self.level_codes is None else self.level_codes[keep]
+        return replace(self, order=place[self.order[kept]], gaps=gaps, level_codes=levels)
+
     def reordered(self, order: NDArray[np.intp]) -> Structure:
         """The structure of the same rows in another order: row i is the former row order[i]."""
         place = np.empty(len(order), dtype=np.intp)

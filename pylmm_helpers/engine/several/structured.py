@@ -20,20 +20,30 @@ from ..whitening import whitening
 from .criterion import evaluate, lambdas_of, theta_of
 from .design import SeveralDesign, with_values
 from .search import minimise
-from .sums import Sums, parent_levels
+from .sums import Sums, build_sums, parent_levels
 
 #: Levels of the outermost factor of which the neighbourhood of the minimum is searched first, in
 #: data of at least so many rows, and the seed that picks them.
 SAMPLE_LEVELS, SAMPLE_ROWS, SAMPLE_SEED = 40, 20_000, 20000310
 
 
+#: Scaled rows of each random term and of [X y], from a design.
+Parts = Callable[[SeveralDesign], tuple[list[Array], Array, Any]]
+
+
 class SeveralTerms:
     """A model with several random terms, for the search over the parameters of its structure."""
 
-    def __init__(
-        self, design: SeveralDesign, reml: bool, scale: Callable[[SeveralDesign], Any]
-    ) -> None:
-        self.design, self.reml, self.scale = design, reml, scale
+    def __init__(self, design: SeveralDesign, reml: bool, parts: Parts) -> None:
+        structure = design.first.structure
+        assert structure is not None
+        self.design, self.reml, self.parts, self.structure = design, reml, parts, structure
+        Z, R, _ = parts(with_values(design, None))
+        stacked = [np.vstack([Z[k] for k in own]) for own in design.by_factor.values()]
+        self.ends = np.cumsum([len(rows) for rows in stacked])
+        order = structure.order
+        self.rows = np.vstack([*stacked, R])[:, order]
+        self.factors = [replace(f, codes=f.codes[order]) for f in design.factors.values()]
 
     @property
     def nobs(self) -> int:
@@ -42,10 +52,9 @@ class SeveralTerms:
 
     def sums(self, structure: Structure) -> tuple[Sums, float]:
         """The products of these rows under a structure's values, and ``log |R|``."""
-        own = self.design.first.structure
-        assert own is not None
-        own = own.at(structure.phi, structure.ratios)
-        return self.scale(with_values(self.design, own)).sums, whitening(own).log_det
+        found = whitening(self.structure.at(structure.phi, structure.ratios))
+        *columns, R = np.split(found.apply(self.rows), self.ends)
+        return build_sums(self.factors, columns, R), found.log_det
 
     def value_at(self, structure: Structure, theta: Array) -> float:
         """The criterion for given phi, ratios and theta (d,)."""
@@ -69,7 +78,7 @@ class SeveralTerms:
         rng = np.random.default_rng(SAMPLE_SEED)
         keep = np.isin(outer.codes, rng.choice(outer.levels, SAMPLE_LEVELS, replace=False))
         parts = tuple(rows_of(part, keep) for part in self.design.parts)
-        return SeveralTerms(replace(self.design, parts=parts), self.reml, self.scale)
+        return SeveralTerms(replace(self.design, parts=parts), self.reml, self.parts)
 
 
 def rows_of(part: Design, keep: NDArray[np.bool_]) -> Design:
@@ -107,13 +116,13 @@ def fit_structured(
     design: SeveralDesign,
     reml: bool,
     plain: Callable[[SeveralDesign, bool], Any],
-    scale: Callable[[SeveralDesign], Any],
+    parts: Parts,
 ) -> Any:
     """Search the structure's parameters, then fit the model at their values by `plain`."""
     structure = design.first.structure
     assert structure is not None
     simple = plain(with_values(design, None), reml)
-    problem = SeveralTerms(design, reml, scale)
+    problem = SeveralTerms(design, reml, parts)
     near, ratios = simple.at.theta, level_ratios(structure, simple.resid.to_numpy())
     for _ in range(3):
         found, value = search(problem, structure, ratios, near)
@@ -130,10 +139,10 @@ def refit_near(
     reml: bool,
     fit: Any,
     plain: Callable[[SeveralDesign, bool], Any],
-    scale: Callable[[SeveralDesign], Any],
+    parts: Parts,
 ) -> Any:
     """The model of an earlier fit for the response in `design`, searched from that fit's estimates;
     phi may end at its bound."""
-    problem = SeveralTerms(design, reml, scale)
+    problem = SeveralTerms(design, reml, parts)
     found, _ = search_near(problem, fit.structure, fit.at.theta)
     return plain(with_values(design, found), reml)

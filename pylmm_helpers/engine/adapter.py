@@ -55,6 +55,8 @@ TAKES_SEVERAL = (
 TAKES_STRUCTURE = (
     "coef_table",
     "contrast",
+    "marginal_means",
+    "compare_groups",
     "blups",
     "predict",
     "lrt",

@@ -15,7 +15,7 @@ from typing import Any
 
 _PUBLIC = {
     "data": ["load", "describe"],
-    "engine": ["fit_lmm", "refit", "LMMResults", "SeveralResults"],
+    "engine": ["fit_lmm", "refit", "simulate", "LMMResults", "SeveralResults"],
     "sums": ["cross_products"],
     "inference": [
         "coef_table", "contrast", "lrt", "parametric_bootstrap", "profile_ci",

@@ -28,12 +28,13 @@ from .layout import CONSTANT, Layout, assemble, check_counts, constant_of, lay_o
 from .parameters import identified_parameters, parameter_names, parameters, parameters_of
 from .products import CrossProducts, GroupRows, Scaling
 from .reduce import reduce_products
+from .responses import response, row_weights, simulate
 from .results import LMMResults
 from .rows import group_inverses, scaled_rows
 from .scaling import cross_products, reduce_rows
 from .search import Optimum, minimise, optimise
 from .several import SeveralResults
-from .simulate import narrowed, simulate
+from .simulated_rows import narrowed, simulated_rows
 from .structure_coordinates import coordinates
 from .structure_information import at_structure, refit_from, structure_information
 from .structure_results import correlated_noise, standardised
@@ -88,9 +89,12 @@ __all__ = [
     "reduce_rows",
     "refit",
     "refit_from",
+    "response",
+    "row_weights",
     "scaled_rows",
     "settle",
     "simulate",
+    "simulated_rows",
     "standardised",
     "structure_information",
     "symmetric_basis",

@@ -34,6 +34,7 @@ from .search import (
     way_down,
 )
 from .sums import Factor, Sums, build_sums, by_level, parent_levels
+from .terms import Term, random_terms
 from .together import Refit, beside_boundary, is_worth_while, refit_all, upright
 from .without import Without, only_level
 
@@ -45,6 +46,7 @@ __all__ = [
     "SeveralResults",
     "Slopes",
     "Sums",
+    "Term",
     "TooLargeError",
     "Without",
     "average_information",
@@ -68,6 +70,7 @@ __all__ = [
     "optimise",
     "packed",
     "parent_levels",
+    "random_terms",
     "refit_all",
     "settle",
     "solved",

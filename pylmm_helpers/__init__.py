@@ -25,7 +25,7 @@ _PUBLIC = {
         "variance_components", "variance_function", "icc", "anova_components", "design_effect",
         "center_within", "contextual_effect", "blups", "shrinkage_factor", "predict",
         "marginal_means", "residuals", "influence", "check_singular", "check_convergence", "Check",
-        "boxcox_lmm", "BoxCox",
+        "boxcox_lmm", "BoxCox", "sample_size", "power", "simulate_power",
     ],
     "lme4": ["lmer", "crosscheck", "agreement_records", "tolerance_table"],
     "show": ["table", "Table", "report"],

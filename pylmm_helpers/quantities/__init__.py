@@ -10,6 +10,7 @@ from .design_effect import design_effect
 from .diagnostics import check_convergence, check_singular, influence, residuals
 from .group_level import check_level, is_random_intercept, weight_of
 from .means import marginal_means
+from .planning import power, sample_size
 from .prediction import blups, predict
 from .shrinkage import shrinkage_factor
 from .transform import BoxCox, boxcox_lmm
@@ -31,8 +32,10 @@ __all__ = [
     "influence",
     "is_random_intercept",
     "marginal_means",
+    "power",
     "predict",
     "residuals",
+    "sample_size",
     "shrinkage_factor",
     "variance_components",
     "variance_function",

@@ -3,6 +3,7 @@
 from .show.plots import (
     boxcox,
     caterpillar,
+    power,
     profile_zeta,
     qq,
     qq_band,
@@ -15,6 +16,7 @@ from .show.plots import (
 __all__ = [
     "boxcox",
     "caterpillar",
+    "power",
     "profile_zeta",
     "qq",
     "qq_band",

@@ -28,7 +28,7 @@ from .layout import CONSTANT, Layout, assemble, check_counts, constant_of, lay_o
 from .parameters import identified_parameters, parameter_names, parameters, parameters_of
 from .products import CrossProducts, GroupRows, Scaling
 from .reduce import reduce_products
-from .responses import response, row_weights, simulate
+from .responses import effects, response, row_weights, simulate
 from .results import LMMResults
 from .rows import group_inverses, scaled_rows
 from .scaling import cross_products, reduce_rows
@@ -70,6 +70,7 @@ __all__ = [
     "delta_gradient",
     "delta_hessian",
     "derivatives",
+    "effects",
     "factor_to_theta",
     "family",
     "fit_lmm",

@@ -70,19 +70,20 @@ def response(fit: Any, rng: np.random.Generator) -> Array:
     scaling = fit.scalings[0] if several else fit.cross.scaling
     y = scaling.fixed(fit.X, fit.beta_scaled) + scaling.y_shift + fit.offset
     for term in random_terms(fit):
-        y = y + effects(term, np.sqrt(fit.sigma2_scaled), rng)
+        y = y + effects(term, term, np.sqrt(fit.sigma2_scaled), rng)
     noise = correlated_noise(fit, rng.standard_normal(len(y)), row_weights(fit))
     return np.asarray(y + noise)
 
 
-def effects(term: Term, sigma: float, rng: np.random.Generator) -> Array:
-    """What drawn random effects of a term give for its rows (n,).
+def effects(true: Term, rows: Term, sigma: float, rng: np.random.Generator) -> Array:
+    """What random effects, drawn as the term `true` says, give for the rows (n,) of another term
+    with the same columns, or of itself.
 
     They are drawn for the scaled columns: far from zero, intercept and slope in the units of the
     data would be large numbers that cancel.
     """
-    draws = rng.standard_normal((term.levels, len(term.factor)))
-    return term.scaling.random(term.Z, (sigma * draws @ term.factor_scaled.T)[term.codes])
+    draws = rng.standard_normal((rows.levels, len(true.factor)))
+    return true.scaling.random(rows.Z, (sigma * draws @ true.factor_scaled.T)[rows.codes])
 
 
 def row_weights(fit: Any) -> Array:

@@ -11,6 +11,7 @@ from .diagnostics import check_convergence, check_singular, influence, residuals
 from .group_level import check_level, is_random_intercept, weight_of
 from .means import marginal_means
 from .planning import power, sample_size
+from .power_of_fit import simulate_power
 from .prediction import blups, predict
 from .shrinkage import shrinkage_factor
 from .transform import BoxCox, boxcox_lmm
@@ -37,6 +38,7 @@ __all__ = [
     "residuals",
     "sample_size",
     "shrinkage_factor",
+    "simulate_power",
     "variance_components",
     "variance_function",
     "weight_of",

@@ -135,7 +135,9 @@ def unequal(groups: int, size: int, plan: Plan) -> Any:
     shape = 1.0 / plan.cv**2
     at = stats.gamma.ppf((np.arange(groups) + 0.5) / groups, shape, scale=size / shape)
     # a mean below the stated one would be a smaller study
-    return np.maximum(np.round(at * size / at.mean()), 1 if plan.level == "group" else 2).astype(int)
+    return np.maximum(np.round(at * size / at.mean()), 1 if plan.level == "group" else 2).astype(
+        int
+    )
 
 
 def predictor(plan: Plan, within: Any) -> Array:

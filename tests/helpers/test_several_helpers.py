@@ -435,6 +435,7 @@ def test_every_helper_takes_such_a_fit_or_refuses_it_by_name(fit: SeveralResults
         "influence": ["day"],
         "variance_function": ["x", [0.0, 1.0]],
         "contextual_effect": ["x", "z"],
+        "simulate_power": ["no such term"],
     }
     refused = set()
     for name in pylmm_helpers.__all__:

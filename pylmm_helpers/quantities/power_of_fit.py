@@ -22,7 +22,7 @@ from pylmm_helpers.engine.several import SeveralResults, random_terms
 from pylmm_helpers.inference import coef_table
 
 from .planning_input import a_share, counts
-from .power_simulation import TESTS, found_share, replicate_count, test_of
+from .power_simulation import TESTS, found_share, p_value_of, replicate_count
 
 
 @shown_whole
@@ -117,7 +117,7 @@ def simulate_power(
         for done, many in enumerate(wanted):
             base = res if many is None else larger(res, column, many, generator)
             draw = drawer(res, base, names.index(term), size - estimate)
-            tester = test_of(lambda full, reml, b=base: b, "", "", term, test)
+            tester = p_value_of(base, term, test)
             p = np.empty(number)
             for k in range(number):
                 p[k] = tester(draw(generator))

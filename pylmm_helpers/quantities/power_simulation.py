@@ -35,8 +35,7 @@ def simulated_table(
             frame = study(plan, groups, size, generator)
             model = random_part(plan, frame)
             first = frame.assign(y=drawn(plan, frame, generator))
-            tester = test_of(lambda fixed, reml, m=model, d=first: fit_lmm(fixed + m, d, reml=reml),
-                             "y ~ x", "y ~ 1", "x", test)  # fmt: skip
+            tester = test_of(fitter(model, first), "y ~ x", "y ~ 1", "x", test)
             p = np.empty(number)
             for k in range(number):
                 p[k] = tester(drawn(plan, frame, generator))
@@ -47,6 +46,11 @@ def simulated_table(
             own |= {"rows": len(frame), "effect": plan.effect}
             rows.append(own | found_share(p, plan.alpha))
     return pd.DataFrame(rows)
+
+
+def fitter(model: str, data: pd.DataFrame) -> Callable[[str, bool], Any]:
+    """The fit of a fixed part with the random terms `model`, by REML or ML."""
+    return lambda fixed, reml: fit_lmm(fixed + model, data, reml=reml)
 
 
 def replicate_count(value: Any) -> int:
@@ -78,18 +82,25 @@ def test_of(
     """
     if test == "lrt":
         wide, narrow = fitted(full, False), fitted(reduced, False)
-        return lambda y: float(lrt(refit(wide, y), refit(narrow, y))["p_value"].iloc[0])
+        return lambda y: float(lrt(refit(wide, y), refit(narrow, y))["p_value"].to_numpy()[0])
     model = fitted(full, True)
+
+    return p_value_of(model, term, test)
+
+
+def p_value_of(model: Any, term: str, test: str) -> Callable[[Array], float]:
+    """The p-value of a coefficient as a function of the response (n,); NaN where it has no test."""
 
     def p_value(y: Array) -> float:
         fit = refit(model, y)
         try:
-            return float(coef_table(fit, df=test).loc[term, "p_value"])
+            return float(coef_table(fit, df=test)["p_value"].to_numpy()[place])
         except ValueError as error:
             if "degrees of freedom" in str(error):
                 return float("nan")
             raise
 
+    place = list(model.fe_params.index).index(term)
     return p_value
 
 

@@ -48,7 +48,9 @@ def power(table: pd.DataFrame, target: float = 0.8, ax: Any = None) -> Any:
 
     ax = axes_or_new(ax)
     by = next((name for name in LINES if name in table.columns), None)
-    parts = [(None, table)] if by is None else list(table.groupby(by))
+    parts: list[tuple[Any, pd.DataFrame]] = [(None, table)]
+    if by is not None:
+        parts = list(table.groupby(by))
     # the palest fifth of the map is too faint for thin lines on white
     colours = mpl.colormaps["cividis_r"](np.linspace(0.3, 1.0, len(parts)))
     for (size, part), colour in zip(parts, colours, strict=True):

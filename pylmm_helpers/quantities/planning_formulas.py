@@ -7,6 +7,7 @@ cancels; what varies with it stays.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,10 +157,9 @@ def t_power(ratio: float, df: float, alpha: float) -> float:
     return min(upper + lower, 1.0)
 
 
-def smallest(reached: object, start: int, most: int) -> int | None:
+def smallest(reached: Callable[[int], bool], start: int, most: int) -> int | None:
     """Smallest whole number from `start` on at which the predicate `reached` holds, if it holds for
     all larger ones but for rounding; None beyond `most`."""
-    assert callable(reached)
     if reached(start):
         return start
     low, high = start, start

@@ -53,7 +53,7 @@ def test_examples_in_the_manual_of_clusterpower():
     ],
 )
 def test_power_of_clusterpower(options, groups, size, expected):
-    """cpa.normal(power = NA, nclusters = groups / 2, nsubjects = size, ...), other side left out."""
+    """cpa.normal(nclusters = groups / 2, nsubjects = size, ...), other side left out."""
     found = power(groups=groups, cluster_size=size, **options)
     rest = other_side(options["effect"], found)
     assert only(found, "power") - rest == pytest.approx(expected, abs=1e-9)
@@ -130,11 +130,11 @@ def generalised_least_squares(frame: pd.DataFrame, V: np.ndarray) -> float:
     return float(np.sqrt(np.linalg.inv(X.T @ np.linalg.solve(V, X))[1, 1]))
 
 
-@pytest.mark.parametrize("level", ["group", "subgroup", "row"])
-@pytest.mark.parametrize("slope", [0.0, 0.3])
+@pytest.mark.parametrize(
+    "level, slope",
+    [("group", 0.0), ("subgroup", 0.0), ("subgroup", 0.3), ("row", 0.0), ("row", 0.3)],
+)
 def test_three_levels_have_the_errors_of_the_whole_matrix(level, slope):
-    if level == "group" and slope:
-        pytest.skip("an effect of groups can't vary between them")
     groups, cows, days = 6, 4, 2
     group, cow, day = np.indices((groups, cows, days)).reshape(3, -1)
     x = {"group": group, "subgroup": cow, "row": day}[level] % 2 - 0.5
@@ -194,7 +194,7 @@ STUDIES = {
     "herds": ((1.0, 24, 8), {"icc": 0.2, "sd": 1.6}),
     "herds of unequal size": ((1.0, 24, 8), {"icc": 0.2, "sd": 1.6, "cv": 0.6}),
     "herds, a third treated": ((1.2, 24, 8), {"icc": 0.2, "sd": 1.6, "allocation": 1 / 3}),
-    "herds, numeric": ((0.7, 20, 6), {"icc": 0.3, "predictor_sd": 0.8}),
+    "herds, numeric": ((0.5, 20, 6), {"icc": 0.3, "predictor_sd": 0.8}),
     "cows": ((0.45, 12, 8), {"level": "row", "icc": 0.3}),
     "cows, numeric, unequal": (
         (0.4, 12, 8), {"level": "row", "icc": 0.3, "predictor_sd": 0.7, "cv": 0.4}
@@ -392,7 +392,7 @@ THREE = {"icc": None, "sigma2_g": 0.1, "sigma2_sub": 0.2, "sigma2": 0.5}
         ({"power": 0.01}, "even a true effect of 0"),
         ({"alpha": 0.0}, "alpha is 0.0"),
         ({"cluster_size": 0}, "cluster_size is 0; give a whole number of at least 1"),
-        ({"cluster_size": 1, "level": "row"}, "cluster_size is 1; give a whole number of at least 2"),
+        ({"cluster_size": 1, "level": "row"}, "cluster_size is 1; .* at least 2"),
         ({"cluster_size": 2.5}, "cluster_size is 2.5"),
         ({"cluster_size": None}, "the design is open"),
         ({"groups": 10}, r"use power\(\)"),
@@ -412,7 +412,7 @@ def test_what_no_study_can_have_is_refused(change, message):
 
 
 def test_power_out_of_reach_says_how_many_groups_are_needed():
-    with pytest.raises(ValueError, match="8 groups don't reach a power of 0.8 .* at least") as told:
+    with pytest.raises(ValueError, match=r"8 groups don't reach a power .* at least") as told:
         sample_size(0.5, icc=0.1, groups=8)
     enough = int(str(told.value).split("at least ")[1].split()[0])
     assert only(sample_size(0.5, icc=0.1, groups=enough), "power") >= 0.8

@@ -230,7 +230,7 @@ STATEMENTS: list[Statement] = [
     ),
     ("The mixed model lies between, close to the dummy model here", nearer_dummies),
     (
-        "and none of the three differs by as much as a fifth.",
+        "and for none of the three predictors do the two differ by as much as a fifth.",
         lambda p: (
             (p["fit_robust"].bse[p["correct"].index] / p["correct"]["OLS, corrected"])
             .between(0.8, 1.2)

@@ -217,7 +217,7 @@ STATEMENTS: list[Statement] = [
     ("with residuals up to about 5 but none below minus 3", raw_residuals),
     ("the points bend away above the line at both ends, far outside the narrow band", bends_away),
     (
-        "The spread grows with the mean and the residuals are skewed to the right.",
+        "the spread grows with the mean, and the residuals are skewed to the right.",
         lambda p: (
             p["before_after"].loc["euro", "funnel"] > 0.15
             and p["before_after"].loc["euro", "patients"] > 1

@@ -273,7 +273,7 @@ def test_the_number_of_cows_from_a_herd_that_is_worth_its_price() -> None:
         worth = herds * cows / (1 + (cows - 1) * rho)
         best = cows[worth.argmax()]
         assert abs(best - np.sqrt(price * (1 - rho) / rho)) <= 1
-    assert stands(NAME, "$10$ cows for $\\rho = 0.2$ and $c = 25$")
+    assert stands(NAME, "$10$ cows for $\\rho = 0.2$ and $k = 25$")
     assert np.sqrt(25 * 0.8 / 0.2) == pytest.approx(10)
 
 

@@ -114,7 +114,8 @@ STATEMENTS: list[Statement] = [
         lambda p: abs(p["two"]["parity"].diff().iloc[1]) < 0.001 * p["two"]["parity"].iloc[0],
     ),
     (
-        "the lowest point of each curve is the estimate of $\\theta$, and that of REML is the larger",
+        "the lowest point of each curve is the estimate of $\\theta$, and that of REML is the "
+        "larger",
         lambda p: 0 < p["curves"]["ML"].argmin() < p["curves"]["REML"].argmin() < 80,
     ),
     (

@@ -163,7 +163,7 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
-        "Feeding has a large $\\kappa$",
+        "feeding has a large $\\kappa$",
         lambda p: (p["correct"].loc[FEEDING, "kappa"] > 20).all(),
     ),
     (

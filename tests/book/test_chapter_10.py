@@ -334,7 +334,7 @@ def test_the_plain_sandwich_is_too_small_on_average_with_25_groups() -> None:
     """
     import statsmodels.api as sm
 
-    assert stands("10-box-cox", "the plain sandwich is too small on average")
+    assert stands("10-box-cox", "the usual cluster-robust standard error is too small")
     rng, found = np.random.default_rng(25), []
     group = np.repeat(np.arange(25), 6)
     for _ in range(300):

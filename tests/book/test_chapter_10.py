@@ -328,7 +328,7 @@ def test_complete_rows_are_right_unless_missing_depends_on_cost(by: str) -> None
 
 
 def test_the_plain_sandwich_is_too_small_on_average_with_25_groups() -> None:
-    """ "With 25 hospitals the usual cluster-robust standard error is too small", the reduced one less so.
+    """ "the usual cluster-robust standard error is too small", the reduced one less so.
 
     A predictor of the group, 300 studies: a mean of squares over a variance is known to a tenth.
     """

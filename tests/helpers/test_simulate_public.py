@@ -108,7 +108,7 @@ def test_an_offset_and_dropped_rows_are_kept(herds):
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, True, "3", None])
 def test_a_number_that_is_none_is_refused(herds, n):
-    with pytest.raises(ValueError, match="n is .*at least 1"):
+    with pytest.raises(ValueError, match=r"n is .*at least 1"):
         ph.simulate(ph.fit_lmm("y ~ week", herds, "herd"), n)
 
 

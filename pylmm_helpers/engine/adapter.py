@@ -70,6 +70,7 @@ TAKES_STRUCTURE = (
     "residuals",
     "check_singular",
     "check_convergence",
+    "report",
     "plots.residual_autocorrelation",
 )
 

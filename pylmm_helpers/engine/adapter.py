@@ -60,6 +60,7 @@ TAKES_STRUCTURE = (
     "marginal_means",
     "compare_groups",
     "blups",
+    "shrinkage_factor",
     "predict",
     "lrt",
     "information_criteria",

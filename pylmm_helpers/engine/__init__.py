@@ -29,6 +29,7 @@ from .null_model import null_fit
 from .parameters import identified_parameters, parameter_names, parameters, parameters_of
 from .products import CrossProducts, GroupRows, Scaling
 from .reduce import reduce_products
+from .responses import effects, response, row_weights, simulate
 from .results import LMMResults
 from .rows import group_inverses, scaled_rows
 from .scaling import cross_products, reduce_rows
@@ -41,7 +42,7 @@ from .several import (
     cell_design,
     check_bars_alone,
 )
-from .simulate import narrowed, simulate
+from .simulated_rows import narrowed, simulated_rows
 from .structure_coordinates import coordinates
 from .structure_information import at_structure, refit_from, structure_information
 from .structure_results import correlated_noise, standardised
@@ -82,6 +83,7 @@ __all__ = [
     "delta_gradient",
     "delta_hessian",
     "derivatives",
+    "effects",
     "factor_to_theta",
     "family",
     "fit_lmm",
@@ -103,9 +105,12 @@ __all__ = [
     "reduce_rows",
     "refit",
     "refit_from",
+    "response",
+    "row_weights",
     "scaled_rows",
     "settle",
     "simulate",
+    "simulated_rows",
     "standardised",
     "structure_information",
     "symmetric_basis",

@@ -29,6 +29,8 @@ MAX_STEPS = 60
 LAST_STEP = 1e-6
 #: In a sample of the groups a step that lowers the criterion by less is the last.
 ROUGH = 1e-3
+#: With many rows a step that promises this little moves phi by a millionth.
+MANY_ROWS = 1e-7
 #: After a longer step the second derivatives are worked out anew.
 LONG = 0.5
 #: Steps below this don't change the second derivatives.
@@ -204,7 +206,7 @@ def search(
             curve = share * curve
         else:
             curve = None
-        u, value = descend(f, u, where, hessian=curve)
+        u, value = descend(f, u, where, MANY_ROWS, curve)
         if where.correlated and not where.grid[0] < u[0] < where.grid[-1]:
             check_bounds(f, u, value, where)
     check_ratios(structure, u[1:] if where.correlated else u)

@@ -27,7 +27,7 @@ LEAST = 0.05
 #: Steps in the search for theta at one point: where it takes more, the criterion is level.
 MOST_STEPS = 30
 #: Groups of which the neighbourhood of the minimum is searched first, and the seed that picks them.
-SAMPLE_GROUPS, SAMPLE_SEED = 500, 20000310
+SAMPLE_GROUPS, SAMPLE_SEED = 1_000, 20000310
 
 
 class OneFactor:

@@ -163,7 +163,7 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
-        "Feeding has a large $\\kappa$",
+        "feeding has a large $\\kappa$",
         lambda p: (p["correct"].loc[FEEDING, "kappa"] > 20).all(),
     ),
     (
@@ -230,7 +230,7 @@ STATEMENTS: list[Statement] = [
     ),
     ("The mixed model lies between, close to the dummy model here", nearer_dummies),
     (
-        "and none of the three differs by as much as a fifth.",
+        "and for none of the three predictors do the two differ by as much as a fifth.",
         lambda p: (
             (p["fit_robust"].bse[p["correct"].index] / p["correct"]["OLS, corrected"])
             .between(0.8, 1.2)
@@ -273,7 +273,7 @@ def test_the_number_of_cows_from_a_herd_that_is_worth_its_price() -> None:
         worth = herds * cows / (1 + (cows - 1) * rho)
         best = cows[worth.argmax()]
         assert abs(best - np.sqrt(price * (1 - rho) / rho)) <= 1
-    assert stands(NAME, "$10$ cows for $\\rho = 0.2$ and $c = 25$")
+    assert stands(NAME, "$10$ cows for $\\rho = 0.2$ and $k = 25$")
     assert np.sqrt(25 * 0.8 / 0.2) == pytest.approx(10)
 
 

@@ -91,8 +91,8 @@ STATEMENTS: list[Statement] = [
         lambda p: np.allclose(p["people"]["mean_income"], p["people"]["income_mean"], atol=1e-9),
     ),
     (
-        "so the coefficient of the first comes out the same whether the second is in the model or "
-        "not, and that of the second nearly the same without the first.",
+        "So the coefficient of the first stays the same when the second leaves the model, and that "
+        "of the second nearly the same when the first does.",
         lambda p: (
             np.isclose(
                 on_people(p, "health ~ income_within").fe_params["income_within"],
@@ -147,6 +147,10 @@ STATEMENTS: list[Statement] = [
     (
         "Then $u_j$ is correlated with income",
         lambda p: np.corrcoef(blups(p["fit_single"])["estimate"], p["means"]["income"])[0, 1] > 0.4,
+    ),
+    (
+        "every short line rises, and the long line through the means falls.",
+        lambda p: np.polyfit(p["centre"]["x"], p["centre"]["y"], 1)[0] < -0.3,
     ),
     (
         "To say it of people is the ecological fallacy, and here it has the wrong sign.",

@@ -114,6 +114,11 @@ STATEMENTS: list[Statement] = [
         lambda p: abs(p["two"]["parity"].diff().iloc[1]) < 0.001 * p["two"]["parity"].iloc[0],
     ),
     (
+        "the lowest point of each curve is the estimate of $\\theta$, and that of REML is the "
+        "larger",
+        lambda p: 0 < p["curves"]["ML"].argmin() < p["curves"]["REML"].argmin() < 80,
+    ),
+    (
         "Eight herds say little about how herds differ, by either method.",
         lambda p: all(np.ptp(limits(p[f])) > 0.5 for f in ("fit_ml", "fit_reml")),
     ),

@@ -96,6 +96,13 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
+        "it bends, so the interval reaches further to the right.",
+        lambda p: (
+            (s := p["profile"].loc["sd(Intercept)"])["ci_high"] - s["estimate"]
+            > 1.2 * (s["estimate"] - s["ci_low"])
+        ),
+    ),
+    (
         "the points follow the diagonal. Against chi-squared with one degree of freedom "
         "(triangles) they lie below it throughout, and the lower half is zero.",
         lambda p: below_chi_squared(p),

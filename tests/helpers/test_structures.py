@@ -408,7 +408,6 @@ def structured_calls() -> dict[str, Any]:
         "variance_components": ph.variance_components,
         "icc": ph.icc,
         "r_squared": ph.r_squared,
-        "marginal_means": lambda f: ph.marginal_means(f, "x", at={"x": [0.0]}),
         "variance_function": lambda f: ph.variance_function(f, "x", [0.0]),
         "design_effect": ph.design_effect,
         "influence": ph.influence,

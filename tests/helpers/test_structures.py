@@ -413,7 +413,6 @@ def structured_calls() -> dict[str, Any]:
         "influence": ph.influence,
         "profile_ci": ph.profile_ci,
         "contextual_effect": lambda f: ph.contextual_effect(f, "x", "z"),
-        "r_squared": ph.r_squared,
         "boxcox_lmm": ph.boxcox_lmm,
         "plots.qq": plots.qq,
         "plots.residual_fitted": plots.residual_fitted,

@@ -266,14 +266,14 @@ def test_the_data_bear_out_the_sentence(page: Page, fragment: str, holds: Any) -
 
 
 def test_the_number_of_cows_from_a_herd_that_is_worth_its_price() -> None:
-    """By search: most information on a mean for a budget in which a herd costs c cows."""
+    """By search: most information on a mean for a budget in which a herd costs k cows."""
     cows = np.arange(1, 200)
     for rho, price in [(0.2, 25), (0.05, 25), (0.01, 4), (0.2, 1)]:
         herds = 10_000 / (price + cows)
         worth = herds * cows / (1 + (cows - 1) * rho)
         best = cows[worth.argmax()]
         assert abs(best - np.sqrt(price * (1 - rho) / rho)) <= 1
-    assert stands(NAME, "$10$ cows for $\\rho = 0.2$ and $c = 25$")
+    assert stands(NAME, "$10$ cows for $\\rho = 0.2$ and $k = 25$")
     assert np.sqrt(25 * 0.8 / 0.2) == pytest.approx(10)
 
 

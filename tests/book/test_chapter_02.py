@@ -266,7 +266,7 @@ def test_the_data_bear_out_the_sentence(page: Page, fragment: str, holds: Any) -
 
 
 def test_the_number_of_cows_from_a_herd_that_is_worth_its_price() -> None:
-    """By search: most information on a mean for a budget in which a herd costs c cows."""
+    """By search: most information on a mean for a budget in which a herd costs k cows."""
     cows = np.arange(1, 200)
     for rho, price in [(0.2, 25), (0.05, 25), (0.01, 4), (0.2, 1)]:
         herds = 10_000 / (price + cows)

@@ -26,7 +26,7 @@ preview: ## show the book in a browser and rebuild it whenever a chapter is save
 bench: ## time a cold build, the rebuild after an edit, the estimator beside lme4, and 1e8 rows on disk
 	@$(SETUP) handbook && $(RUN) -m offline_render bench
 	@PYTHONPATH=. $(RUN) benchmarks/run.py --quick --out .handbook/bench-quick.json 2>/dev/null && PYTHONPATH=. $(RUN) benchmarks/bootstrap.py
-	@PYTHONPATH=. $(RUN) benchmarks/larger_than_memory.py
+	@PYTHONPATH=. $(RUN) benchmarks/larger_than_memory.py && PYTHONPATH=. $(RUN) benchmarks/three_levels_on_disk.py
 
 bench-huge: ## a random slope on 1e9 rows, 20 GB of Parquet made and removed
 	@$(SETUP) handbook && PYTHONPATH=. $(RUN) benchmarks/larger_than_memory.py --rows 1e9 --groups 1e6

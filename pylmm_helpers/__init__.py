@@ -15,7 +15,7 @@ from typing import Any
 
 _PUBLIC = {
     "data": ["load", "describe"],
-    "engine": ["fit_lmm", "refit", "LMMResults", "SeveralResults"],
+    "engine": ["fit_lmm", "refit", "simulate", "LMMResults", "SeveralResults"],
     "sums": ["cross_products"],
     "inference": [
         "coef_table", "contrast", "lrt", "parametric_bootstrap", "profile_ci",
@@ -24,8 +24,9 @@ _PUBLIC = {
     "quantities": [
         "variance_components", "variance_function", "icc", "anova_components", "design_effect",
         "center_within", "contextual_effect", "blups", "shrinkage_factor", "predict",
-        "marginal_means", "compare_groups", "residuals", "influence", "check_singular",
+        "marginal_means", "compare_groups", "r_squared", "residuals", "influence", "check_singular",
         "check_convergence", "Check", "boxcox_lmm", "BoxCox",
+        "sample_size", "power", "simulate_power",
     ],
     "lme4": ["lmer", "crosscheck", "agreement_records", "tolerance_table"],
     "show": ["table", "Table", "report"],

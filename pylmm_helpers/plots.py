@@ -3,6 +3,7 @@
 from .show.plots import (
     boxcox,
     caterpillar,
+    power,
     profile_zeta,
     qq,
     qq_band,
@@ -16,6 +17,7 @@ from .show.plots import (
 __all__ = [
     "boxcox",
     "caterpillar",
+    "power",
     "profile_zeta",
     "qq",
     "qq_band",

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .adapter import TAKES_SEVERAL, any_results, as_results, no_structure
+from .adapter import TAKES_SEVERAL, any_results, as_results, frame_of, no_structure
 from .boundary import settle, way_down
 from .constraints import Family, HeldModels, Index, family
 from .criterion import (
@@ -25,9 +25,11 @@ from .criterion import (
 from .fit import ALMOST_NOTHING, fit_lmm, refit
 from .identified import listed
 from .layout import CONSTANT, Layout, assemble, check_counts, constant_of, lay_out
+from .null_model import null_fit
 from .parameters import identified_parameters, parameter_names, parameters, parameters_of
 from .products import CrossProducts, GroupRows, Scaling
 from .reduce import reduce_products
+from .responses import effects, response, row_weights, simulate
 from .results import LMMResults
 from .rows import group_inverses, scaled_rows
 from .scaling import cross_products, reduce_rows
@@ -40,7 +42,7 @@ from .several import (
     cell_design,
     check_bars_alone,
 )
-from .simulate import narrowed, simulate
+from .simulated_rows import narrowed, simulated_rows
 from .structure_coordinates import coordinates
 from .structure_information import at_structure, refit_from, structure_information
 from .structure_results import correlated_noise, standardised
@@ -81,9 +83,11 @@ __all__ = [
     "delta_gradient",
     "delta_hessian",
     "derivatives",
+    "effects",
     "factor_to_theta",
     "family",
     "fit_lmm",
+    "frame_of",
     "group_inverses",
     "group_products",
     "identified_parameters",
@@ -92,6 +96,7 @@ __all__ = [
     "minimise",
     "narrowed",
     "no_structure",
+    "null_fit",
     "optimise",
     "parameter_names",
     "parameters",
@@ -100,9 +105,12 @@ __all__ = [
     "reduce_rows",
     "refit",
     "refit_from",
+    "response",
+    "row_weights",
     "scaled_rows",
     "settle",
     "simulate",
+    "simulated_rows",
     "standardised",
     "structure_information",
     "symmetric_basis",

@@ -255,9 +255,10 @@ def fit_design(design: Design, reml: bool) -> LMMResults:
     return fit_plain(design, reml)
 
 
-def fit_plain(design: Design, reml: bool) -> LMMResults:
-    """The fit of a model whose columns are laid out and checked."""
-    cross = cross_products(design)
+def fit_plain(design: Design, reml: bool, cross: CrossProducts | None = None) -> LMMResults:
+    """The fit of a model whose residuals have no structure, or one with its parameters given;
+    `cross` are its products where they are known."""
+    cross = cross_products(design) if cross is None else cross
     rows, cross = reduce_rows(cross, design)
     check_identified(rows, cross, reml)
     theta, at, converged = optimise(rows, reml)

@@ -70,17 +70,35 @@ def classes_of(structure: Structure) -> tuple[Array, NDArray[np.intp]] | None:
     own = levels[structure.order].astype(float)
     before = np.r_[0.0, own[:-1]]
     gaps = np.full(n, np.inf) if structure.gaps is None else structure.gaps
-    distinct, number = np.unique(gaps, return_inverse=True)
+    distinct, number = distinct_values(gaps)
     if len(distinct) > 50:
         return None
     before[~np.isfinite(gaps)] = 0.0
     width = int(own.max()) + 1
     keys = ((number * width + own) * width + before).astype(np.intp)
-    present, code = np.unique(keys, return_inverse=True)
+    present = np.flatnonzero(np.bincount(keys))
+    place = np.zeros(int(keys.max()) + 1, dtype=np.intp)
+    place[present] = np.arange(len(present))
+    code = place[keys]
     found = np.column_stack(
         [distinct[present // width**2], present // width % width, present % width]
     )
-    return found, np.asarray(code, dtype=np.intp)
+    return found, code
+
+
+def distinct_values(gaps: Array) -> tuple[Array, NDArray[np.intp]]:
+    """The different gaps, and which of them each row has (n,); whole ones without sorting."""
+    first = ~np.isfinite(gaps)
+    plain = np.where(first, 0.0, gaps)
+    if plain.max() < 1000.0 and bool(np.all(plain == np.round(plain))):
+        # no gap is 0: that number is free for the first rows
+        steps = plain.astype(np.intp)
+        found = np.flatnonzero(np.bincount(steps))
+        place = np.zeros(int(found[-1]) + 1, dtype=np.intp)
+        place[found] = np.arange(len(found))
+        return np.where(found == 0, np.inf, found.astype(float)), place[steps]
+    distinct, number = np.unique(gaps, return_inverse=True)
+    return distinct, np.asarray(number, dtype=np.intp)
 
 
 def lag_sums(

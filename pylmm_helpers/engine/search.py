@@ -104,8 +104,9 @@ def scoring_step(theta: Array, d: Derivatives, nu: int) -> Array:
     return factor_to_theta(triangular(root))
 
 
-def minimise(start: Array, rows: GroupRows, reml: bool) -> Optimum:
-    """Minimise from theta = start (B, d), one search for each replicate of `rows`.
+def minimise(start: Array, rows: GroupRows, reml: bool, most: int = MAX_STEPS) -> Optimum:
+    """Minimise from theta = start (B, d), one search for each replicate of `rows`, in no more than
+    `most` steps.
 
     Two steps of Fisher scoring come first, because they are right at any distance; then Newton's
     method with a trust radius, because its convergence is quadratic. With a single response and
@@ -120,7 +121,7 @@ def minimise(start: Array, rows: GroupRows, reml: bool) -> Optimum:
     scored, converged = np.zeros(B, dtype=int), np.zeros(B, dtype=bool)
     active = np.arange(B)
     steps = 0
-    while len(active) and steps < MAX_STEPS:
+    while len(active) and steps < most:
         steps += 1
         part = rows.take(active)
         at, whitened = criterion(trial[active], part, reml)

@@ -14,7 +14,7 @@ from .fit import fit_plain
 from .results import LMMResults
 from .several.design import with_response, with_values
 from .several.fit import fit_plain as fit_plain_several
-from .several.fit import scale
+from .several.fit import scaled_parts
 from .several.structured import refit_near as refit_near_several
 from .structure_coordinates import coordinates
 from .structured import refit_near
@@ -58,7 +58,7 @@ def refit_from(fit: Any, y: Array) -> Any:
         assert fit.design is not None
         return refit_near(replace(fit.design, y=y), fit.reml, fit, fit_plain)
     design = with_response(fit.design, y)
-    return refit_near_several(design, fit.reml, fit, fit_plain_several, scale)
+    return refit_near_several(design, fit.reml, fit, fit_plain_several, scaled_parts)
 
 
 def structure_information(fit: Any) -> StructureInformation:

@@ -29,8 +29,10 @@ MAX_STEPS = 60
 LAST_STEP = 1e-6
 #: In a sample of the groups a step that lowers the criterion by less is the last.
 ROUGH = 1e-3
+#: With many rows a step that promises this little moves phi by a millionth.
+MANY_ROWS = 1e-7
 #: After a longer step the second derivatives are worked out anew.
-LONG = 0.3
+LONG = 0.5
 #: Steps below this don't change the second derivatives.
 SHORTEST = 1e-4
 
@@ -134,8 +136,10 @@ def descend(
     value, radius = f(u), 2.0
     theta = f.last
     low, high = where.limits if where.correlated else (-np.inf, np.inf)
-    for _ in range(MAX_STEPS if np.isfinite(value) else 0):
-        gradient = f.slope(u, theta)
+    if not np.isfinite(value):
+        return u, value
+    gradient = f.slope(u, theta)
+    for _ in range(MAX_STEPS):
         hessian = f.curvature(u, value) if hessian is None else hessian
         if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
             break
@@ -160,10 +164,11 @@ def descend(
             u, value, theta, radius = there, min(trial, value), f.last, min(2.0 * radius, 4.0)
         if promise < enough or size < LAST_STEP or not better:
             break
+        gradient = f.slope(u, theta)
         if size > LONG or values[0] <= 0.0:
             hessian = None
         else:
-            hessian = updated(hessian, moved, f.slope(u, theta) - before)
+            hessian = updated(hessian, moved, gradient - before)
     return u, value
 
 
@@ -201,7 +206,7 @@ def search(
             curve = share * curve
         else:
             curve = None
-        u, value = descend(f, u, where, hessian=curve)
+        u, value = descend(f, u, where, MANY_ROWS, curve)
         if where.correlated and not where.grid[0] < u[0] < where.grid[-1]:
             check_bounds(f, u, value, where)
     check_ratios(structure, u[1:] if where.correlated else u)

@@ -46,30 +46,31 @@ class Whitening:
 
 def whitening(structure: Structure) -> Whitening:
     """The whitening of a structure with values for its parameters."""
-    n = len(structure.order)
-    ratio = structure.row_ratios()[structure.order]
-    log_det = 2.0 * float(np.log(ratio).sum())
+    n, log_det = len(structure.order), 0.0
+    inverse = np.ones(n)
+    if structure.ratios is not None and structure.sorted_codes is not None:
+        inverse = (1.0 / structure.ratios)[structure.sorted_codes]
+        log_det = 2.0 * float(np.asarray(structure.level_sizes) @ np.log(structure.ratios))
     if structure.gaps is None or structure.phi is None:
-        return Whitening(1.0 / ratio, np.zeros(n), log_det)
+        return Whitening(inverse, np.zeros(n), log_det)
     rho, left = step_correlations(structure.gaps, structure.phi)
-    root = np.sqrt(left)
+    root = 1.0 / np.sqrt(left)
     before = np.zeros(n)
-    before[1:] = -rho[1:] / (root[1:] * ratio[:-1])
-    return Whitening(1.0 / (root * ratio), before, log_det + float(np.log(left).sum()))
+    before[1:] = -rho[1:] * root[1:] * inverse[:-1]
+    return Whitening(root * inverse, before, log_det + float(np.log(left).sum()))
 
 
 def step_correlations(gaps: Array, phi: float) -> tuple[Array, Array]:
-    """Correlation rho (n,) with the row before, and 1 - rho^2 without loss of digits."""
-    rho, left = np.zeros(len(gaps)), np.ones(len(gaps))
+    """Correlation rho (n,) with the row before, and 1 - rho^2 without loss of digits; gaps are
+    infinite where there is no such row."""
     if phi == 0.0:
-        return rho, left
-    inside = np.isfinite(gaps)
-    steps = gaps[inside]
-    same = len(steps) > 0 and bool(np.all(steps == steps[0]))
-    log = np.log(abs(phi)) * (steps[:1] if same else steps)
-    size = np.exp(log)
-    rho[inside] = size if phi > 0 else np.where(steps % 2.0 == 0.0, size, -size)
-    left[inside] = -np.expm1(2.0 * log)
+        return np.zeros(len(gaps)), np.ones(len(gaps))
+    log = np.log(abs(phi)) * gaps
+    less = np.expm1(log)
+    rho, left = 1.0 + less, -less * (2.0 + less)
+    if phi < 0.0:
+        odd = np.where(np.isfinite(gaps), gaps, 0.0) % 2.0 != 0.0
+        rho[odd] *= -1.0
     return rho, left
 
 

@@ -106,8 +106,22 @@ class Structure:
         return self.request.kind == "car1" or self.even_steps
 
     def at(self, phi: float | None, ratios: Array | None) -> Structure:
-        """The structure with values of its parameters."""
-        return replace(self, phi=phi, ratios=ratios)
+        """The structure with values of its parameters; what its rows say is not worked out
+        again."""
+        found = replace(self, phi=phi, ratios=ratios)
+        known = ("even_steps", "sorted_codes", "level_sizes")
+        vars(found).update({name: vars(self)[name] for name in known if name in vars(self)})
+        return found
+
+    @cached_property
+    def sorted_codes(self) -> NDArray[np.intp] | None:
+        """Variance level of each row (n,), in the order of `order`."""
+        return None if self.level_codes is None else self.level_codes[self.order]
+
+    @cached_property
+    def level_sizes(self) -> NDArray[np.intp] | None:
+        """Rows of each variance level."""
+        return None if self.level_codes is None else np.bincount(self.level_codes)
 
     def part(self, keep: NDArray[np.bool_]) -> Structure:
         """The structure of some whole groups, `keep` (n,) in the order of `order`; its rows are
@@ -116,6 +130,15 @@ class Structure:
         gaps = None if self.gaps is None else self.gaps[keep]
         n = int(keep.sum())
         return replace(self, order=np.arange(n), gaps=gaps, level_codes=levels)
+
+    def of_rows(self, keep: NDArray[np.bool_]) -> Structure:
+        """The structure of some whole groups, `keep` (n,) in the order of the data, in which its
+        rows stay."""
+        place = np.cumsum(keep) - 1
+        kept = keep[self.order]
+        gaps = None if self.gaps is None else self.gaps[kept]
+        levels = None if self.level_codes is None else self.level_codes[keep]
+        return replace(self, order=place[self.order[kept]], gaps=gaps, level_codes=levels)
 
     def reordered(self, order: NDArray[np.intp]) -> Structure:
         """The structure of the same rows in another order: row i is the former row order[i]."""

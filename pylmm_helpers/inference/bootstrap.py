@@ -22,7 +22,7 @@ from pylmm_helpers.engine import (
     narrowed,
     parameter_names,
     parameters,
-    simulate,
+    simulated_rows,
     triangular,
 )
 from pylmm_helpers.engine.several import SeveralResults
@@ -153,7 +153,7 @@ def bootstrap_test(
     start = near(root, full)
     parts = []
     for size in batches(full, replicates):
-        rows = simulate(full, beta, sigma2, root, size, rng)
+        rows = simulated_rows(full, beta, sigma2, root, size, rng)
         wide = refit(rows, start, full.reml)
         narrow_rows = narrowed(rows, x_basis, z_basis)
         if models.random_kept == 0:
@@ -265,7 +265,7 @@ def bootstrap_intervals(
     """Percentile intervals of all parameters."""
     parts = []
     for size in batches(fit, replicates):
-        rows = simulate(fit, fit.beta_scaled, fit.sigma2_scaled, fit.factor_scaled, size, rng)
+        rows = simulated_rows(fit, fit.beta_scaled, fit.sigma2_scaled, fit.factor_scaled, size, rng)
         found = refit(rows, near(fit.factor_scaled, fit), fit.reml)
         at, _ = criterion(found.theta, rows, fit.reml)
         parts.append(

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import fdtrc, gammaincc, ndtr, ndtri, stdtr, stdtrit
 
 from pylmm_helpers.common import Array, a_level, shown_whole
 from pylmm_helpers.engine import LMMResults, any_results
@@ -21,39 +20,56 @@ from pylmm_helpers.engine import LMMResults, any_results
 from . import ddf as one_factor_ddf
 from .contrasts import independent_rows, read_contrast
 from .ddf import in_basis, kenward_roger_f
+from .robust import robust_joint, robust_single
 from .several import ddf as several_ddf
 from .structure_ddf import with_structure
+from .student import f_table, t_table
+from .working import kind_of, working
 
 #: Degrees of freedom up to this are 0 but for rounding.
 NO_DF = 1e-6
-METHODS = ("kenward-roger", "satterthwaite", "wald")
+METHODS = ("kenward-roger", "satterthwaite", "wald", "cr2")
 
 
 @shown_whole
-def coef_table(fit: Any, df: str = "kenward-roger", level: float = 0.95) -> pd.DataFrame:
+def coef_table(
+    fit: Any, df: str = "kenward-roger", level: float = 0.95, cluster: Any = None
+) -> pd.DataFrame:
     """Fixed effects with standard errors, degrees of freedom, tests and confidence intervals.
 
     Parameters
     ----------
-    fit : LMMResults or statsmodels MixedLMResults
-    df : {"kenward-roger", "satterthwaite", "wald"}
+    fit : LMMResults, SeveralResults or statsmodels MixedLMResults
+        With ``df="cr2"`` also an OLS fit of statsmodels, or a GEE fit with a Gaussian response and
+        independent or exchangeable rows.
+    df : {"kenward-roger", "satterthwaite", "wald", "cr2"}
         Kenward-Roger (REML fits only) also enlarges the standard errors; "wald" is the normal
-        approximation (df infinite) that statsmodels prints, with lme4's standard errors.
+        approximation (df infinite) that statsmodels prints, with lme4's standard errors; "cr2"
+        gives cluster-robust standard errors, right in large samples whatever the variances and
+        correlations within clusters are, corrected for few clusters, with Satterthwaite's df for
+        them.
     level : float
         Confidence level.
+    cluster : str or sequence (n,), optional
+        For "cr2" only: the column of the clusters, or a label for each row. By default the grouping
+        factor of a mixed model (the one that contains all others) and the groups of a GEE fit; an
+        OLS fit needs it.
 
     Returns
     -------
     DataFrame (p rows)
         Columns estimate, std_error, df, statistic (t, or z for "wald"), p_value, ci_low, ci_high;
         indexed by term; in the units of the response per unit of the predictor.
-        ``attrs["df_method"]`` names the method.
+        ``attrs["df_method"]`` names the method; for "cr2" ``attrs["clusters"]`` counts the
+        clusters, and ``attrs["note"]`` says where they are too few.
 
     Raises
     ------
     ValueError
         Unknown method or level; Kenward-Roger for a maximum-likelihood fit; a term for which the
-        method gives no degrees of freedom, as can happen with a handful of rows.
+        method gives no degrees of freedom, as can happen with a handful of rows. For "cr2": fits
+        with weights, one cluster only, clusters that share levels of a random effect (crossed
+        factors), a term that a single cluster determines.
 
     Notes
     -----
@@ -69,9 +85,10 @@ def coef_table(fit: Any, df: str = "kenward-roger", level: float = 0.95) -> pd.D
     References
     ----------
     Kenward & Roger (1997) Biometrics 53, 983-997; Kuznetsova et al. (2017),
-    doi:10.18637/jss.v082.i13.
+    doi:10.18637/jss.v082.i13. CR2: Bell & McCaffrey (2002) Survey Methodology 28(2), 169-181;
+    Pustejovsky & Tipton (2018), doi:10.1080/07350015.2016.1247004; R's clubSandwich gives the same.
     """
-    res = any_results(fit, structures=True)
+    res = read_fit(fit, df, cluster)
     table = single_contrasts(res, np.eye(res.cross.p), np.zeros(res.cross.p), df, level)
     table.index = pd.Index(res.cross.x_names, name="term")
     table.attrs["df_method"] = df
@@ -85,29 +102,33 @@ def contrast(
     rhs: float | Sequence[float] = 0.0,
     df: str = "kenward-roger",
     level: float = 0.95,
+    cluster: Any = None,
 ) -> pd.DataFrame:
     """Test linear combinations of the fixed effects: one with a t-test, several jointly with an
     F-test.
 
     Parameters
     ----------
-    fit : LMMResults or statsmodels MixedLMResults
+    fit : LMMResults, SeveralResults or statsmodels MixedLMResults
+        With ``df="cr2"`` also OLS and GEE fits of statsmodels, as in `coef_table`.
     L : str, mapping, array or list of these
         Text as in ``"x - z"``, ``"x = 1"`` or ``"x = 0, z = 0"``; ``{"x": 1, "z": -1}``; a row of p
         coefficients; or a (k, p) array. A list of texts or mappings gives one row each, tested
         together.
     rhs : float or sequence
         Hypothesised value of each row (0).
-    df : {"kenward-roger", "satterthwaite", "wald"}
+    df : {"kenward-roger", "satterthwaite", "wald", "cr2"}
     level : float
         Confidence level (one row only).
+    cluster : str or sequence (n,), optional
+        For "cr2", as in `coef_table`.
 
     Returns
     -------
     DataFrame (one row)
         For a single combination the columns of `coef_table`. For several, statistic (F), df_num,
-        df_den, p_value and f_scale, the factor by which Kenward and Roger scale F (1 for the other
-        methods).
+        df_den, p_value and f_scale, the factor by which Kenward and Roger, and the approximate
+        Hotelling test of "cr2", scale F (1 for the other methods).
 
     Raises
     ------
@@ -127,9 +148,10 @@ def contrast(
     References
     ----------
     Halekoh & Højsgaard (2014), doi:10.18637/jss.v059.i09, for Kenward-Roger; Kuznetsova
-    et al. (2017), doi:10.18637/jss.v082.i13, for Satterthwaite with several rows.
+    et al. (2017), doi:10.18637/jss.v082.i13, for Satterthwaite with several rows; Pustejovsky &
+    Tipton (2018), doi:10.1080/07350015.2016.1247004, for CR2 (AHT; clubSandwich's "HTZ").
     """
-    res = any_results(fit, structures=True)
+    res = read_fit(fit, df, cluster)
     rows, values, labels = read_contrast(L, rhs, res)
     if len(rows) == 1:
         table = single_contrasts(res, rows, values, df, level)
@@ -141,9 +163,29 @@ def contrast(
     return table
 
 
-def single_contrasts(res: LMMResults, L: Array, rhs: Array, df: str, level: float) -> pd.DataFrame:
+def read_fit(fit: Any, df: str, cluster: Any) -> Any:
+    """A fit as the methods take it: for "cr2" its rows, clusters and working covariance."""
+    check_method(df, 0.95)
+    if df == "cr2":
+        return working(fit, cluster)
+    if cluster is not None:
+        raise ValueError(
+            f"cluster= is for df='cr2'; df={df!r} takes the model's own covariance. Leave cluster "
+            "out, or ask for df='cr2'."
+        )
+    if kind_of(fit):
+        raise ValueError(
+            f"for an {kind_of(fit)} fit there are cluster-robust errors only: ask for df='cr2'"
+            f"{' and name the clusters (cluster=)' if kind_of(fit) == 'OLS' else ''}."
+        )
+    return any_results(fit, structures=True)
+
+
+def single_contrasts(res: Any, L: Array, rhs: Array, df: str, level: float) -> pd.DataFrame:
     """t-tests of each row of L (k, p)."""
     check_method(df, level)
+    if df == "cr2":
+        return robust_single(res, L, rhs, level)
     check_kenward_roger(res, df)
     C = in_basis(res, L)
     sigma2 = res.scale
@@ -161,27 +203,16 @@ def single_contrasts(res: LMMResults, L: Array, rhs: Array, df: str, level: floa
             degrees = np.array([kenward_roger_f(pieces, row[None])[0] for row in C])
     check_defined(res, L, df, (degrees > NO_DF) & (variance > 0.0))
     estimate = L @ res.fe_params.to_numpy()
-    error = np.sqrt(variance)
-    statistic = (estimate - rhs) / error
-    half = t_quantile(0.5 + level / 2.0, degrees) * error
-    return pd.DataFrame(
-        {
-            "estimate": estimate,
-            "std_error": error,
-            "df": degrees,
-            "statistic": statistic,
-            "p_value": 2.0 * t_below(-np.abs(statistic), degrees),
-            "ci_low": estimate - half,
-            "ci_high": estimate + half,
-        }
-    )
+    return t_table(estimate, rhs, np.sqrt(variance), degrees, level)
 
 
-def joint_contrast(res: LMMResults, L: Array, rhs: Array, df: str) -> pd.DataFrame:
+def joint_contrast(res: Any, L: Array, rhs: Array, df: str) -> pd.DataFrame:
     """F-test that ``L beta = rhs`` for all rows at once; rows that repeat others are left out."""
     check_method(df, 0.95)
+    if df == "cr2":
+        return robust_joint(res, L, rhs)
     check_kenward_roger(res, df)
-    L, rhs = independent_rows(res, L, rhs)
+    L, rhs = independent_rows(L, rhs, in_basis(res, L))
     k, C = len(L), in_basis(res, L)
     distance = L @ res.fe_params.to_numpy() - rhs
     covariance = res.scale * C @ C.T
@@ -202,16 +233,7 @@ def joint_contrast(res: LMMResults, L: Array, rhs: Array, df: str) -> pd.DataFra
     size = np.sqrt(size2)
     standard = distance / size
     f = scale * float(standard @ np.linalg.solve(covariance / np.outer(size, size), standard)) / k
-    p_value = gammaincc(k / 2.0, k * f / 2.0) if np.isinf(denominator) else fdtrc(k, denominator, f)
-    return pd.DataFrame(
-        {
-            "statistic": [f],
-            "df_num": [k],
-            "df_den": [denominator],
-            "p_value": [p_value],
-            "f_scale": [scale],
-        }
-    )
+    return f_table(f, k, denominator, scale)
 
 
 def methods_for(res: Any) -> Any:
@@ -262,13 +284,3 @@ def check_kenward_roger(res: Any, df: str) -> None:
             "is derived for covariances that are linear in their parameters, and phi or a ratio of "
             "SD is not. Ask for df='satterthwaite', which takes these parameters into account."
         )
-
-
-def t_below(t: Array, df: Array) -> Array:
-    """Lower tail of Student's t; df may be infinite."""
-    return np.where(np.isinf(df), ndtr(t), stdtr(np.where(np.isinf(df), 1.0, df), t))
-
-
-def t_quantile(p: float, df: Array) -> Array:
-    """Quantile of Student's t; df may be infinite."""
-    return np.where(np.isinf(df), ndtri(p), stdtrit(np.where(np.isinf(df), 1.0, df), p))

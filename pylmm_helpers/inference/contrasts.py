@@ -9,15 +9,12 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers.common import Array, a_number, numbers
-from pylmm_helpers.engine import LMMResults
 from pylmm_helpers.formula import plain_words
 
-from .ddf import in_basis
 
-
-def independent_rows(res: LMMResults, L: Array, rhs: Array) -> tuple[Array, Array]:
-    """Rows of L that don't follow from the rows before them."""
-    C = in_basis(res, L)
+def independent_rows(L: Array, rhs: Array, C: Array) -> tuple[Array, Array]:
+    """Rows of L (k, p) that don't follow from the rows before them; C is L in the basis where
+    ``X'V^-1X`` is the identity."""
     C = C / np.linalg.norm(C, axis=1, keepdims=True)
     keep: list[int] = []
     for k in range(len(C)):
@@ -34,7 +31,7 @@ def independent_rows(res: LMMResults, L: Array, rhs: Array) -> tuple[Array, Arra
     return L[keep], rhs[keep]
 
 
-def read_contrast(L: Any, rhs: Any, res: LMMResults) -> tuple[Array, Array, list[str]]:
+def read_contrast(L: Any, rhs: Any, res: Any) -> tuple[Array, Array, list[str]]:
     """Rows (k, p), hypothesised values (k,) and a label for each row."""
     names = list(res.cross.x_names)
     specs = list(L) if isinstance(L, list | tuple) and L and not np.isscalar(L[0]) else [L]

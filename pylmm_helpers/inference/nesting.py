@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pylmm_helpers.common import Array
-from pylmm_helpers.engine import LMMResults, as_results
+from pylmm_helpers.engine import LMMResults, as_results, row_weights
 from pylmm_helpers.formula import in_order_of, row_order
 
 #: Share of a column that another model's columns may leave unexplained and still count as nested.
@@ -200,13 +200,6 @@ def different_groups(first: LMMResults, second: LMMResults) -> bool:
     """Whether two fits group the same rows differently, whatever the labels."""
     pairs = np.unique(first.codes * second.ngroups + second.codes)
     return not len(pairs) == first.ngroups == second.ngroups
-
-
-def row_weights(fit: LMMResults) -> Array:
-    """Prior weights (n,) of a fit; ones if it has none."""
-    design = getattr(fit.design, "first", fit.design)
-    given = None if design is None else design.weights
-    return np.ones(fit.nobs) if given is None else given
 
 
 def nesting(big: LMMResults, small: LMMResults) -> tuple[Array, Array]:

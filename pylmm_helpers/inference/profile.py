@@ -87,6 +87,12 @@ def profile_ci(
     where an optimiser or the interpolation of lme4 fails on a singular fit, its end of a standard
     deviation may come too early; its own deviance function confirms the later one.
     """
+    structure = getattr(fit, "structure", None)
+    if structure is not None:
+        raise ValueError(
+            f"profile_ci doesn't profile a fit with {structure.request.words}, neither phi and the "
+            "ratios nor the rest; parametric_bootstrap(fit) gives intervals of all its parameters."
+        )
     res = any_results(fit)
     a_level(level)
     names = names_of(res)

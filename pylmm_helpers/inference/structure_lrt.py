@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers.engine import as_results
-from pylmm_helpers.engine.several import SeveralResults
+from pylmm_helpers.engine.several import SeveralResults, random_terms
 from pylmm_helpers.formula import Structure, in_order_of
 
 from .mixture import chi2_tail, describe, mixture_tail
@@ -18,7 +18,6 @@ from .several.lrt import (
     Difference,
     SeveralDifferencesError,
     difference,
-    random_terms,
     rows_of,
 )
 

@@ -12,7 +12,10 @@ from .design_effect import design_effect
 from .diagnostics import check_convergence, check_singular, influence, residuals
 from .group_level import check_level, is_random_intercept, weight_of
 from .means import marginal_means
+from .planning import power, sample_size
+from .power_of_fit import simulate_power
 from .prediction import blups, predict
+from .r_squared import r_squared
 from .shrinkage import shrinkage_factor
 from .transform import BoxCox, boxcox_lmm
 from .variance import icc, variance_components, variance_function
@@ -37,9 +40,13 @@ __all__ = [
     "is_random_intercept",
     "marginal_means",
     "pairs_of",
+    "power",
     "predict",
+    "r_squared",
     "residuals",
+    "sample_size",
     "shrinkage_factor",
+    "simulate_power",
     "times_of",
     "variance_components",
     "variance_function",

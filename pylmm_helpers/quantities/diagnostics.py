@@ -31,8 +31,9 @@ def residuals(fit: Any, level: str = "observation", kind: str | None = None) -> 
     fit : MixedLMResults or LMMResults
         A fitted linear mixed model.
     level : {"observation", "group"}
-        Rows of the data, or groups; with several grouping factors the name of one. Look at the
-        groups first: a problem there shows up among the rows too.
+        Rows of the data, or groups; with several grouping factors the name of one, such as
+        ``"herd:cow"``. Look at the highest level first: a problem there shows up below it too.
+        `plots.qq(fit, group=...)` and `plots.residual_fitted(fit, group=...)` draw them.
     kind : {None, "normalized"}
         With "normalized", for rows: conditional residuals over sigma, with the correlation and the
         unequal variances of the fit taken out (nlme's ``type = "normalized"``). If the model holds

@@ -86,7 +86,7 @@ def marginal_means(
     Searle SR, Speed FM, Milliken GA (1980). Population marginal means in the linear model.
     Am Stat 34, 216-221. doi:10.1080/00031305.1980.10483031. R's emmeans gives the same.
     """
-    res = any_results(fit)
+    res = any_results(fit, structures=True)
     a_level(level)
     one_of(weights, WEIGHTS, "weights")
     one_of(adjust, (None, *ADJUSTMENTS), "adjust")

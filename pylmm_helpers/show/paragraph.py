@@ -17,6 +17,7 @@ from pylmm_helpers.quantities import check_level
 
 from .numbers import decimals, places, three
 from .spread import factor_words, has_intervals, shared, variances
+from .structure import structure_methods, structure_results
 from .terms import terms_of
 from .words import Words, words_for
 
@@ -61,8 +62,8 @@ def report(
     fit : MixedLMResults, LMMResults or SeveralResults
         A fitted linear mixed model.
     df : {"kenward-roger", "satterthwaite", "wald"}, optional
-        Method for the fixed effects; Kenward-Roger for REML fits and Satterthwaite for ML fits
-        unless chosen.
+        Method for the fixed effects; Kenward-Roger for REML fits and Satterthwaite for ML fits and
+        for fits with correlated residuals or variances that differ, unless chosen.
     unit : str
         Unit of the response, such as ``"kg"``. The coefficient of a category, or of a column of 0
         and 1, is a difference and has this unit; any other is in "kg per unit", or see `per`.
@@ -87,7 +88,8 @@ def report(
         weights, how tests were made, software. Results: variances with standard deviations and
         profile intervals (see `profile_ci`); in a model with slopes, where the intercept's variance
         belongs, and the variance at the mean; the ICC with a profile likelihood interval (random
-        intercepts only), and which rows it is about; fixed effects with intervals and tests. A
+        intercepts only, and residuals that are independent and alike), and which rows it is about;
+        what `correlation` and `variances` gave; fixed effects with intervals and tests. A
         singular fit, one that did not converge and rows that were dropped are said. Estimates are
         rounded to the second digit of their standard error.
 
@@ -97,10 +99,11 @@ def report(
         For an unknown method, Kenward-Roger with a maximum-likelihood fit, or a label or unit of
         something that the model and its data lack.
     """
-    res = any_results(fit)
+    res = any_results(fit, structures=True)
     one_of(df, (None, *DF_WORDS), "df")
     every = words_for(terms_of(res), unit, labels, per)
-    method = df or ("kenward-roger" if res.reml else "satterthwaite")
+    plain = res.reml and res.structure is None
+    method = df or ("kenward-roger" if plain else "satterthwaite")
     table = coef_table(res, df=method, level=check_level(level))
     parts = [
         _methods(fit, res, every, method, level), _results(res, every, table, level, weight)
@@ -121,6 +124,7 @@ def _methods(fit: Any, res: Any, every: Sequence[Words], method: str, level: flo
             f"{three(res.cross.mean_weight)}): the residual variance of a row is the residual "
             "variance of weight 1 over its weight."
         )
+    text += structure_methods(res, words)
     if res.n_dropped:
         rows = "row" if res.n_dropped == 1 else "rows"
         text += f" {res.n_dropped:,} {rows} with missing values were left out."
@@ -165,7 +169,8 @@ def _spread(sizes: Any) -> str:
 def _results(
     res: Any, every: Sequence[Words], table: pd.DataFrame, level: float, weight: float | None
 ) -> str:
-    text = variances(res, every, level) + shared(res, every, level, weight)
+    text = variances(res, every, level) + structure_results(res, every[0])
+    text += shared(res, every, level, weight)
     if isinstance(res, LMMResults) and not res.identified:
         text += f" {res.identification.finding}".replace("`", "")
     elif res.singular:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pylmm_helpers.engine import TAKES_SEVERAL, SeveralResults
+from pylmm_helpers.engine import SeveralResults
 from pylmm_helpers.inference import profile_ci
 from pylmm_helpers.quantities import icc, weight_of
 
@@ -29,7 +29,7 @@ def factor_words(words: Words, several: bool) -> str:
 
 def has_intervals(res: Any) -> bool:
     """Whether variances of this fit have profile intervals."""
-    return not isinstance(res, SeveralResults) or "profile_ci" in TAKES_SEVERAL
+    return res.structure is None
 
 
 def variance_intervals(
@@ -147,11 +147,11 @@ def correlations(words: Words) -> str:
 
 def shared(res: Any, every: Sequence[Words], level: float, weight: float | None) -> str:
     """The intraclass correlation, of rows that share each factor; nothing where rows differ in it:
-    with slopes, and with weights of which none is named."""
+    with slopes, with a structure of the residuals, and with weights of which none is named."""
     weighted = res.cross.mean_weight is not None
     at = weight_of(res, weight, "the intraclass correlation") if weight is not None else 1.0
     intercepts = all(list(words.res.cov_re.index) == ["Intercept"] for words in every)
-    if not intercepts or (weighted and weight is None):
+    if not intercepts or res.structure is not None or (weighted and weight is None):
         return ""
     found = icc(res, level=level, weight=weight)
     given = "" if list(res.fe_params.index) == ["Intercept"] else ", given the predictors,"

@@ -173,7 +173,21 @@ STATEMENTS: list[Statement] = [
         "All means lie within two standard errors of zero.",
         lambda p: (p["by_parity"]["mean"].abs() < 2 * p["by_parity"]["std_error"]).all(),
     ),
-    ("so a straight line will do", lambda p: p["line"]["p_value"] > 0.2),
+    (
+        "less than one parity is worth, so a straight line will do",
+        lambda p: (
+            p["line"]["p_value"] > 0.2
+            and p["by_parity"]["mean"].abs().max() < p["effects"].loc["parity", "estimate"]
+        ),
+    ),
+    (
+        "how much is known about the spread behind each standard error",
+        # Satterthwaite's are by definition those of a variance estimate that is as uncertain as the
+        # squared standard error; the two methods differ by one or two herds
+        lambda p: np.allclose(
+            p["effects"]["df"], coef_table(p["fit"], df="satterthwaite")["df"], atol=2, rtol=0
+        ),
+    ),
     (
         "The spread is another matter: it is smallest at parity $1$",
         lambda p: p["by_parity"]["sd"].idxmin() == 1 and p["equal_spread"].pvalue < 0.05,

@@ -280,7 +280,7 @@ STATEMENTS: list[Statement] = [
         lambda p: p["sd_male"]["ci_low"] == 0 and p["sd_male"]["ci_high"] > 1,
     ),
     (
-        "Three engines, three criteria, and only one can be the minimum.",
+        "Three programs, three criteria, and only one can be the minimum.",
         lambda p: (
             -2 * p["fit_age"].llf > p["engine_age"].criterion + 1
             and (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from cells import run_chapter
 from said import Statement, each, stands
@@ -90,8 +91,8 @@ STATEMENTS: list[Statement] = [
         lambda p: np.allclose(p["people"]["mean_income"], p["people"]["income_mean"], atol=1e-9),
     ),
     (
-        "so the coefficient of the first comes out the same whether the second is in the model or "
-        "not, and that of the second nearly the same without the first.",
+        "So the coefficient of the first stays the same when the second leaves the model, and that "
+        "of the second nearly the same when the first does.",
         lambda p: (
             np.isclose(
                 on_people(p, "health ~ income_within").fe_params["income_within"],
@@ -136,7 +137,7 @@ STATEMENTS: list[Statement] = [
         lambda p: (p["w"].sort_values().index.map(p["m"]).to_numpy()[[0, -1]] == [10, 40]).all(),
     ),
     (
-        "The mixture is near $\\beta_W$",
+        "The mixture is near $\\beta_W$ here",
         lambda p: abs(p["mixture"] - p["beta_w"]) < 0.1 * abs(p["slope_b0"] - p["beta_w"]),
     ),
     (
@@ -146,6 +147,10 @@ STATEMENTS: list[Statement] = [
     (
         "Then $u_j$ is correlated with income",
         lambda p: np.corrcoef(blups(p["fit_single"])["estimate"], p["means"]["income"])[0, 1] > 0.4,
+    ),
+    (
+        "every short line rises, and the long line through the means falls.",
+        lambda p: np.polyfit(p["centre"]["x"], p["centre"]["y"], 1)[0] < -0.3,
     ),
     (
         "To say it of people is the ecological fallacy, and here it has the wrong sign.",
@@ -413,6 +418,32 @@ def test_a_single_coefficient_is_near_the_slope_within_unless_groups_are_small(
 
     assert share_of_within(10, 7) > 0.8 > share_of_within(2, 7)
     assert share_of_within(10, 30) < 0.5
+
+
+def test_the_information_within_and_between_follows_the_rule_of_the_text(
+    page: dict[str, Any],
+) -> None:
+    of_groups = 1 + page["m"].mean() * page["g0"] / page["e0"]
+    of_predictor = (page["x_dev"] ** 2).mean() / page["means"]["income"].var()
+    rule = of_groups * of_predictor
+    assert page["info_w"] / page["info_b"] == pytest.approx(rule, rel=0.1)
+
+
+@pytest.mark.parametrize(("sd_between", "near"), [(3, True), (12, False)])
+def test_dozens_of_members_do_not_make_sure_of_the_slope_within(
+    sd_between: float, near: bool
+) -> None:
+    """36 members and little variance between groups; income within has an SD of 6."""
+    rng = np.random.default_rng(36)
+    g = np.repeat(np.arange(300), 36)
+    x = rng.normal(0, sd_between, 300)[g] + rng.normal(0, 6, len(g))
+    x_mean = np.bincount(g, x)[g] / 36
+    y = 0.12 * (x - x_mean) + 0.45 * x_mean + rng.normal(0, 1, 300)[g] + rng.normal(0, 8, len(g))
+    data = pd.DataFrame({"y": y, "x": x, "g": g})
+    slope = fit_lmm("y ~ x", data, groups="g").fe_params["x"]
+    from_within = (slope - 0.12) / (0.45 - 0.12)
+    assert (from_within < 0.2) == near
+    assert near or from_within > 0.3
 
 
 def test_age_is_left_whole_at_no_cost_to_income(page: dict[str, Any]) -> None:

@@ -114,6 +114,11 @@ STATEMENTS: list[Statement] = [
         lambda p: abs(p["two"]["parity"].diff().iloc[1]) < 0.001 * p["two"]["parity"].iloc[0],
     ),
     (
+        "the lowest point of each curve is the estimate of $\\theta$, and that of REML is the "
+        "larger",
+        lambda p: 0 < p["curves"]["ML"].argmin() < p["curves"]["REML"].argmin() < 80,
+    ),
+    (
         "Eight herds say little about how herds differ, by either method.",
         lambda p: all(np.ptp(limits(p[f])) > 0.5 for f in ("fit_ml", "fit_reml")),
     ),
@@ -378,6 +383,24 @@ def test_reml_is_less_biased_and_ml_scatters_less(page: dict[str, Any]) -> None:
     assert ((mean["REML"] - 200).abs() < 15 + 4 * mce["REML"]).all()
     assert (rmse["ML"] < rmse["REML"]).loc[[4, 8, 16]].all()
     assert (table["zero (%)"]["ML"] >= table["zero (%)"]["REML"]).all()
+
+
+@pytest.mark.parametrize(("herds", "cows"), [(8, 100), (400, 8)])
+def test_more_groups_end_the_bias_and_more_members_do_not(
+    page: dict[str, Any], herds: int, cows: int
+) -> None:
+    squares = page["mean_squares"](200, herds, studies=4000, m=cows)
+    ml = page["ml_and_reml"](*squares, herds, m=cows)[0]
+    error = ml.std() / np.sqrt(len(ml))
+    assert abs(ml.mean() - 200 + (200 + 800 / cows) / herds) < 4 * error
+    assert (200 - ml.mean() > 200 / herds - 3 * error) and (herds < 100 or 200 - ml.mean() < 5)
+
+
+def test_the_quiz_on_the_bias_has_one_answer_at_its_icc() -> None:
+    """Share of the variance that ML loses in the studies of the quiz, whose ICC is 0.2."""
+    studies = [(400, 3, 2), (60, 200, 1), (10, 500, 5), (40, 50, 1)]
+    lost = [p / G * (1 + 4 / m) for G, m, p in studies]
+    assert np.argmax(lost) == 2 and lost[2] > 10 * max(lost[:2] + lost[3:])
 
 
 def test_both_are_too_large_when_groups_hardly_differ(page: dict[str, Any]) -> None:

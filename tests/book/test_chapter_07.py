@@ -96,6 +96,13 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
+        "it bends, so the interval reaches further to the right.",
+        lambda p: (
+            (s := p["profile"].loc["sd(Intercept)"])["ci_high"] - s["estimate"]
+            > 1.2 * (s["estimate"] - s["ci_low"])
+        ),
+    ),
+    (
         "the points follow the diagonal. Against chi-squared with one degree of freedom "
         "(triangles) they lie below it throughout, and the lower half is zero.",
         lambda p: below_chi_squared(p),
@@ -141,8 +148,13 @@ STATEMENTS: list[Statement] = [
         lambda p: all(abs(at_zero(p, G)[m] - 80) < 3 for G in (5, 10, 20) for m in METHODS[:2]),
     ),
     (
-        "Satterthwaite's good average came from intervals that are too wide otherwise.",
-        lambda p: at_zero(p, 5, zero=False)["satterthwaite"] > 98,
+        "With five and ten herds Satterthwaite's good average came from intervals that are too "
+        "wide otherwise.",
+        lambda p: (
+            at_zero(p, 5, zero=False)["satterthwaite"] > 98
+            and at_zero(p, 10, zero=False)["satterthwaite"] > 96
+            and abs(at_zero(p, 20, zero=False)["satterthwaite"] - 95) < 1
+        ),
     ),
     (
         "which saves it with five herds and helps less with twenty",

@@ -192,7 +192,7 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
-        "It will have improved, even if nothing was done.",
+        "On average it will have improved, even if nothing was done.",
         lambda p: p["year"][2] - p["year"][0] > 10 * p["year_error"][2],
     ),
     (

@@ -412,7 +412,7 @@ STATEMENTS: list[Statement] = [
     ("compatible with zero", lambda p: p["extra"]["ci_low"] < 0 < p["extra"]["ci_high"]),
     ("On the right of @fig-diag-skewed the points form a bow: both ends lie above the line", bow),
     (
-        "The luck adds variance but no third moment",
+        "The luck adds variance but no skewness of its own",
         lambda p: (
             abs(
                 stats.skew(p["rng"].exponential(size=400_000) + p["rng"].normal(size=400_000))

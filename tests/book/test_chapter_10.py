@@ -217,7 +217,7 @@ STATEMENTS: list[Statement] = [
     ("with residuals up to about 5 but none below minus 3", raw_residuals),
     ("the points bend away above the line at both ends, far outside the narrow band", bends_away),
     (
-        "The spread grows with the mean and the residuals are skewed to the right.",
+        "the spread grows with the mean, and the residuals are skewed to the right.",
         lambda p: (
             p["before_after"].loc["euro", "funnel"] > 0.15
             and p["before_after"].loc["euro", "patients"] > 1
@@ -328,13 +328,13 @@ def test_complete_rows_are_right_unless_missing_depends_on_cost(by: str) -> None
 
 
 def test_the_plain_sandwich_is_too_small_on_average_with_25_groups() -> None:
-    """ "With 25 hospitals the plain sandwich is too small on average", the reduced one less so.
+    """ "the usual cluster-robust standard error is too small", the reduced one less so.
 
     A predictor of the group, 300 studies: a mean of squares over a variance is known to a tenth.
     """
     import statsmodels.api as sm
 
-    assert stands("10-box-cox", "the plain sandwich is too small on average")
+    assert stands("10-box-cox", "the usual cluster-robust standard error is too small")
     rng, found = np.random.default_rng(25), []
     group = np.repeat(np.arange(25), 6)
     for _ in range(300):

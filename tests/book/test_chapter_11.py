@@ -407,12 +407,12 @@ def test_what_the_chapter_says_of_its_data_holds(page: Page, fragment: str, hold
 
 
 def test_fifty_stays_of_each_of_many_hospitals_show_a_slope_that_varies() -> None:
-    """ "with fifty stays each, even a slope that varies between them", at a third of the size.
+    """ "With fifty stays each even a slope that varies between them", at a third of the size.
 
     700 hospitals of 50, residual SD 5, slopes with SD 0.5; by the mixture of chi-squared
     distributions every one of six studies finds it.
     """
-    assert stands("11-large-data", "with fifty stays each, even a slope that varies between them")
+    assert stands("11-large-data", "With fifty stays each even a slope that varies between them")
     rng, hospital = np.random.default_rng(50), np.repeat(np.arange(700), 50)
     for _ in range(6):
         x = rng.normal(size=hospital.size)

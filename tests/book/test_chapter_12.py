@@ -104,6 +104,11 @@ def rising(p: Page, name: str, x: str, y: str) -> pd.Series:
     return by.last() - by.first()
 
 
+def missed_by_statsmodels(p: Page, name: str) -> list[str]:
+    of_data = p["compared"]["data"] == name
+    return p["compared"].loc[~p["hits"]["statsmodels"] & of_data, "quantity"].to_list()
+
+
 def rails_decide(p: Page) -> bool:
     """Share of the variance of the mean that comes from the measurements: under 1 %."""
     rail = p["engine"]["rail", "REML"]
@@ -171,8 +176,12 @@ STATEMENTS: list[Statement] = [
     ),
     ("that each was measured three times hardly counts", rails_decide),
     (
-        "the zero of Dyestuff2, and values that are right to about four digits",
-        lambda p: (~p["hits"]["statsmodels"] & p["hits"]["engine"]).sum() >= 2,
+        "the zero of Dyestuff2 with its log-likelihood, and values that are right to about four "
+        "digits",
+        lambda p: (
+            (~p["hits"]["statsmodels"] & p["hits"]["engine"]).sum() >= 2
+            and missed_by_statsmodels(p, "dyestuff2") == ["sd", "loglik"]
+        ),
     ),
     (
         "Dyestuff and Rail agree in every digit shown.",

@@ -296,6 +296,16 @@ def icc(m: Made) -> dict[str, Any]:
     }
 
 
+def r_squared(m: Made) -> dict[str, Any]:
+    parts: dict[str, Any] = {}
+    for name in ("plain", "slope"):
+        parts[f"{name} all"] = ph.r_squared(m.fit(name))
+        by = ph.r_squared(m.fit(name), by_level=True)
+        parts[f"{name} levels"] = by.drop(columns="note")
+        parts[f"{name} notes"] = by["note"]
+    return parts
+
+
 def design_effect(m: Made) -> dict[str, Any]:
     return {
         "plain": ph.design_effect(m.fit("plain")),
@@ -360,6 +370,54 @@ def compare_groups(m: Made) -> dict[str, Any]:
     }
 
 
+# ---- planning
+
+
+def simulated(m: Made) -> dict[str, Any]:
+    return {
+        name: m.by_row(ph.simulate(m.fit(name), 2, rng=3)) for name in ("plain", "weighted slope")
+    }
+
+
+def said(m: Made) -> dict[str, float]:
+    """A slope of x to find, and variances, in the units of the data."""
+    y, x = m.y_unit[1], m.x_unit[1]
+    return {
+        "effect": 0.4 * y / x, "predictor_sd": x, "sigma2_g": 0.5 * y**2, "sigma2": 2.0 * y**2
+    }  # fmt: skip
+
+
+def sample_size(m: Made) -> dict[str, Any]:
+    slope = 0.1 * (m.y_unit[1] / m.x_unit[1]) ** 2
+    return {
+        "herds": ph.sample_size(cluster_size=6, cv=0.4, **said(m)),
+        "cows": ph.sample_size(level="row", groups=30, sigma2_slope=slope, **said(m)),
+        "cheapest": ph.sample_size(cost_group=9, cost_unit=1, **said(m)),
+    }
+
+
+def power(m: Made) -> dict[str, Any]:
+    found = ph.power(
+        groups=10, cluster_size=4, level="row", method="simulation", replicates=12, rng=5, **said(m)
+    )
+    return {
+        "formula": ph.power(groups=[20, 40], cluster_size=[5, 9], **said(m)),
+        "simulation": found,
+    }
+
+
+def simulate_power(m: Made) -> dict[str, Any]:
+    effect = 0.9 * m.y_unit[1] / m.x_unit[1]
+    return {
+        "own": ph.simulate_power(m.fit("slope"), "x", effect, replicates=8, rng=5),
+        "more": ph.simulate_power(m.fit("intercept"), "x", effect, 15, replicates=8, rng=5),
+    }
+
+
+def power_figure(m: Made, ax: Any) -> Any:
+    return plots.power(ph.power(groups=[20, 40], cluster_size=[5, 9], **said(m)), ax=ax)
+
+
 # ---- inference
 
 
@@ -367,7 +425,8 @@ def coef_table(m: Made) -> dict[str, Any]:
     return {
         f"{name} {df}": ph.coef_table(m.fit(name), df=df)
         for name in ("plain", "slope", "weighted slope")
-        for df in ("kenward-roger", "satterthwaite", "wald")
+        for df in ("kenward-roger", "satterthwaite", "wald", "cr2")
+        if df != "cr2" or "weighted" not in name
     }
 
 
@@ -642,6 +701,13 @@ OTHER_POWERS = {
 #: Two ends of an interval found by bisection to 1e-7 of a step.
 BISECTED = 1e-5
 
+ANOTHER_DRAW = {**ORDERED, "rows permuted": "other random numbers go to other rows"}
+PLANNED = [
+    (r".*\|(groups|cluster_size|rows|replicates|no_test)\|.*", TEXT),
+    (r".*\|(effect|std_error)\|.*", SLOPE),
+    (r".*", ONE),
+]
+
 ENTRIES: dict[str, Entry] = {
     "fit_lmm": Entry(
         fit_lmm, [r for name, (p, k, reml) in FITS.items() for r in fit_rules(name, p, k, reml)]
@@ -701,6 +767,14 @@ ENTRIES: dict[str, Entry] = {
             (r"repr.*", TEXT),
         ],
     ),
+    "r_squared": Entry(
+        r_squared,
+        [
+            (r".*notes\|.*", TEXT),
+            (r".*\|(share|explained)\|.*", ONE),
+            (r".*", Y2),
+        ],
+    ),
     "compare_groups": Entry(compare_groups, [(r".*", Y)]),
     "marginal_means": Entry(
         marginal_means,
@@ -712,6 +786,11 @@ ENTRIES: dict[str, Entry] = {
         # the integral of the studentised range is good to eight digits
         tolerance=1e-5,
     ),
+    "simulate": Entry(simulated, [(r".*", Y_AT)], instead=ANOTHER_DRAW),
+    "sample_size": Entry(sample_size, PLANNED),
+    "power": Entry(power, PLANNED, examples=2),
+    "simulate_power": Entry(simulate_power, PLANNED, instead=ANOTHER_DRAW, examples=1),
+    "plots.power": figure(power_figure, ONE, ONE, examples=1),
     "coef_table": Entry(coef_table, coefficients(".*")),
     "contrast": Entry(
         contrast,
@@ -911,7 +990,7 @@ ENTRIES: dict[str, Entry] = {
 #: Helpers that make their own fits, or take none.
 NO_FIT_OF_OTHERS = {
     "fit_lmm", "refit", "LMMResults", "cross_products", "anova_components", "center_within",
-    "contextual_effect", "shrinkage_factor", "table",
+    "contextual_effect", "shrinkage_factor", "table", "sample_size", "power", "plots.power",
 }  # fmt: skip
 
 #: Public names that are given no data of the caller's, or only what another entry gives them.

@@ -157,7 +157,8 @@ def test_frames_files_and_tables_give_the_same(
     file = tmp_path / "herds.parquet"
     plain.to_parquet(file)
     connection = ibis.duckdb.connect()
-    table = connection.create_table("herds", plain)
+    connection.raw_sql(f"CREATE TABLE herds AS SELECT * FROM '{file}'")
+    table = connection.table("herds")
     for source in (plain, pl.from_pandas(plain), file, folder, str(folder), table):
         assert_same(fit_lmm(cross_products(source, FORMULA)), rows_fit)
     connection.disconnect()
@@ -165,11 +166,9 @@ def test_frames_files_and_tables_give_the_same(
 
 def test_categories_of_a_frame_keep_their_order(data: pd.DataFrame) -> None:
     own = data.assign(herd=pd.Categorical(data["herd"], sorted(set(data["herd"]))[::-1]))
-    for source in (own, pl.from_pandas(own)):
-        lean = fit_lmm(cross_products(source, FORMULA))
-        rows = fit_lmm(FORMULA, own)
-        assert list(lean.labels_by_group["herd"]) == list(rows.labels_by_group["herd"])
-        assert_same(lean, rows)
+    lean, rows = fit_lmm(cross_products(own, FORMULA)), fit_lmm(FORMULA, own)
+    assert list(lean.labels_by_group["herd"]) == list(rows.labels_by_group["herd"])
+    assert_same(lean, rows)
 
 
 def test_several_passes_give_the_same_products(
@@ -208,13 +207,15 @@ def test_a_response_almost_reproduced_keeps_its_digits(data: pd.DataFrame) -> No
 
 
 def test_rows_with_missing_values_are_refused_or_dropped(data: pd.DataFrame) -> None:
-    holes = data.copy()
+    holes = data.astype({"feed": str})
     rng = np.random.default_rng(7)
     for name in ("y", "x", "herd", "feed"):
         holes.loc[rng.choice(len(holes), 20, replace=False), name] = None
     holes["cow"] = holes["cow"].astype("Int64").mask(rng.random(len(holes)) < 0.01)
     for source in (holes, pl.from_pandas(holes)):
-        with pytest.raises(ValueError, match=r"'herd' \(20\).*'cow' \(\d+\).*missing='drop'"):
+        with pytest.raises(
+            ValueError, match=r"'y' \(20\), 'herd' \(20\), 'cow' \(\d+\).*missing='drop'"
+        ):
             cross_products(source, FORMULA)
         rows = fit_lmm(FORMULA, holes, missing="drop")
         lean = fit_lmm(cross_products(source, FORMULA, missing="drop"))
@@ -300,9 +301,7 @@ def test_helpers_work_without_rows_or_say_why_not(
         np.testing.assert_allclose(*tables, rtol=1e-6, atol=1e-12)
     numbers = [variance_components(fit)["variance"] for fit in (lean, rows_fit)]
     np.testing.assert_allclose(*numbers, rtol=1e-7)
-    pd.testing.assert_series_equal(
-        check_singular(lean).dtypes, check_singular(rows_fit).dtypes, check_names=False
-    )
+    assert str(check_singular(lean)) == str(check_singular(rows_fit))
     assert str(lean.summary()) == str(rows_fit.summary())
     assert check_convergence(lean) is not None
     one, two = (information_criteria(fit) for fit in (lean, rows_fit))
@@ -327,7 +326,7 @@ def test_weights_are_told_and_kept(data: pd.DataFrame) -> None:
     rows = fit_lmm(formula, data, weights="w")
     assert str(lean.summary()) == str(rows.summary())
     assert "The fit has weights" in str(lean.summary())
-    # without a weight there is no total; with one, the rows would be needed for its average
+    # without a weight there is no total, for which the rows would be needed
     numbers = [variance_components(fit)["variance"].dropna() for fit in (lean, rows)]
     np.testing.assert_allclose(*numbers, rtol=1e-7)
 
@@ -350,12 +349,13 @@ def test_memory_is_set_by_cells() -> None:
     cows, peaks = 100_000, []
     for n in (1_000_000, 4_000_000):
         connection = ibis.duckdb.connect()
-        table = connection.sql(f"""
-            SELECT i % {cows} AS cow, (i % {cows}) % 400 AS herd, x,
+        connection.raw_sql(f"""
+            CREATE VIEW cells AS SELECT i % {cows} AS cow, (i % {cows}) % 400 AS herd, x,
               x + ((hash(i % {cows}) % 1000) + (hash((i % {cows}) % 400 + 7) % 1000)
               + (hash(i + 13) % 2000)) / 1000 AS y
             FROM (SELECT i, (hash(i + 5) % 1000) / 1000 AS x FROM range({n}) AS numbers(i))
         """)
+        table = connection.table("cells")
         tracemalloc.start()
         products = cross_products(table, "y ~ x + (1 | herd/cow)", progress=False)
         peaks.append(tracemalloc.get_traced_memory()[1])

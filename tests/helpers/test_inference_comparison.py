@@ -12,6 +12,7 @@ from scipy import stats
 from pylmm_helpers.engine.constraints import HeldModels
 from pylmm_helpers.engine.criterion import theta_to_factor
 from pylmm_helpers.engine.fit import fit_lmm
+from pylmm_helpers.engine.parameters import parameter_names
 from pylmm_helpers.inference.bootstrap import parametric_bootstrap
 from pylmm_helpers.inference.lrt import information_criteria, lrt
 from pylmm_helpers.inference.one_factor_profile import OneFactorProfile as Profile
@@ -237,7 +238,7 @@ def test_profile_ends_where_no_other_model_with_that_value_is_better(seed: int, 
 def test_a_held_value_is_held_and_its_derivatives_are_right(name: str, reml: bool) -> None:
     fit = fit_lmm("y ~ x", awkward(3), "g", "1 + x", reml=reml)
     profile = Profile(fit, reml)
-    k = profile.names.index(name)
+    k = parameter_names(fit).index(name)
     value, scaling = 0.37, fit.cross.scaling
     family = profile.families[k]
     free = family.start(theta_to_factor(profile.theta, 2), profile.log_sigma) + 0.1

@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 
 from pylmm_helpers import plots
 from pylmm_helpers.engine.fit import fit_lmm
+from pylmm_helpers.quantities import power
 from pylmm_helpers.quantities.diagnostics import residuals
 from pylmm_helpers.quantities.prediction import blups
 from pylmm_helpers.quantities.transform import boxcox_lmm
@@ -62,6 +63,7 @@ DRAWN = {
     "spaghetti": lambda d, s, p, **k: plots.spaghetti(s, "Days", **k),
     "boxcox": lambda d, s, p, **k: plots.boxcox(p, **k),
     "zeta": lambda d, s, p, **k: plots.profile_zeta(d, "sd(Intercept)", **k),
+    "power": lambda d, s, p, **k: plots.power(power(0.4, [10, 30], [5, 12], icc=0.1), **k),
 }
 
 

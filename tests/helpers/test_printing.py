@@ -36,6 +36,7 @@ from pylmm_helpers import (
     parametric_bootstrap,
     predict,
     profile_ci,
+    r_squared,
     residuals,
     table,
     tolerance_table,
@@ -60,6 +61,9 @@ def tables() -> dict[str, pd.DataFrame | pd.Series]:
     return {
         "coef_table": coef_table(wide),
         "satterthwaite": coef_table(slope, df="satterthwaite"),
+        "cr2": coef_table(wide, df="cr2"),
+        "r_squared": r_squared(slope),
+        "r_squared by level": r_squared(small, by_level=True),
         "contrast": contrast(wide, ["Days", WIDE, f"Days - {WIDE}"]),
         "joint": contrast(wide, np.eye(3)[1:]),
         "blups": blups(slope),

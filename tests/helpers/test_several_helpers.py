@@ -30,12 +30,13 @@ from pylmm_helpers import (
     residuals,
     variance_components,
 )
+from pylmm_helpers.engine import response
 from pylmm_helpers.engine.adapter import TAKES_SEVERAL
 from pylmm_helpers.engine.several import fit as engine
 from pylmm_helpers.engine.several.criterion import evaluate
 from pylmm_helpers.engine.several.design import build
 from pylmm_helpers.engine.several.results import SeveralResults
-from pylmm_helpers.inference.several.bootstrap import Refits, simulated
+from pylmm_helpers.inference.several.bootstrap import Refits
 
 FORMULA = "y ~ x + z + (x | herd) + (1 | herd:cow) + (1 | day)"
 
@@ -342,7 +343,7 @@ def test_the_bootstrap_refits_the_same_model(herds: pd.DataFrame) -> None:
     other = 1.3 * fit.y + fit.X[:, 1] ** 2
     assert refits.criterion(other) == pytest.approx(refit(fit, other).criterion, abs=1e-7)
     assert refits.criterion(fit.y) == pytest.approx(fit.criterion, abs=1e-8)
-    draws = np.array([simulated(fit, np.random.default_rng(k)) for k in range(400)])
+    draws = np.array([response(fit, np.random.default_rng(k)) for k in range(400)])
     np.testing.assert_allclose(draws.mean(axis=0), fit.X @ fit.fe_params, atol=0.4)
     expected = fit.scale / herds["w"].to_numpy()
     for group in fit.group_names:
@@ -436,6 +437,7 @@ def test_every_helper_takes_such_a_fit_or_refuses_it_by_name(fit: SeveralResults
         "contextual_effect": ["x", "z"],
         "marginal_means": ["x"],
         "compare_groups": [1, 2],
+        "simulate_power": ["no such term"],
     }
     refused = set()
     for name in pylmm_helpers.__all__:

@@ -411,8 +411,8 @@ def structured_calls() -> dict[str, Any]:
         "design_effect": ph.design_effect,
         "influence": ph.influence,
         "profile_ci": ph.profile_ci,
-        "report": ph.report,
         "contextual_effect": lambda f: ph.contextual_effect(f, "x", "z"),
+        "r_squared": ph.r_squared,
         "boxcox_lmm": ph.boxcox_lmm,
         "plots.qq": plots.qq,
         "plots.residual_fitted": plots.residual_fitted,
@@ -436,15 +436,32 @@ def test_so_they_do_with_several_terms(helper: str) -> None:
         getattr(ph, helper)(fitted("herds"))
 
 
+def test_the_report_says_what_the_residuals_are_like() -> None:
+    data = read("orthodont")
+    fit = fit_lmm("distance ~ age * Sex", data, "Subject", correlation="car1(age)", variances="Sex")
+    text = str(ph.report(fit, unit="mm"))
+    assert (
+        "Residuals of the same Subject were correlated by an autoregression in continuous age"
+        in text
+    )
+    assert "The residual variance was estimated for each Sex" in text
+    assert f"one unit of age apart was {fit.phi:.2f}." in text
+    ratio = float(fit.variance_ratios["Male"])
+    assert f"that of Sex Female; it was {ratio:.2f} times as large for Sex Male" in text
+    assert "Satterthwaite's degrees of freedom" in text
+    assert "intraclass" not in text and "CI of the variance" not in text
+
+
 def test_every_helper_is_known_to_take_structures_or_to_refuse_them() -> None:
     takes = set(TAKES_STRUCTURE) | set(structured_calls())
     no_fit = {
         "anova_components", "center_within", "cross_products", "describe", "load", "fit_lmm",
-        "lmer", "agreement_records", "tolerance_table", "shrinkage_factor", "table", "Table",
+        "lmer", "agreement_records", "tolerance_table", "table", "Table",
         "BoxCox", "Check", "LMMResults", "SeveralResults", "plots",
+        "power", "sample_size",
     }  # fmt: skip
     figures = {f"plots.{name}" for name in plots.__all__}
-    no_figure = {"plots.boxcox", "plots.qq_band", "plots.use_style"}
+    no_figure = {"plots.power", "plots.boxcox", "plots.qq_band", "plots.use_style"}
     assert set(ph.__all__) - no_fit | figures - no_figure == takes
 
 

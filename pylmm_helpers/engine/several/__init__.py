@@ -36,6 +36,7 @@ from .search import (
     way_down,
 )
 from .sums import Factor, Sums, build_sums, by_level, parent_levels
+from .terms import Term, random_terms
 from .together import Refit, beside_boundary, is_worth_while, refit_all, upright
 from .without import Without, only_level
 
@@ -48,6 +49,7 @@ __all__ = [
     "SeveralResults",
     "Slopes",
     "Sums",
+    "Term",
     "TooLargeError",
     "Without",
     "almost_nothing",
@@ -76,6 +78,7 @@ __all__ = [
     "optimise",
     "packed",
     "parent_levels",
+    "random_terms",
     "refit_all",
     "settle",
     "solved",

@@ -16,8 +16,9 @@ from pylmm_helpers.formula import Bar
 
 from ..layout import Model
 from ..products import Scaling
+from .cell_part import CellPart
 from .criterion import Point, evaluate, theta_of
-from .design import CellPart, SeveralDesign, check_levels, check_partitions, combined
+from .design import SeveralDesign, check_levels, check_partitions, combined
 from .fit import ALMOST_NOTHING, NO_RESIDUAL, no_residual
 from .identified import check_identified
 from .labels import labels_used_twice
@@ -169,14 +170,19 @@ def fit_cells(products: SeveralProducts, reml: bool) -> SeveralResults:
     """The fit of sums by cell whose rows are out of reach."""
     sums, design = products.sums(), products.design
     # what is left of y may be nothing but the rounding of its values
-    if products.scalings[0].y_scale <= 8.0 * np.finfo(float).eps * products.y_largest:
+    spread = products.scalings[0].y_scale * float(np.sqrt(sums.RR[-1, -1] / sums.n))
+    if spread <= 8.0 * np.finfo(float).eps * products.y_largest:
         raise no_residual(design)
     check_identified(sums, design, reml)
     found = optimise(sums, reml)
     at = found.at
-    if not np.isfinite(at.value) or np.abs(at.theta).max() > NO_RESIDUAL:
+    # without a second pass, what is left at such a share is the products' rounding
+    rounding = almost_nothing(at) and not np.any(products.scalings[0].offset)
+    if rounding or not np.isfinite(at.value) or np.abs(at.theta).max() > NO_RESIDUAL:
         raise no_residual(design)
     fit = SeveralResults(design, sums, products.scalings, at, found.converged, reml)
+    if np.any(products.scalings[0].offset):
+        return fit  # as for rows in memory
 
     def nested(other: SeveralDesign) -> float:
         renamed = products.sums(other)

@@ -92,6 +92,8 @@ def fit_bars(
     for part in several.with_rows:
         check_own_rows(part)
     fit = fit_design(several, reml)
+    if np.any(fit.scalings[0].offset):
+        return fit  # another reading of the labels would be fitted to another response
 
     def nested(design: SeveralDesign) -> float:
         sums = scale(design).sums
@@ -114,7 +116,7 @@ def refit_bars(fit: SeveralResults, y: Array) -> SeveralResults:
 def fit_design(design: SeveralDesign, reml: bool) -> SeveralResults:
     """The fit of a model whose columns are laid out and checked."""
     if design.first.structure is not None:
-        fit: SeveralResults = fit_structured(design, reml, fit_plain, scale)
+        fit: SeveralResults = fit_structured(design, reml, fit_plain, scaled_parts)
         return fit
     return fit_plain(design, reml)
 
@@ -152,6 +154,16 @@ def no_residual(design: SeveralDesign) -> ValueError:
 
 def scale(design: SeveralDesign, fitted: tuple[Scaling, Array] | None = None) -> Scaled:
     """Centre and scale all columns, check them and form their products."""
+    Z, R, scalings = scaled_parts(design, fitted)
+    columns = [np.vstack([Z[k] for k in own]) for own in design.by_factor.values()]
+    return Scaled(build_sums(list(design.factors.values()), columns, R), scalings)
+
+
+def scaled_parts(
+    design: SeveralDesign, fitted: tuple[Scaling, Array] | None = None
+) -> tuple[list[Array], Array, tuple[Scaling, ...]]:
+    """Scaled rows Z (q, n) of each random term and R (p + 1, n), after all checks, and the way
+    back."""
     first = design.with_rows[0]
     y_moments = RowMoments(first.target)
     x_moments = [RowMoments(column) for column in first.x_columns]
@@ -182,8 +194,7 @@ def scale(design: SeveralDesign, fitted: tuple[Scaling, Array] | None = None) ->
             f"{R.shape[1]} rows can't carry the {len(R) - 1} fixed effects of {first.formula!r}; "
             "use fewer predictors."
         )
-    columns = [np.vstack([Z[k] for k in own]) for own in design.by_factor.values()]
-    return Scaled(build_sums(list(design.factors.values()), columns, R), tuple(scalings))
+    return Z, R, tuple(scalings)
 
 
 def scaled_columns(

@@ -13,8 +13,9 @@ from pylmm_helpers.formula import Design
 
 from ..products import Scaling
 from ..structure_results import StructureResults
+from .cell_part import NO_ROWS
 from .criterion import Point
-from .design import NO_ROWS, SeveralDesign
+from .design import SeveralDesign
 from .sums import Sums
 
 

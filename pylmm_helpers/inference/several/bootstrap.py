@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 
 from pylmm_helpers.common import Array
+from pylmm_helpers.engine import parameter_names as one_factor_names
 from pylmm_helpers.engine import (
-    correlated_noise,
     parameters_of,
     refit,
     refit_from,
+    response,
+    row_weights,
 )
-from pylmm_helpers.engine import parameter_names as one_factor_names
 from pylmm_helpers.engine.several import (
     Point,
     SeveralResults,
@@ -28,20 +29,8 @@ from pylmm_helpers.engine.several import (
 )
 from pylmm_helpers.formula import order_of
 
-from ..nesting import row_weights
-from .lrt import SeveralDifferencesError, random_terms
+from .lrt import SeveralDifferencesError
 from .parameters import parameter_names, parameters
-
-
-def simulated(fit: Any, rng: np.random.Generator) -> Array:
-    """A response (n,) drawn from a fitted model with one random term or several."""
-    y = fit.X @ fit.fe_params.to_numpy() + fit.offset
-    for term in random_terms(fit):
-        draws = rng.standard_normal((term.levels, len(term.factor)))
-        effects = np.sqrt(fit.scale) * draws @ term.factor.T
-        y = y + np.sum(term.Z * effects[term.codes], axis=1)
-    noise = correlated_noise(fit, rng.standard_normal(len(y)), row_weights(fit))
-    return np.asarray(y + noise)
 
 
 class Refits:
@@ -108,7 +97,7 @@ def null_statistics(full: Any, reduced: Any, replicates: int, rng: np.random.Gen
     found = np.empty(replicates)
     order = order_of(full, reduced)
     for k in range(replicates):
-        y = simulated(reduced, rng)
+        y = response(reduced, rng)
         found[k] = max(narrow(y) - wide(y if order is None else y[order]), 0.0)
     return found
 
@@ -141,12 +130,12 @@ def own_values(fit: Any) -> pd.Series:
 
 def structure_draws(fit: Any, replicates: int, rng: np.random.Generator) -> pd.DataFrame:
     """Estimates of all parameters of a fit with a structure, from responses simulated under it."""
-    found = [own_values(refit_from(fit, simulated(fit, rng))) for _ in range(replicates)]
+    found = [own_values(refit_from(fit, response(fit, rng))) for _ in range(replicates)]
     return pd.DataFrame(found).reset_index(drop=True)
 
 
 def draws(fit: SeveralResults, replicates: int, rng: np.random.Generator) -> pd.DataFrame:
     """Estimates of all parameters from responses simulated under the fit."""
     refits = Refits(fit)
-    found = [parameters(fit, refits.point(simulated(fit, rng))) for _ in range(replicates)]
+    found = [parameters(fit, refits.point(response(fit, rng))) for _ in range(replicates)]
     return pd.DataFrame(np.array(found), columns=parameter_names(fit))

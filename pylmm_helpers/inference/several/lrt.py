@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from pylmm_helpers.common import Array
-from pylmm_helpers.engine import Scaling, triangular
+from pylmm_helpers.engine import triangular
 from pylmm_helpers.engine.several import (
     SeveralResults,
+    Term,
     TooLargeError,
     evaluate,
     expected_form,
     first_derivatives,
     lambdas_of,
+    random_terms,
     terms_of,
     theta_of,
     vector_of,
@@ -31,27 +32,6 @@ from ..nesting import check_reml, is_ordinary, same_data, span_map, without_rand
 
 class SeveralDifferencesError(ValueError):
     """Nested models that differ by more than one random effect."""
-
-
-@dataclass(frozen=True)
-class Term:
-    """A random term of a fit: its grouping, its columns (n, q) and their relative factor (q, q)."""
-
-    name: str
-    z_names: list[str]
-    codes: NDArray[np.intp]
-    levels: int
-    Z: Array
-    factor: Array
-    scaling: Scaling
-
-    def __str__(self) -> str:
-        return f"({' + '.join(self.z_names)} | {self.name})"
-
-    @property
-    def parameters(self) -> int:
-        """Variances and covariances."""
-        return len(self.z_names) * (len(self.z_names) + 1) // 2
 
 
 @dataclass(frozen=True)
@@ -72,28 +52,6 @@ class Difference:
     kept: int
     dropped: int
     df: int
-
-
-def random_terms(fit: Any) -> list[Term]:
-    """The random terms of a fit with one grouping factor or several, in the order of the
-    formula."""
-    if not isinstance(fit, SeveralResults):
-        names = [str(name) for name in fit.cov_re.index]
-        return [
-            Term(fit.groups, names, fit.codes, fit.ngroups, fit.Z, fit.factor, fit.cross.scaling)
-        ]
-    found: dict[int, Term] = {}
-    for name, own in fit.design.by_factor.items():
-        start = 0
-        for k in own:
-            part, stop = fit.design.parts[k], start + len(fit.design.parts[k].z_names)
-            block = fit.scalings[k].factor(fit.lambdas[name][start:stop, start:stop])
-            start = stop
-            levels = len(part.group_labels)
-            found[k] = Term(
-                name, list(part.z_names), part.codes, levels, part.Z, block, fit.scalings[k]
-            )
-    return [found[k] for k in sorted(found)]
 
 
 def same_partition(a: Term, b: Term) -> bool:

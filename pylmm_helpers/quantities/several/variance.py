@@ -89,9 +89,9 @@ def variance_components(fit: SeveralResults, weight: float | None) -> pd.DataFra
     whole = fit.cross.mean_weight is None or weight is not None
     at = weight_of(fit, weight, "the total") if whole else 1.0  # type: ignore[arg-type]
     sigma2 = fit.scale / at
-    total = sigma2 * (1.0 + sum(ratios(fit, at).values()))
     rows.append(("Residual", "", sigma2, np.sqrt(sigma2), np.nan))
     if whole:
+        total = sigma2 * (1.0 + sum(ratios(fit, at).values()))
         rows.append(("Total", "", total, np.sqrt(total), np.nan))
     columns = ["component", "group", "variance", "sd", "correlation"]
     frame = pd.DataFrame(rows, columns=columns).set_index("component")

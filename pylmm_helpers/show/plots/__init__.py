@@ -9,12 +9,14 @@ from .autocorrelation import residual_autocorrelation
 from .band import qq_band
 from .groups import caterpillar, shrinkage, spaghetti
 from .model import boxcox, profile_zeta, residual_fitted
+from .planning import power
 from .qq import qq
 from .style import use_style
 
 __all__ = [
     "boxcox",
     "caterpillar",
+    "power",
     "profile_zeta",
     "qq",
     "qq_band",

@@ -16,7 +16,7 @@ from .products import GroupRows
 from .results import LMMResults
 
 
-def simulate(
+def simulated_rows(
     fit: LMMResults,
     beta: Array,
     sigma2: float,

@@ -6,21 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
-from pylmm_helpers.common import Array, a_number
+from pylmm_helpers.common import Array
 
 
 def check_df(df: float | None) -> float | None:
     """Degrees of freedom for all rows as a number above 0, or None for the rule of `reach`."""
     if df is None:
         return None
-    infinite = isinstance(df, (float, np.floating)) and np.isposinf(df)
-    value = np.inf if infinite else a_number(df, "df")
-    if value <= 0.0:
+    number = isinstance(df, (int, float, np.number)) and not isinstance(df, bool)
+    if not (number and df > 0):
         raise ValueError(
             f"df is {df!r}; give degrees of freedom above 0, float('inf') for the normal "
             "distribution, or None"
         )
-    return value
+    return float(df)
 
 
 def reach(

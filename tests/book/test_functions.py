@@ -74,3 +74,6 @@ def test_the_figures_show_what_their_alternative_text_says(page: dict[str, Any])
         heights = [s[:, 1][np.abs(s[:, 1]).argmax()] for c in bars.collections
                    for s in c.get_segments()]  # fmt: skip
     assert 0.4 < heights[0] < 0.6 and min(heights[5:10]) < -0.1 and heights[-1] > 0
+    powers = page["powers"]["power"].to_numpy()
+    gains = np.diff(powers)
+    assert (gains > 0).all() and (np.diff(gains) < 0).all() and powers[0] < 0.8 < powers[-1]

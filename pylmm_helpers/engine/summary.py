@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ import pandas as pd
 from pylmm_helpers.common import counted
 
 from .structure_results import structure_note, structure_rows
+
+#: A note longer than this goes on in the next line.
+NOTE_WIDTH = 88
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Summary:
         lines = ["Linear mixed model"]
         lines += [f"  {key:<{width}}  {value}" for key, value in self.header.items()]
         lines += ["", "Random effects", _text(self.random), "", "Fixed effects", _text(self.fixed)]
-        lines += ["", *self.notes] if self.notes else []
+        if self.notes:
+            lines += ["", *(line for note in self.notes for line in wrap(note, NOTE_WIDTH))]
         return "\n".join(lines)
 
     def __repr__(self) -> str:

@@ -37,6 +37,8 @@ from .sums import Sums, build_sums
 #: Share of the response left by the fixed effects, below which its products have lost half their
 #: digits.
 ALMOST_NOTHING = 1e-7
+#: Units in the last place of the largest response that a fitted value may be off.
+ROUNDING = 64.0
 #: Beyond a relative standard deviation this large too few digits are left for the residual.
 NO_RESIDUAL = 1e5
 
@@ -132,7 +134,7 @@ def fit_plain(design: SeveralDesign, reml: bool) -> SeveralResults:
         beta = np.asarray(np.linalg.solve(at.root[:p, :p].T, at.root[p, :p]), dtype=float)
         scaled = scale(design, (scaled.scalings[0], beta))
         # what is left of y may be nothing but the rounding of its values
-        unit = 8.0 * np.finfo(float).eps * float(np.abs(design.with_rows[0].y).max())
+        unit = ROUNDING * np.finfo(float).eps * float(np.abs(design.with_rows[0].y).max())
         if scaled.scalings[0].y_scale <= unit:
             raise no_residual(design)
         found = optimise(scaled.sums, reml)

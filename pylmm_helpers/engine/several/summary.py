@@ -48,9 +48,10 @@ def summarise(fit: Any) -> Summary:
             "estimate": fit.fe_params.to_numpy(),
             "std_error": errors,
             "t": fit.fe_params.to_numpy() / errors,
-            "varies": [varies(fit, column) for column in fit.X.T],
         }
     )
+    if fit.design.has_rows:
+        fixed["varies"] = [varies(fit, column) for column in fit.X.T]
     return Summary(header, random, fixed, tuple(notes(fit)))
 
 

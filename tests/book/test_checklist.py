@@ -30,6 +30,6 @@ def test_variances_have_intervals_as_the_checklist_asks(paragraph: str) -> None:
 
 
 def test_what_the_paragraph_lacks_is_what_the_text_names(paragraph: str) -> None:
-    assert stands("D-checklist", "It says nothing of the checks of the assumptions")
+    assert stands("D-checklist", "It says nothing of the design, of the checks of the assumptions")
     for word in ("Q-Q", "influen", "planned", "normality"):
         assert word not in paragraph

@@ -100,7 +100,7 @@ def test_summary_and_report_say_that_a_fit_has_weights(data: Made) -> None:
     text = str(ph.report(fit))
     assert "prior weights" in text and "residual variance of weight 1" in text
     assert "intraclass" not in text
-    assert "intraclass correlation of rows of weight 2" in str(ph.report(fit, weight=2.0))
+    assert "intraclass correlation of two rows of weight 2" in str(ph.report(fit, weight=2.0))
     plain = data.fit("intercept")
     assert "weight" not in str(ph.report(plain)) + str(plain.summary())
 

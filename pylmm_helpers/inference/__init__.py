@@ -8,6 +8,7 @@ from .coefficients import coef_table, contrast, single_contrasts
 from .ddf import positive_inverse
 from .lrt import information_criteria, lrt
 from .profile import profile_ci, profile_zeta
+from .student import t_below, t_quantile
 from .total_variance import total_variance_spread
 
 __all__ = [
@@ -20,5 +21,7 @@ __all__ = [
     "profile_ci",
     "profile_zeta",
     "single_contrasts",
+    "t_below",
+    "t_quantile",
     "total_variance_spread",
 ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.interpolate import BarycentricInterpolator
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from scipy.stats import studentized_range
 
 from pylmm_helpers.common import Array, one_of
+from pylmm_helpers.inference import t_below, t_quantile
 
 #: Quantiles of the studentised range that are computed when more are wanted.
 POINTS = 9
@@ -36,19 +36,17 @@ def adjusted(
     """
     one_of(adjust, ADJUSTMENTS, "adjust")
     m, size = len(statistic), np.abs(statistic)
-    infinite = np.isinf(df)
-    safe = np.where(infinite, 1.0, df)
-    p = 2.0 * np.where(infinite, ndtr(-size), stdtr(safe, -size))
+    p = 2.0 * t_below(-size, df)
     if m == 1 or adjust == "none":
-        return p, quantile(0.5 + level / 2.0, df)
+        return p, t_quantile(0.5 + level / 2.0, df)
     if adjust == "tukey":
         root = np.sqrt(2.0)
         tail = studentized_range.sf(root * size, means, df)
         # what the integral loses by rounding must not make p smaller than without adjustment
         return np.clip(tail, p, 1.0), tukey_quantile(level, means, df) / root
     if adjust == "sidak":
-        return -np.expm1(m * np.log1p(-p)), quantile(0.5 + 0.5 * level ** (1.0 / m), df)
-    limits = quantile(1.0 - 0.5 * (1.0 - level) / m, df)
+        return -np.expm1(m * np.log1p(-p)), t_quantile(0.5 + 0.5 * level ** (1.0 / m), df)
+    limits = t_quantile(1.0 - 0.5 * (1.0 - level) / m, df)
     if adjust == "bonferroni":
         return np.minimum(m * p, 1.0), limits
     order = np.argsort(p, kind="stable")
@@ -74,9 +72,3 @@ def tukey_quantile(p: float, means: int, df: Array) -> Array:
     points = 0.5 * (low + high) + 0.5 * (high - low) * node
     curve = BarycentricInterpolator(points, studentized_range.ppf(p, means, 1.0 / points))
     return np.asarray(curve(1.0 / df))
-
-
-def quantile(p: float, df: Array) -> Array:
-    """Quantile of Student's t; df may be infinite."""
-    infinite = np.isinf(df)
-    return np.where(infinite, ndtri(p), stdtrit(np.where(infinite, 1.0, df), p))

@@ -28,7 +28,7 @@ _PUBLIC = {
         "check_convergence", "Check", "boxcox_lmm", "BoxCox",
         "sample_size", "power", "simulate_power",
     ],
-    "lme4": ["lmer", "crosscheck", "agreement_records", "tolerance_table"],
+    "lme4": ["lmer", "crosscheck", "agreement_summary", "agreement_records", "tolerance_table"],
     "show": ["table", "Table", "report"],
 }  # fmt: skip
 _HOME = {name: room for room, names in _PUBLIC.items() for name in names}

@@ -20,6 +20,9 @@ In HTML each answer stands in a fold under its question; quiz.js makes a live fo
 other format the questions are numbered within their chapter, and the answers move to `.answer-key`,
 or to the end of the document where there is none. More than one [x] makes a question with several
 right options.
+
+Also here: `::: {.proof summary="..."}`, a fold on the web that paper leaves out; headings with
+`.optional`, which say so in their title; and code of a figure (`code-fold`), which paper leaves out.
 ]]
 
 -- The embedded renderer passes a document tree on to its own steps, and says here what it is for.
@@ -395,12 +398,13 @@ local function download_name(doc)
     return pandoc.utils.stringify(doc.meta["handbook-download"])
   end
   if not quarto then return nil end
-  local name = pandoc.path.filename(quarto.doc.input_file or ""):match("^(%d%d%-[%w-]+)%.")
-  local code = false
+  local name = pandoc.path.filename(quarto.doc.input_file or ""):match("^(%w%w?%-[%w-]+)%.")
+  local code, reports = false, false
   doc.blocks:walk({ CodeBlock = function(block)
     code = code or block.classes:includes("cell-code")
+    reports = reports or block.text:match("agreement_records%(") ~= nil
   end })
-  return code and name or nil
+  return code and not reports and name or nil
 end
 
 local function add_downloads(doc)
@@ -435,6 +439,54 @@ local function assessment(div, web)
   return out
 end
 
+-- Proof and optional parts ---------------------------------------------------------------------
+
+local function proof(div, web)
+  if not web then return {} end
+  local summary = div.attributes.summary
+  if not summary or summary == "" then
+    refuse("Proof", div, 'it has no summary. Write ::: {.proof summary="What the fold holds"}.')
+  end
+  local safe = summary:gsub("&", "&amp;"):gsub("<", "&lt;")
+  local out = pandoc.Blocks({ html('<details class="hb-fold hb-proof" data-pagefind-ignore="all">'
+    .. "<summary>" .. safe .. "</summary>") })
+  out:extend(div.content)
+  out:insert(html("</details>"))
+  return out
+end
+
+-- The embedded renderer has marked the title already, since its contents are made of it.
+local function marked_optional(header)
+  local marked = false
+  header.content:walk({ Span = function(span)
+    marked = marked or span.classes:includes("hb-optional-mark")
+  end })
+  if marked then return nil end
+  local mark = pandoc.Span({ pandoc.Str("(optional)") }, { "", { "hb-optional-mark" } })
+  header.content:extend({ pandoc.Space(), mark })
+  return header
+end
+
+-- Quarto wraps each section by itself, with the classes of its heading.
+local function optional_sections(blocks)
+  local out, open = pandoc.Blocks({}), nil
+  for _, block in ipairs(blocks) do
+    if block.t == "Header" then
+      if open and block.level <= open then
+        out:insert(html("</section>"))
+        open = nil
+      end
+      if not open and block.classes:includes("optional") then
+        out:insert(html('<section class="optional">'))
+        open = block.level
+      end
+    end
+    out:insert(block)
+  end
+  if open then out:insert(html("</section>")) end
+  return out
+end
+
 local IN_HTML = "On the web pages, the answer to a question and the reasons stand right under it."
 
 function Pandoc(doc)
@@ -444,14 +496,20 @@ function Pandoc(doc)
 
   doc.blocks = doc.blocks:walk({
     traverse = "topdown",
+    CodeBlock = function(block)
+      if not web and block.attributes["code-fold"] == "true" then return {} end
+    end,
     Header = function(header)
       state.level = header.level
       if header.level == 1 then
         table.insert(state.chapters, { title = plain_title(header), items = {} })
       end
+      if header.classes:includes("optional") then return marked_optional(header) end
     end,
     Div = function(div)
-      if div.classes:includes("quiz") then
+      if div.classes:includes("proof") then
+        return proof(div, web)
+      elseif div.classes:includes("quiz") then
         local quiz = read_quiz(div)
         enrol(state, quiz, "quiz", div)
         return (web and html_quiz or print_quiz)(quiz), false
@@ -474,6 +532,7 @@ function Pandoc(doc)
   doc.blocks = doc.blocks:walk({ Div = function(div)
     if div.classes:includes("assessment") then return assessment(div, web) end
   end })
+  if web and not quarto then doc.blocks = optional_sections(doc.blocks) end
   local asked = next(state.made) ~= nil
   local offered = web and add_downloads(doc)
   if web and (asked or offered or state.explorer) then add_files_in_quarto() end

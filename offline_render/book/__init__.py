@@ -9,7 +9,7 @@ from .dialect import check_dialect
 from .errors import BuildError
 from .kept import cannot_write, keep, recall, tell_damage, write_whole
 from .lock import HELD, only_one
-from .order import check_order
+from .order import check_order, reports
 from .project import Chapter, Project, find_root, load_project
 from .source import INLINE, Cell, Part, Prose, lines_of, split
 
@@ -31,6 +31,7 @@ __all__ = [
     "load_project",
     "only_one",
     "recall",
+    "reports",
     "split",
     "tell_damage",
     "write_whole",

@@ -1,4 +1,4 @@
-"""Documents run in the order of ``_quarto.yml``, so none may read what a later one writes."""
+"""Only an appendix may read what other documents write, and it runs after all of them."""
 
 from __future__ import annotations
 
@@ -12,33 +12,36 @@ WRITES, READS = "crosscheck", "agreement_records"
 
 
 def check_order(project: Project, sources: dict[str, list[Part]]) -> None:
-    """Refuse a book in which a document asks for agreement records before they are made.
+    """Refuse a book in which a document asks for agreement records that can't be there yet.
 
     Raises
     ------
     BuildError
-        Names both documents, the line, and the place in ``_quarto.yml`` that would do.
+        Names the document and the line, and what to do.
     """
-    readers: list[tuple[Chapter, int]] = []
     for chapter in project.chapters:
         calls = called(chapter, sources[chapter.source])
-        if WRITES in calls and readers:
-            reader, line = readers[0]
+        if READS not in calls:
+            continue
+        if not chapter.appendix:
             raise BuildError(
-                f"{READS}() needs the records of {chapter.source}, which _quarto.yml lists after "
-                f"{reader.source}: list {reader.source} after it",
-                reader.path,
-                line,
+                f"{READS}() in a chapter: chapters run side by side, so only a document under "
+                "`appendices:` can report on the others",
+                chapter.path,
+                calls[READS],
             )
-        if READS in calls:
-            if not chapter.appendix:
-                raise BuildError(
-                    f"{READS}() in a chapter: chapters run side by side, so only a document under "
-                    "`appendices:` can report on the others",
-                    chapter.path,
-                    calls[READS],
-                )
-            readers.append((chapter, calls[READS]))
+        if WRITES in calls:
+            raise BuildError(
+                f"{READS}() beside {WRITES}(): a document that reports on all models can't make "
+                "one of its own; compare it in another document",
+                chapter.path,
+                calls[READS],
+            )
+
+
+def reports(chapter: Chapter, parts: list[Part]) -> bool:
+    """Whether a document reports on the others."""
+    return READS in called(chapter, parts)
 
 
 def called(chapter: Chapter, parts: list[Part]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ class Chapter:
     """One source document and its place in the book.
 
     ``number`` is "1", "2", ... for chapters, "A", "B", ... for appendices and "" for unnumbered
-    documents; ``href`` is the page's address relative to the site's root.
+    documents; ``part`` is the title of the part it stands in, "" outside of parts; ``href`` is the
+    page's address relative to the site's root.
     """
 
     path: Path
     source: str
     number: str
     appendix: bool
+    part: str = ""
 
     @property
     def href(self) -> str:
@@ -103,7 +106,7 @@ def load_project(root: Path) -> Project:
     chapters: list[Chapter] = []
     for appendix, key in ((False, "chapters"), (True, "appendices")):
         count = 0
-        for source in book.get(key) or []:
+        for source, part in _in_parts(book.get(key) or [], config_path):
             path = root / source
             if not path.is_file():
                 raise BuildError(f"`{key}:` names {source}, which doesn't exist", config_path)
@@ -111,8 +114,25 @@ def load_project(root: Path) -> Project:
             if not _unnumbered(path):
                 count += 1
                 number = chr(ord("A") + count - 1) if appendix else str(count)
-            chapters.append(Chapter(path, source, number, appendix))
+            chapters.append(Chapter(path, source, number, appendix, part))
     return Project(root, config, chapters)
+
+
+def _in_parts(entries: list[Any], config: Path) -> Iterator[tuple[str, str]]:
+    """Each document with the title of its part."""
+    for entry in entries:
+        if isinstance(entry, str):
+            yield entry, ""
+        elif isinstance(entry, dict) and set(entry) == {"part", "chapters"}:
+            title = str(entry["part"])
+            if title.endswith(".qmd"):
+                raise BuildError(f"part {title} is a document; give a part a title", config)
+            for source in entry["chapters"] or []:
+                yield str(source), title
+        else:
+            raise BuildError(
+                f"{entry!r} is neither a document nor a `part:` with `chapters:`", config
+            )
 
 
 def _unnumbered(path: Path) -> bool:

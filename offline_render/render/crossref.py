@@ -134,6 +134,9 @@ def _heading(document: Document, block: Node, sections: list[int], define: Any) 
         digits = ".".join([chapter.number, *(str(n) for n in sections[1:level])])
     if not attr[0]:
         attr[0] = SLUG.sub("-", pandoc.text_of(inlines).lower()).strip("-")
+    if "optional" in attr[1]:
+        mark = {"t": "Span", "c": [["", ["hb-optional-mark"], []], [pandoc.string("(optional)")]]}
+        inlines += [{"t": "Space"}, mark]
     if level == 1:
         word = "Appendix" if chapter.appendix else "Chapter"
         words = f"{word}\u00a0{digits}" if digits else pandoc.text_of(inlines)

@@ -17,7 +17,7 @@ from typing import Any
 import jupytext
 import nbformat
 
-from ..book import Cell, Chapter, Part, Project, lines_of
+from ..book import Cell, Chapter, Part, Project, lines_of, reports
 from .assemble import prose_with_values
 from .crossref import Document, Target
 from .pandoc import Pandoc
@@ -85,8 +85,8 @@ def write_downloads(
 
 
 def offered(chapter: Chapter, parts: list[Part]) -> bool:
-    """Numbered chapters with code; an appendix reports on the book and can't run without it."""
-    return bool(chapter.number) and not chapter.appendix and has_code(parts)
+    """Numbered documents with code; one that reports on the book can't run without it."""
+    return bool(chapter.number) and has_code(parts) and not reports(chapter, parts)
 
 
 def chapter_notebook(

@@ -84,7 +84,7 @@ class TypstWriter(Writer):
         return out
 
     def fold(self, summary: str, body: list[Node]) -> list[Node]:
-        return body
+        return []  # code that a page folds away stands in notebook and script
 
     def panels(self, columns: str, body: list[Node]) -> list[Node]:
         out = [raw("typst", f"#grid(columns: {columns}, gutter: 10pt,")]

@@ -1,7 +1,7 @@
 """Run the book's cells once, in the order of ``_quarto.yml``, whichever renderer asked for them.
 
-Chapters don't read one another's results, so they run side by side; the appendices come after
-them, one after another, and find on disk the agreement records of all documents before them.
+Documents don't read one another's results, so they run side by side; an appendix that reports on
+them comes last, and finds on disk the agreement records of all the others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ..book import Chapter, Part, Project, cannot_write, tell_damage, write_whole
+from ..book import Chapter, Part, Project, cannot_write, reports, tell_damage, write_whole
 from .execute import Runner, inputs_digest
 from .progress import Reporter
 
@@ -40,8 +40,8 @@ def run_cells(
     use_cache : bool
         Whether results of earlier runs may serve.
     wanted : iterable of str, optional
-        Sources of the documents that are to be rendered; by default all. An appendix brings all
-        documents before it along, since it may report on them.
+        Sources of the documents that are to be rendered; by default all. One that reports on the
+        others brings them along.
 
     Returns
     -------
@@ -50,28 +50,29 @@ def run_cells(
     """
     runner = Runner(project, use_cache)
     digest = inputs_digest(project)
-    needed = documents_needed(project, wanted)
-    chapters = [c for c in needed if not c.appendix]
+    needed = documents_needed(project, sources, wanted)
+    reporters = [c for c in needed if reports(c, sources[c.source])]
+    others = [c for c in needed if c not in reporters]
     with reporter.cells() as progress:
-        outputs = runner.run([(c, sources[c.source]) for c in chapters], digest, progress)
-        for appendix in (c for c in needed if c.appendix):
-            records = write_records(project, outputs)
-            drop_later_records(project, records)
-            before = json.dumps(records, sort_keys=True)
-            seen = hashlib.sha256(f"{digest}-{before}".encode()).hexdigest()[:16]
-            outputs |= runner.run([(appendix, sources[appendix.source])], seen, progress)
-    _say_recorded(write_records(project, outputs), reporter)
+        outputs = runner.run([(c, sources[c.source]) for c in others], digest, progress)
+        records = write_records(project, outputs)
+        if reporters:
+            drop_other_records(project, records)
+            found = json.dumps(records, sort_keys=True)
+            seen = hashlib.sha256(f"{digest}-{found}".encode()).hexdigest()[:16]
+            outputs |= runner.run([(c, sources[c.source]) for c in reporters], seen, progress)
+    _say_recorded(records, reporter)
     return outputs
 
 
-def documents_needed(project: Project, wanted: Iterable[str] | None) -> list[Chapter]:
-    """The wanted documents, in order; with an appendix all that stand before it."""
-    if wanted is None:
+def documents_needed(
+    project: Project, sources: dict[str, list[Part]], wanted: Iterable[str] | None
+) -> list[Chapter]:
+    """The wanted documents, in order; with one that reports on the others all of them."""
+    names = set(sources if wanted is None else wanted)
+    if any(reports(c, sources[c.source]) for c in project.chapters if c.source in names):
         return project.chapters
-    names = set(wanted)
-    last = max((k for k, c in enumerate(project.chapters) if c.source in names and c.appendix),
-               default=-1)  # fmt: skip
-    return [c for k, c in enumerate(project.chapters) if k <= last or c.source in names]
+    return [c for c in project.chapters if c.source in names]
 
 
 def write_records(project: Project, outputs: Outputs) -> list[dict[str, Any]]:
@@ -110,8 +111,8 @@ def is_record_only(out: Any) -> bool:
     return set(out.get("data", {})) == {RECORD_MIME}
 
 
-def drop_later_records(project: Project, records: list[dict[str, Any]]) -> None:
-    """An appendix must not find what a later document, or an earlier book, left on disk."""
+def drop_other_records(project: Project, records: list[dict[str, Any]]) -> None:
+    """The report must not find what an earlier book left on disk."""
     known = {f"{record['label']}.json" for record in records}
     for path in (project.work / "agreement").glob("*.json"):
         if path.name not in known:

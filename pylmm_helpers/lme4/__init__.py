@@ -10,15 +10,17 @@ if TYPE_CHECKING:
     from .agreement import agreement_records as agreement_records
     from .check import crosscheck as crosscheck
     from .check import lmer as lmer
+    from .summary import agreement_summary as agreement_summary
     from .tolerances import tolerance_table as tolerance_table
 
 _HOME = {
     "crosscheck": "check",
     "lmer": "check",
     "agreement_records": "agreement",
+    "agreement_summary": "summary",
     "tolerance_table": "tolerances",
 }
-__all__ = ["agreement_records", "crosscheck", "lmer", "tolerance_table"]
+__all__ = ["agreement_records", "agreement_summary", "crosscheck", "lmer", "tolerance_table"]
 
 
 def __getattr__(name: str) -> Any:

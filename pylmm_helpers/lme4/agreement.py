@@ -26,6 +26,7 @@ from .reference import project_folder, write_json
 
 MIMETYPE = "application/vnd.pylmm-helpers.agreement+json"
 _FOLDER = Path(".handbook") / "agreement"
+PAIRS = "Pairs are the engine's and statsmodels' difference from lme4."
 
 
 class AgreementError(ValueError):
@@ -51,13 +52,17 @@ class Agreement:
     record : dict
         What the build keeps: label, formula, data, n, ngroups, differences, verdict, versions.
     notes : tuple of str
-        Sentences printed under the table.
+        Sentences on this model, printed under the table.
+    standing : tuple of str
+        Sentences that hold for every model: what statsmodels' standard errors are, and the
+        versions. Printed under them.
     """
 
     table: pd.DataFrame
     standard_errors: pd.DataFrame
     record: dict[str, Any]
     notes: tuple[str, ...] = field(default=())
+    standing: tuple[str, ...] = field(default=())
 
     @property
     def agrees(self) -> bool:
@@ -76,21 +81,25 @@ class Agreement:
         for name, row in self.table.iterrows():
             pairs = [[row[f"{k}_{e}"] for e in engines] for k in ("diff", "tol")]
             cells = [_number(row[e]) for e in (*engines, "lme4")]
-            cells += ["; ".join(_small(v) for v in pair) for pair in pairs]
+            cells += ["; ".join(small_number(v) for v in pair) for pair in pairs]
             rows.append([str(name), *cells, str(row["verdict"])])
         return header, rows
 
     def _below(self) -> tuple[str, ...]:
-        """The notes, the one on pairs first where there are pairs."""
+        """The sentences under a table that stands alone."""
         pairs = self.table[["engine", "statsmodels"]].notna().any().all()
-        pairs_note = "Pairs are the engine's and statsmodels' difference from lme4."
-        return (*((pairs_note,) if pairs else ()), *self.notes)
+        return (*((PAIRS,) if pairs else ()), *self.notes, *self.standing)
 
-    def _repr_markdown_(self) -> str:
+    def as_markdown(self, standing: bool = True) -> str:
+        """The table with its sentences; without the standing ones where they are said once."""
         header, rows = self._cells()
         for row in rows:
             row[-1] = row[-1] if row[-1] == "agrees" else f"**{row[-1]}**"
-        return "\n\n".join([pipe_table(header, rows), "\n\n".join(self._below())]) + "\n"
+        below = self._below() if standing else self.notes
+        return "\n\n".join([pipe_table(header, rows), *below]) + "\n"
+
+    def _repr_markdown_(self) -> str:
+        return self.as_markdown()
 
     def __repr__(self) -> str:
         header, rows = self._cells()
@@ -113,7 +122,8 @@ def _number(value: float) -> str:
     return text.replace("-", "\u2212")
 
 
-def _small(value: float) -> str:
+def small_number(value: float) -> str:
+    """One digit and a power of ten, as differences are shown."""
     text: str = MISSING if pd.isna(value) else "0" if value == 0 else f"{value:.0e}"
     return text.replace("-", "\u2212")
 
@@ -171,13 +181,33 @@ def chapter_files(project: Path) -> list[Path]:
 
     Names that begin with an underscore are templates.
     """
-    config = project / "_quarto.yml"
-    text = config.read_text(encoding="utf-8") if config.is_file() else ""
-    listed = re.findall(r"^\s*-\s+[\"']?([\w./-]+\.qmd)", text, flags=re.M)
-    found = [project / name for name in listed] or [
+    found = [path for path, _ in _listed(project)] or [
         project / "index.qmd", *sorted((project / "chapters").glob("*.qmd")),
     ]  # fmt: skip
     return [path for path in found if path.is_file() and not path.name.startswith("_")]
+
+
+def _listed(project: Path) -> list[tuple[Path, bool]]:
+    """The documents in the order of _quarto.yml, and whether each is an appendix."""
+    config = project / "_quarto.yml"
+    text = config.read_text(encoding="utf-8") if config.is_file() else ""
+    main, _, appendices = text.partition("\n  appendices:")
+    pattern = re.compile(r"^\s*-\s+[\"']?([\w./-]+\.qmd)", flags=re.M)
+    return [(project / name, False) for name in pattern.findall(main)] + [
+        (project / name, True) for name in pattern.findall(appendices)
+    ]
+
+
+def chapter_numbers(project: Path) -> dict[str, str]:
+    """What the book calls each document: "1", "2", ... or "A", "B", ...; "" without a number."""
+    numbers, counts = {}, {False: 0, True: 0}
+    for path, appendix in _listed(project):
+        title = re.search(r"^# .*$", path.read_text(encoding="utf-8"), flags=re.M)
+        if title and not re.search(r"\.unnumbered|\{-\}", title[0]):
+            counts[appendix] += 1
+            number = counts[appendix]
+            numbers[path.name] = chr(ord("A") + number - 1) if appendix else str(number)
+    return numbers
 
 
 def chapter_labels(path: Path) -> list[str]:
@@ -220,7 +250,8 @@ def agreement_records(project: Path | str | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index label, in the order of the chapters; columns chapter, formula, data (None where the
+        Index label, in the order of the chapters; columns number (the chapter's), chapter (its
+        file), formula, data (None where the
         chapter makes the data), reml, n, ngroups, max_diff_engine, max_diff_statsmodels (scaled
         differences from lme4, NaN where that engine took no part), verdict, source, versions.
 
@@ -234,6 +265,7 @@ def agreement_records(project: Path | str | None = None) -> pd.DataFrame:
         raise ValueError("no _quarto.yml at or above this folder: pass project=... instead.")
     chapters: dict[str, str] = {}
     rows = []
+    numbers = chapter_numbers(home)
     for path in chapter_files(home):
         for label in chapter_labels(path):
             if label in chapters:
@@ -256,8 +288,10 @@ def agreement_records(project: Path | str | None = None) -> pd.DataFrame:
                     f"{path.name}: the agreement record of {label!r} is damaged ({saved}). Run "
                     "that chapter again, which writes it anew."
                 ) from error
-            rows.append({**record, "chapter": path.stem, "versions": versions})
-    columns = ["chapter", "formula", "data", "reml", "n", "ngroups", "max_diff_engine",
+            number = numbers.get(path.name, "")
+            own = {"number": number, "chapter": path.stem, "versions": versions}
+            rows.append({**record, **own})
+    columns = ["number", "chapter", "formula", "data", "reml", "n", "ngroups", "max_diff_engine",
                "max_diff_statsmodels", "verdict", "source", "versions"]  # fmt: skip
     frame = pd.DataFrame(rows, columns=["label", *columns]).set_index("label")
     differences = ["max_diff_engine", "max_diff_statsmodels"]

@@ -60,10 +60,11 @@ def compare(
     counted = [w for w in took_part if not (excused and w == "statsmodels")]
     agrees = not any(bool(outside[w].any()) for w in counted)
     errors = _standard_errors(own, lme4)
-    notes = _notes(errors, lme4, own, statsmodels_differs)
+    notes = _notes(lme4, own, statsmodels_differs)
+    standing = (*_on_errors(errors), lme4.provenance())
     verdict = "differs" if not agrees else "statsmodels differs" if excused else "agrees"
     record = {**_record(table, lme4), "verdict": verdict, "reason": statsmodels_differs}
-    return Agreement(table, errors, record, notes)
+    return Agreement(table, errors, record, notes, standing)
 
 
 def _of(result: Any, name: str) -> float:
@@ -188,8 +189,8 @@ def _record(table: pd.DataFrame, lme4: LmerFit) -> dict[str, Any]:
     return record
 
 
-def _notes(errors: pd.DataFrame, lme4: LmerFit, own: OwnFit, reason: str) -> tuple[str, ...]:
-    """What stands under the table."""
+def _notes(lme4: LmerFit, own: OwnFit, reason: str) -> tuple[str, ...]:
+    """What is to be said of this model."""
     notes = [f"Why statsmodels differs: {reason}"] if reason else []
     excess = lme4.criterion - (lme4.criterion if own.engine is None else own.engine.criterion)
     if excess > TOLERANCES["criterion"].engine:
@@ -199,24 +200,28 @@ def _notes(errors: pd.DataFrame, lme4: LmerFit, own: OwnFit, reason: str) -> tup
         )
     if own.raw is not None and not own.raw.converged:
         notes.append("statsmodels says that its optimiser did not converge.")
-    if "statsmodels_own" in errors:
-        gap = (errors["statsmodels_own"] / errors["lme4"] - 1.0).abs()
-        text = f"`{gap.idxmax()}`: {errors.loc[gap.idxmax(), 'statsmodels_own']:.6g}"
-        if "statsmodels_phi" in errors:
-            notes.append(
-                "The statsmodels standard errors above are computed at its estimates as lme4 does, "
-                r"from the inverse of $\mathbf{X}^\top \mathbf{V}^{-1} \mathbf{X}$. "
-                "Its own `bse_fe` inverts the Hessian of all parameters and is another quantity; "
-                f"here it is up to {100 * gap.max():.2g}% from lme4's ({text})."
-            )
-        else:
-            notes.append(
-                "Standard errors are not compared: `bse_fe` of statsmodels inverts the Hessian of "
-                f"all parameters; here it is up to {100 * gap.max():.2g}% from lme4's ({text})."
-            )
     if lme4.singular:
         notes.append("lme4 calls this fit singular: a variance is zero or a correlation is ±1.")
         if isinstance(own.engine, SeveralResults):
             notes.append(NO_DF)
-    notes += lme4.said()
-    return (*notes, lme4.provenance())
+    return (*notes, *lme4.said())
+
+
+def _on_errors(errors: pd.DataFrame) -> list[str]:
+    """How statsmodels' own standard errors are defined, and how far they are from lme4's."""
+    if "statsmodels_own" not in errors:
+        return []
+    gap = (errors["statsmodels_own"] / errors["lme4"] - 1.0).abs()
+    worst = errors.loc[gap.idxmax(), "statsmodels_own"]
+    far = f"up to {100 * gap.max():.2g}% from lme4's (`{gap.idxmax()}`: {worst:.6g})"
+    if "statsmodels_phi" not in errors:
+        return [
+            "Standard errors are not compared: `bse_fe` of statsmodels inverts the Hessian of "
+            f"all parameters; here it is {far}."
+        ]
+    return [
+        "The statsmodels standard errors above are computed at its estimates as lme4 does, "
+        r"from the inverse of $\mathbf{X}^\top \mathbf{V}^{-1} \mathbf{X}$. "
+        "Its own `bse_fe` inverts the Hessian of all parameters and is another quantity; "
+        f"here it is {far}."
+    ]

@@ -1,423 +1,412 @@
-"""Chapter 11 run cell by cell: sums give the fit of the rows, squares lose digits, limits hold.
-
-Seconds and memory are measured in the chapter and not asserted here.
-"""
+"""Chapter 8 run cell by cell: what it says about BLUPs, shrinkage and league tables holds."""
 
 from __future__ import annotations
 
-import re
-import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from said import Page, Statement, each, stands
+from cells import run_chapter
+from said import Statement, each, stands
+from scipy import stats
 
-from offline_render.book import Cell, split
-from pylmm_helpers import blups, coef_table, cross_products, fit_lmm, icc, lrt, profile_ci
+from pylmm_helpers import center_within, fit_lmm, icc, refit, shrinkage_factor
 
-CHAPTER = Path(__file__).parents[2] / "chapters" / "11-large-data.qmd"
-
-# Ibis 12.0 still calls what DuckDB 2.0 has renamed
-RENAMED = "ignore:fetch_.*deprecated:DeprecationWarning"
-pytestmark = pytest.mark.filterwarnings(RENAMED)
+CHAPTER = "11-prediction"
 
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
-    """The names that the chapter's cells leave behind; `crosscheck` has tests of its own."""
-    import matplotlib
-    import statsmodels.formula.api  # noqa: F401  (sets warning filters when first imported)
-
-    matplotlib.use("Agg")
-    names: dict[str, Any] = {"printed": {}}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", "fetch_.*deprecated", DeprecationWarning)
-        for part in split(CHAPTER):
-            if not isinstance(part, Cell) or "crosscheck(" in part.code:
-                continue
-            if part.label == "remove":  # keep a part of the rows for the tests
-                query = "SELECT * FROM register WHERE herd <= 40"
-                names["kept"] = names["database"].sql(query).df()
-            said: list[str] = []
-            names["print"] = lambda *words, said=said, **_: said.append(" ".join(map(str, words)))
-            exec(compile(part.code, f"{CHAPTER.name}:{part.label}", "exec"), names)
-            names["printed"][part.label] = "\n".join(said)
-    matplotlib.pyplot.close("all")
-    return names
+    return run_chapter(CHAPTER)
 
 
-def test_the_file_is_larger_than_the_limit_and_the_sums_much_smaller(page: dict[str, Any]) -> None:
-    assert page["on_disk"] > 50 * 1.2
-    assert page["in_pandas"] > 3 * page["on_disk"]
-    assert page["in_products"] < page["in_pandas"] / 1_000
-    assert not page["folder"].exists()
+def by_rank(p: dict[str, Any]) -> Any:
+    """Sizes of the hospitals from the lowest to the highest raw mean."""
+    return p["m"][p["raw_mean"].sort_values().index].to_numpy()
 
 
-def test_the_rows_dont_fit_where_the_sums_do(page: dict[str, Any]) -> None:
-    assert page["printed"]["too-large"] == "The rows don't fit."
-    pd.testing.assert_frame_equal(page["tight_sums"], page["sums"], rtol=1e-9)
+def width(table: Any, what: str = "") -> Any:
+    return table[f"{what}ci_high"] - table[f"{what}ci_low"]
 
 
-def test_the_sums_by_hand_give_the_fit(page: dict[str, Any]) -> None:
-    fit = page["fit"]
-    np.testing.assert_allclose(page["beta"], fit.fe_params, rtol=1e-8)
-    assert page["sigma2"] == pytest.approx(fit.scale, rel=1e-7)
-    assert page["theta"] == pytest.approx(fit.theta[0], rel=1e-5)
-    assert page["value"] == pytest.approx(fit.criterion, rel=1e-11)
-    assert len(page["sums"]) == page["n_herds"] == fit.ngroups
+def gain(p: dict[str, Any]) -> Any:
+    """Error of the raw mean over that of the BLUP, by members and ICC."""
+    mse = p["mse"].set_index(["members", "ICC"])
+    return mse["raw"] / mse["BLUP"]
 
 
-def test_the_six_sums_are_those_of_the_rows(page: dict[str, Any]) -> None:
-    rows = page["kept"].dropna(subset="milk_kg")
-    x, y = rows["parity"], rows["milk_kg"]
-    rows = rows.assign(n=1, x=x, y=y, xx=x * x, xy=x * y, yy=y * y)
-    names = ["n", "x", "y", "xx", "xy", "yy"]
-    ours = rows.groupby("herd")[names].sum()
-    theirs = page["sums"].set_index("herd").loc[ours.index, names]
-    np.testing.assert_allclose(theirs, ours, rtol=1e-11)
+def spread_of_large(p: dict[str, Any]) -> Any:
+    found = p["patients"].groupby("hospital", observed=True)["recovery"].agg(np.ptp)
+    return found[p["m"] == 100]
 
 
-def test_sums_are_exact(page: dict[str, Any]) -> None:
-    assert page["off"] < 1e-10
-    assert len(page["everything"]) == page["fit"].nobs
-    assert page["same_fits"].map(float).to_numpy().max() < 1e-8
+def case_mix_slopes(p: dict[str, Any]) -> Any:
+    data = center_within(p["complete"], "severity", "hospital")
+    fit = fit_lmm("recovery ~ severity_within + severity_mean + age", data, groups="hospital")
+    return fit.fe_params
 
 
-def test_other_rows_with_the_same_sums_give_the_same_fit(page: dict[str, Any]) -> None:
-    real, other = page["fits"]
-    assert real.criterion == pytest.approx(other.criterion, rel=1e-9)
-    np.testing.assert_allclose(real.fe_params, other.fe_params, rtol=1e-7)
-    np.testing.assert_allclose(real.cov_re, other.cov_re, rtol=1e-5)
-    herd = page["chosen"] if np.isscalar(page["chosen"]) else None
-    moved = page["other"][page["other"]["herd"] == herd]["parity"]
-    assert ((moved % 1 > 0.01) & (moved % 1 < 0.99)).mean() > 0.8
-    assert -1 < moved.min() < 1 and 6 < moved.max() < 8.5
-    assert set(page["real"]["parity"]) == {1, 2, 3, 4, 5, 6}
-
-
-def test_meaning_and_precision_are_as_told(page: dict[str, Any]) -> None:
-    parity, part = page["parity"], page["part_parity"]
-    assert len(page["part"]["herd"].unique()) == 50
-    assert part["std_error"] / parity["std_error"] > 5
-    assert page["se_ratio"] > 2.5  # herds differ in the slope: several times as large
-    assert (page["few"]["herd"].nunique(), page["few"]["herd"].max()) == (12, 12)
-    assert 5 < page["few"]["milk_kg"].quantile(0.02) < page["few"]["milk_kg"].max() < 52
-    assert np.ptp(page["few_means"]) > 3
-
-
-def test_the_fuller_model_finds_the_truth(page: dict[str, Any]) -> None:
-    full = page["full"]
-    error = (full["estimate"] - page["truth"]) / full["std_error"]
-    assert error.abs().max() < 4
-    np.testing.assert_allclose(page["sd_full"], [3, 0.5], rtol=0.05)
-    assert np.sqrt(page["fit_full"].scale) == pytest.approx(5, rel=0.01)
-
-
-def test_raw_squares_lose_digits_and_centred_ones_dont(page: dict[str, Any]) -> None:
-    lost = page["lost"]
-    assert lost["two passes"].max() < 1e-11
-    assert lost["raw sums"].is_monotonic_increasing
-    assert 1e-6 < lost.loc[10**6, "raw sums"] < 1e-2
-    assert lost.loc[10**7, "raw sums"] > 0.01
-    assert lost.loc[100, "raw sums"] < 1e-7
-
-
-def test_residuals_come_from_a_second_query(page: dict[str, Any]) -> None:
-    assert "no rows" in page["printed"]["no-residuals"]
-    days, spread = page["by_days"], page["by_milkings"].set_index("milkings")["SD"]
-    assert 4 < days["mean"].iloc[0] < 5 and -5 < days["mean"].iloc[-1] < -4
-    straight = np.polyval(np.polyfit(days["days"], days["mean"], 1), days["days"])
-    assert np.abs(days["mean"] - straight).max() < 0.15
-    assert spread[1] > 1.2 * spread[2]
-    cows = page["histogram"].set_index("r")["cows"]
-    assert abs(cows.idxmax()) <= 1
-    assert cows.sum() == page["fit"].nobs == page["by_milkings"]["cows"].sum()
-
-
-def test_missing_values_are_counted(page: dict[str, Any]) -> None:
-    total = page["n_parts"] * page["part_rows"]
-    assert page["fit"].n_dropped == total - page["fit"].nobs
-    assert f"({page['fit'].n_dropped})" in page["printed"]["missing"]
-    assert page["by_season"]["missing"].between(0.9, 1.1).all()
-
-
-def test_weights_are_columns_times_their_root(page: dict[str, Any]) -> None:
-    columns, weights = page["by_columns"], page["by_weights"]
-    np.testing.assert_allclose(columns.fe_params, weights.fe_params, rtol=1e-8)
-    np.testing.assert_allclose(columns.cov_re, weights.cov_re, rtol=1e-6)
-    assert columns.scale == pytest.approx(weights.scale, rel=1e-9)
-
-
-def test_cost_is_measured_over_the_sizes_told(page: dict[str, Any]) -> None:
-    times = page["times"]
-    assert list(times["million rows"]) == [0.25, 0.5, 1, 2, 4]
-    assert list(times["groups"]) == [100, 1_000, 10_000, 100_000]
-    assert max(times["random effects"]) == 6
-    query = [seconds[0] for seconds in times["million rows"].values()]
-    assert query[-1] > query[0]  # sixteen times the rows
-    assert np.isfinite([page["row_slope"], page["group_slope"]]).all()
-    assert page["products_peak"] < page["rows_peak"]  # bytes of arrays, not a matter of speed
-
-
-def test_sums_stop_helping_with_tiny_groups(page: dict[str, Any]) -> None:
-    shrunk = page["shrunk"]
-    per_group = {"random intercept": 1 * (2 + 1 + 1), "random slope": 2 * (2 + 2 + 1)}
-    for kind, numbers in per_group.items():
-        groups = page["part_rows"] / shrunk.index.to_numpy()
-        np.testing.assert_allclose(shrunk[kind], groups * numbers * 8 / 1e6, rtol=0.01)
-    assert shrunk.loc[500, "random slope"] < shrunk.loc[500, "rows"] / 100
-    assert shrunk.loc[3, "random slope"] > shrunk.loc[3, "rows"]
-
-
-def test_crossed_effects_need_a_table_nearly_as_long_as_the_rows(page: dict[str, Any]) -> None:
-    assert page["n_technicians"] == 300
-    assert 500_000 < page["pairs"] < 1_200_000
-
-
-def test_statsmodels_stops_early_and_says_converged(page: dict[str, Any]) -> None:
-    early, closely, sums = page["early"], page["fit_part"], page["from_sums"]
-    target = sums.cov_re.iloc[0, 0]
-    assert early.converged and closely.converged
-    assert closely.cov_re.iloc[0, 0] == pytest.approx(target, rel=1e-5)
-    assert abs(early.cov_re.iloc[0, 0] / target - 1) > 1e-4
-    assert abs(early.cov_re.iloc[0, 0] - target) < 0.05 * target * np.sqrt(2 / 50)
-    assert round(early.cov_re.iloc[0, 0], 3) != round(target, 3)
-
-
-def test_formulas_without_a_query_are_refused(page: dict[str, Any]) -> None:
-    said = page["printed"]["groups-few"]
-    for words in ("identifier", "add it to the", "there is no column 'breed'"):
-        assert words in said
-
-
-def test_a_small_limit_means_fewer_cores(tmp_path: Path) -> None:
-    import duckdb
-
-    from pylmm_helpers.sums.source import settle
-
-    for limit, most in [("50MB", 1), ("110MB", 4), ("4GB", 32)]:
-        with duckdb.connect(config={"threads": 32}) as database:
-            settle(database, limit, str(tmp_path))
-            found = database.execute("SELECT current_setting('threads')").fetchall()
-        assert found == [(most,)]
-
-
-@pytest.mark.parametrize("limit", ["0B", "100KB"])
-def test_a_limit_too_small_to_open_the_file_is_named(limit: str, page: dict[str, Any]) -> None:
-    with pytest.raises(MemoryError, match="Raise memory_limit"):
-        cross_products(page["kept"], "milk_kg ~ parity", "herd", memory_limit=limit)
-
-
-def test_tests_and_intervals_need_no_rows(page: dict[str, Any]) -> None:
-    kept = page["kept"]
-    formula, both = "milk_kg ~ parity", {"groups": "herd", "missing": "drop"}
-    lean = [
-        fit_lmm(cross_products(kept, formula, re_formula=r, **both)) for r in ("1 + parity", "1")
-    ]
-    rows = [fit_lmm(formula, kept, re_formula=r, **both) for r in ("1 + parity", "1")]
-    with pytest.raises(ValueError, match="no rows"):
-        lrt(*lean)
-    by_hand = lean[1].criterion - lean[0].criterion
-    assert lrt(*rows)["statistic"].iloc[0] == pytest.approx(by_hand, rel=1e-6)
-    assert icc(lean[1])["ci_low"] == pytest.approx(icc(rows[1])["ci_low"], rel=1e-6)
-    for fits in zip(lean, rows, strict=True):
-        np.testing.assert_allclose(*(coef_table(fit) for fit in fits), rtol=1e-6, atol=1e-12)
-        np.testing.assert_allclose(
-            *(profile_ci(fit).select_dtypes("number") for fit in fits), rtol=1e-4
-        )
-
-
-@pytest.mark.parametrize("recorded", [True, False], ids=["recorded lme4", "live lme4"])
-def test_the_models_agree_with_lme4(
-    recorded: bool, page: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The records hold no rows of these models; their digests must fit what the chapter makes."""
-    from pylmm_helpers.lme4.check import _pymer4, crosscheck
-
-    if recorded:
-        monkeypatch.setenv("PYLMM_NO_R", "1")
-    elif _pymer4()[0] is None:
-        pytest.skip(_pymer4()[1])
-    monkeypatch.chdir(tmp_path)  # the agreement records of the book stay as they are
-    cells = [p for p in split(CHAPTER) if isinstance(p, Cell) and "crosscheck(" in p.code]
-    seen: list[Any] = []
-    names = {**page, "crosscheck": lambda *a, **k: seen.append(crosscheck(*a, **k))}
-    for cell in cells:
-        exec(compile(cell.code, f"{CHAPTER.name}:{cell.label}", "exec"), names)
-    assert {a.record["label"] for a in seen} == {
-        "register-rows",
-        "register-slope",
-        "register-weights",
-    }
-    assert all(a.agrees for a in seen)
-    assert {a.record["data"] for a in seen} == {None}
-
-
-def test_without_spark_the_chapter_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    text = CHAPTER.read_text(encoding="utf-8")
-    (code,) = re.findall(r"^#\| label: spark-run\n(.*?)^```", text, re.S | re.M)
-    exec(compile(code, CHAPTER.name, "exec"), {"has_spark": False})
-    assert "skipped" in capsys.readouterr().out
-
-
-def test_the_sample_misses_the_truth_by_its_model_not_by_its_size(page: dict[str, Any]) -> None:
-    """ "holds neither the estimate from all herds nor the 1.5"; "which holds both"."""
-    part, slopes, whole = page["part_parity"], page["part_slopes"], page["parity"]["estimate"]
-    for value in (1.5, whole):
-        assert not part["ci_low"] <= value <= part["ci_high"]
-        assert slopes["ci_low"] <= value <= slopes["ci_high"]
-
-
-def test_some_cows_of_all_herds_tell_more_of_the_population_than_all_cows_of_some() -> None:
-    """The advice of "When a sample is enough", by simulation with a slope that varies.
-
-    20 whole herds of 120 against 6 cows from each of 400 herds and 20 from each of 120, 2,400
-    rows each; 150 replicates, so a ratio of two standard deviations is known to about an eighth.
-    """
-    rng = np.random.default_rng(1)
-    designs = {"whole": (20, 120), "thin": (400, 6), "between": (120, 20)}
-    found: dict[str, list[list[float]]] = {name: [] for name in designs}
-    shrunk = {}
-    for _ in range(150):
-        for design, (herds, cows) in designs.items():
-            herd = np.repeat(np.arange(herds), cows)
-            u, v = rng.normal(0, [3, 0.5], (herds, 2)).T
-            parity = rng.integers(1, 7, herd.size)
-            milk = 26 + u[herd] + (1.5 + v[herd]) * parity + rng.normal(0, 5, herd.size)
-            data = pd.DataFrame({"milk": milk, "parity": parity, "herd": herd})
-            fit = fit_lmm("milk ~ parity", data, groups="herd", re_formula="1 + parity")
-            found[design].append([*fit.fe_params, fit.cov_re.iloc[0, 0], fit.cov_re.iloc[1, 1]])
-            level = fit_lmm("milk ~ 1", data, groups="herd")
-            raw = data.groupby("herd")["milk"].mean()
-            shrunk[design] = np.ptp(blups(level)["estimate"]) / np.ptp(raw)
-    sd = {name: np.std(values, axis=0) for name, values in found.items()}
-    # intercept, slope and variance between herds: the more herds the better
-    assert (sd["thin"][:3] < 0.75 * sd["whole"][:3]).all()
-    # the variance of slopes wants more than six cows a herd, and is better with twenty
-    assert sd["thin"][3] > sd["whole"][3] > 0.95 * sd["between"][3]
-    # the level of a herd of six is shrunk far, that of a whole herd hardly
-    assert shrunk["thin"] < 0.85 < shrunk["whole"]
-
-
-def later_lie_higher(p: Page) -> bool:
-    few = p["few"]
-    above = few["milk_kg"] > few.groupby("herd")["milk_kg"].transform("median")
-    return above[few["parity"] >= 4].mean() > 0.6
-
-
-def herds_set_the_standard_error(p: Page) -> bool:
-    """Share of the squared standard error of parity that more cows could not take away."""
-    of_herds = p["fit_full"].cov_re.iloc[1, 1] / p["fit_full"].ngroups
-    return of_herds > 0.9 * p["full"].loc["parity", "std_error"] ** 2
-
-
-def parts_miss(p: Page) -> bool:
-    """In standard errors of the smaller model, which are too small, and of the one with slopes."""
-    whole, part, slopes = p["parity"]["estimate"], p["part_parity"], p["part_slopes"]
-    off = abs(part["estimate"] - whole) / part["std_error"]
-    return off > 3 and abs(slopes["estimate"] - whole) < 2 * slopes["std_error"]
-
-
-def a_few_hundred_kilobytes(p: Page) -> bool:
-    """2,000 hospitals, a random slope and five to ten fixed effects, eight bytes a number."""
-    sizes = [2000 * 2 * (fixed + 2 + 1) * 8 / 1000 for fixed in (5, 10)]
-    return all(200 <= size <= 500 for size in sizes)
-
-
+# What the chapter says of these data, each with its check.
 STATEMENTS: list[Statement] = [
     (
-        "less than the files take on disk and much less than pandas would need",
-        lambda p: p["on_disk"] > 50 and p["in_pandas"] > 4 * 50,
-    ),
-    ("lie mostly in the upper half of their herd", later_lie_higher),
-    (
-        "The means rise by several kilograms from left to right",
-        lambda p: np.ptp(p["few_means"]) > 3,
-    ),
-    ("That interval holds neither the estimate from all herds nor the", parts_miss),
-    (
-        "then turns out to be several times as large",
-        lambda p: p["se_ratio"] > 2.5,
+        "is a hospital with three patients, and so are two of the four worst.",
+        lambda p: by_rank(p)[-1] == 3 and (by_rank(p)[:4] == 3).sum() == 2,
     ),
     (
-        "Six columns and",
+        "Patients of one large hospital spread over about 20 to 25 points, the means over "
+        "about 11.",
+        lambda p: spread_of_large(p).between(17, 27).all() and 10 < np.ptp(p["raw_mean"]) < 12,
+    ),
+    ("more than those of any other.", lambda p: p["u"]["raw"].idxmax() == p["top"]),
+    (
+        "and the first is `{python} leader`, with a hundred patients.",
+        lambda p: p["u"].loc[p["leader"], "n"] == 100,
+    ),
+    (
+        "The interval of `{python} top` includes zero.",
+        lambda p: p["u"].loc[p["top"], "ci_low"] < 0 < p["u"].loc[p["top"], "ci_high"],
+    ),
+    (
+        ": likely, from three patients, but not settled.",
+        lambda p: 0.9 < better_than_average(p) < 0.975,
+    ),
+    (
+        "Five arrows, of the hospitals with three patients, lean strongly towards zero and end at "
+        "less than half of their start.",
+        lambda p: p["sizes"].loc["3", "shrinkage"] < 0.5,
+    ),
+    (
+        "The rightmost start, of a hospital with three patients, moves past two others.",
+        lambda p: (p["u"]["estimate"] > p["u"].loc[p["top"], "estimate"]).sum() == 2,
+    ),
+    (
+        "Small hospitals are not more extreme; their raw means are.",
         lambda p: (
-            len(p["sums"]) == p["n_herds"] and {"n", "x", "y", "xx", "xy", "yy"} < set(p["sums"])
+            p["sizes"].loc["3", "SD of raw"] > p["sizes"].loc["100", "SD of raw"]
+            and p["sizes"].loc["3", "SD of BLUPs"] < p["sizes"].loc["100", "SD of BLUPs"]
         ),
     ),
     (
-        "its estimates agree in all digits",
-        lambda p: np.allclose(p["fits"][0].fe_params, p["fits"][1].fe_params, rtol=1e-7),
+        "five hospitals are too few to find that value exactly.",
+        lambda p: abs(sd_of_small(p)[0] - sd_of_small(p)[1]) > 0.2,
     ),
     (
-        "On the left the points stand in six columns, at parities 1 to 6",
-        lambda p: set(p["real"]["parity"]) == set(range(1, 7)),
+        "Its prediction and its mean are nearly the same",
+        lambda p: p["sizes"].loc["100", "shrinkage"] > 0.95,
     ),
     (
-        "Milk falls with the days since calving, and the model knows nothing of it",
-        lambda p: (
-            (p["by_days"]["mean"].diff().iloc[1:] < 0.1).all()
-            and p["by_days"]["mean"].iloc[0] > 4 > -4 > p["by_days"]["mean"].iloc[-1]
+        "More than half of what you see is put down to luck",
+        lambda p: p["sizes"].loc["3", "shrinkage"] < 0.5,
+    ),
+    (
+        "tells the same story, because its ICC is much the same.",
+        lambda p: abs(icc(p["fit"])["estimate"] - icc(p["fit_cost"])["estimate"]) < 0.03,
+    ),
+    (
+        "Predictions run from about minus 4 to 4.",
+        lambda p: np.allclose(
+            [p["u"]["estimate"].min(), p["u"]["estimate"].max()], [-4, 4], atol=0.5
         ),
     ),
     (
-        "days with one weighed milking scatter more than days with two",
-        lambda p: p["by_milkings"].set_index("milkings")["SD"].diff().iloc[-1] < -0.5,
+        "the five of hospitals with three patients are almost three times as long and all include "
+        "zero.",
+        lambda p: 2.5 < ratio_of_widths(p) < 3 and small_include_zero(p),
     ),
     (
-        "Every season lost about one test in a hundred",
-        lambda p: len(p["by_season"]) == 4 and p["by_season"]["missing"].between(0.9, 1.1).all(),
+        "with the widest interval: nothing is known about it",
+        lambda p: width(p["of_mean"]).idxmax() == width(p["of_mean"]).index[2],
     ),
     (
-        "The fuller model finds the truth again.",
-        lambda p: ((p["full"]["estimate"] - p["truth"]).abs() < 4 * p["full"]["std_error"]).all(),
-    ),
-    ("More cows in the same herds won't make it much smaller.", herds_set_the_standard_error),
-    (
-        "With $500$ cows in a group, hardly anything is left of the rows.",
-        lambda p: (p["shrunk"].loc[500].drop("rows") < 0.02 * p["shrunk"].loc[500, "rows"]).all(),
-    ),
-    (
-        "With three, the products of a random slope are larger than the rows.",
-        lambda p: p["shrunk"].loc[3, "random slope"] > p["shrunk"].loc[3, "rows"],
-    ),
-    (
-        "The difference is small beside the uncertainty of fifty herds",
+        "Three patients narrow the interval of `{python} top` a little, a hundred narrow that of "
+        "`{python} leader` a lot.",
         lambda p: (
-            abs(p["early"].cov_re.iloc[0, 0] / p["fit_part"].cov_re.iloc[0, 0] - 1)
-            < 0.25 * np.sqrt(2 / 50)
+            0.6 < width(p["of_mean"]).iloc[1] / width(p["of_mean"]).iloc[2] < 0.9
+            and width(p["of_mean"]).iloc[0] / width(p["of_mean"]).iloc[2] < 0.4
         ),
     ),
-    ("of all fifty million rows are a few hundred kilobytes", a_few_hundred_kilobytes),
     (
-        "grows by the root of five hundred, more than twenty times",
-        lambda p: np.isclose(50e6 / 100e3, 500) and np.sqrt(500) > 20,
+        "because patients of one hospital differ more than hospitals do.",
+        lambda p: p["sigma2"] > 2 * p["sigma2_g"],
+    ),
+    (
+        "That they treat the variances as known costs little with 25 hospitals.",
+        lambda p: (p["covered"] > 92).all() and (p["covered"] < 96).all(),
+    ),
+    (
+        "has the smallest error in every row of @tbl-pred-mse but the first",
+        lambda p: (
+            p["mse"][["raw", "overall", "BLUP"]].idxmin(axis=1).to_list()
+            == ["overall"] + 8 * ["BLUP"]
+        ),
+    ),
+    (
+        "The gain over the raw mean is large when groups are small and much alike.",
+        lambda p: gain(p).idxmax() == (3, 0.05) and gain(p).max() > 3,
+    ),
+    (
+        "With a hundred members and a large ICC there is nothing left to gain.",
+        lambda p: 1 < gain(p).loc[(100, 0.5)] < 1.02,
+    ),
+    (
+        "known variances would have given the error of the last column.",
+        lambda p: p["mse"]["theory"].iloc[0] < p["mse"]["overall"].iloc[0],
+    ),
+    (
+        "Twenty intervals are short, about two and a half points",
+        lambda p: abs(width(p["u"])[p["u"]["n"] == 100].mean() - 2.5) < 0.1,
+    ),
+    (
+        "The raw mean's error is a level line near 7. The BLUP's error starts near 1 at zero",
+        lambda p: abs(p["given"][0] - 1) < 0.3 and (np.diff(p["given"]) > 0).all(),
+    ),
+    (
+        "it crosses the level line a little above 4 points, about two standard deviations.",
+        lambda p: 4 < p["even"] < 4.3 and 1.7 < p["even"] / np.sqrt(5) < 2.1,
+    ),
+    (
+        "by less than two points for every hospital.",
+        lambda p: 0 < moved_by_an_error_in_the_mean(p).max() < 2,
+    ),
+    (
+        "At the ends, hospitals with a hundred patients are fairly sure",
+        lambda p: (
+            p["league"]["patients"].iloc[[0, -1]].eq(100).all()
+            and (p["league"]["high"] - p["league"]["low"]).iloc[[0, -1]].max() <= 4
+        ),
+    ),
+    (
+        "Intervals at both ends are short, those in the middle span about ten ranks, and those of "
+        "the five hospitals with three patients span about twenty.",
+        lambda p: 8 < p["span_middle"] < 12 and 17 < p["span_small"] < 23,
+    ),
+    (
+        "although case mix explains little of the differences here.",
+        lambda p: 0.9 < p["fit_mix"].cov_re.iloc[0, 0] / p["fit_plain"].cov_re.iloc[0, 0] < 1,
+    ),
+    (
+        "with a hundred patients in most of them the single coefficient is nearly that",
+        lambda p: np.isclose(
+            p["fit_mix"].fe_params["severity"], case_mix_slopes(p)["severity_within"], rtol=0.01
+        ),
+    ),
+    (
+        "On average it will have improved, even if nothing was done.",
+        lambda p: p["year"][2] - p["year"][0] > 10 * p["year_error"][2],
+    ),
+    (
+        "although only one hospital in five is that small",
+        lambda p: (p["m"] == 3).mean() == 0.2 and p["small_last"] > 35,
+    ),
+    (
+        ": no sign of it, and little power to see one.",
+        lambda p: abs(small_departure(p)) < np.sqrt((p["sigma2_g"] + p["sigma2"] / 3) / 5),
+    ),
+    (
+        "and a little larger for unequal sizes.",
+        lambda p: 1 < error_of_difference(p, p["leader"], p["top"]) < 1.05,
+    ),
+    (
+        "with the conditional SDs $c$ of two hospitals of one size",
+        lambda p: np.isclose(error_of_difference(p, "C16", "C01"), 1, rtol=1e-9),
     ),
 ]
 
 
+def better_than_average(p: dict[str, Any]) -> float:
+    row = p["u"].loc[p["top"]]
+    return float(stats.norm.cdf(row["estimate"] / row["prediction_sd"]))
+
+
+def sd_of_small(p: dict[str, Any]) -> tuple[float, float]:
+    return p["sizes"].loc["3", "SD of raw"], np.sqrt(p["sigma2_g"] + p["sigma2"] / 3)
+
+
+def small_departure(p: dict[str, Any]) -> float:
+    return p["u"].loc[p["u"]["n"] == 3, "raw"].mean()
+
+
+def ratio_of_widths(p: dict[str, Any]) -> float:
+    by_size = width(p["u"]).groupby(p["u"]["n"]).mean()
+    return by_size[3] / by_size[100]
+
+
+def small_include_zero(p: dict[str, Any]) -> bool:
+    small = p["u"][p["u"]["n"] == 3]
+    return bool(((small["ci_low"] < 0) & (small["ci_high"] > 0)).all())
+
+
+def moved_by_an_error_in_the_mean(p: dict[str, Any]) -> Any:
+    """Change of the chance to be among the best five when the overall mean is drawn too."""
+    u, rng = p["u"], np.random.default_rng(26)
+    weight = 1 / (p["sigma2_g"] + p["sigma2"] / u["n"].to_numpy())
+    normal = rng.normal(size=(100_000, len(u)))
+    draws = u["estimate"].to_numpy() + u["conditional_sd"].to_numpy() * normal
+    error = rng.normal(size=(len(draws), 1)) / np.sqrt(weight.sum())
+    moved = draws - u["shrinkage"].to_numpy() * error
+    top = [100 * ((-d).argsort(axis=1).argsort(axis=1) < 5).mean(axis=0) for d in (draws, moved)]
+    return np.abs(top[0] - top[1])
+
+
+def error_of_difference(p: dict[str, Any], one: str, other: str) -> float:
+    """SD of the error of a difference of two BLUPs by the mixed-model equations, over the rule."""
+    m, c = p["u"]["n"].to_numpy(), p["u"]["conditional_sd"]
+    C = np.diag(np.r_[m.sum(), m / 1.0]) / p["sigma2"]
+    C[0, 1:] = C[1:, 0] = m / p["sigma2"]
+    C[1:, 1:] += np.eye(len(m)) / p["sigma2_g"]
+    pick = np.zeros(len(m) + 1)
+    pick[1 + p["u"].index.get_loc(one)], pick[1 + p["u"].index.get_loc(other)] = 1, -1
+    return np.sqrt(pick @ np.linalg.solve(C, pick)) / np.hypot(c[one], c[other])
+
+
 @each(STATEMENTS)
-def test_what_the_chapter_says_of_its_data_holds(page: Page, fragment: str, holds: Any) -> None:
-    assert stands("11-large-data", fragment), "the chapter no longer says so"
+def test_what_the_chapter_says_of_its_data_holds(
+    page: dict[str, Any], fragment: str, holds: Any
+) -> None:
+    assert stands(CHAPTER, fragment), "the chapter no longer says so"
     assert holds(page)
 
 
-def test_fifty_stays_of_each_of_many_hospitals_show_a_slope_that_varies() -> None:
-    """ "With fifty stays each even a slope that varies between them", at a third of the size.
+def test_the_raw_extremes_are_small_hospitals(page: dict[str, Any]) -> None:
+    sizes = page["m"][page["raw_mean"].sort_values().index]
+    assert sizes.iloc[-1] == 3
+    assert (sizes.iloc[:4] == 3).sum() == 2
 
-    700 hospitals of 50, residual SD 5, slopes with SD 0.5; by the mixture of chi-squared
-    distributions every one of six studies finds it.
-    """
-    assert stands("11-large-data", "With fifty stays each even a slope that varies between them")
-    rng, hospital = np.random.default_rng(50), np.repeat(np.arange(700), 50)
-    for _ in range(6):
-        x = rng.normal(size=hospital.size)
-        u, v = rng.normal(0, [2, 0.5], (700, 2)).T
-        y = u[hospital] + (1 + v[hospital]) * x + rng.normal(0, 5, hospital.size)
-        data = pd.DataFrame({"y": y, "x": x, "hospital": hospital})
-        fits = [fit_lmm("y ~ x", data, "hospital", re_formula=r) for r in ("1 + x", "1")]
-        assert lrt(*fits)["p_value"].iloc[0] < 0.05
+
+def test_blups_by_precision_and_by_matrices_are_the_helpers(page: dict[str, Any]) -> None:
+    estimate = page["u"]["estimate"]
+    np.testing.assert_allclose(page["u_hand"], estimate, atol=1e-9)
+    np.testing.assert_allclose(page["u_matrix"], estimate, atol=1e-9)
+    np.testing.assert_allclose(page["sd_hand"], page["u"]["conditional_sd"], rtol=1e-9)
+
+
+def test_no_other_share_of_the_departure_has_a_smaller_error() -> None:
+    share = np.linspace(0, 1, 1001)
+    for m in (3, 4, 100):
+        error = (1 - share) ** 2 * 5 + share**2 * 20 / m
+        assert share[error.argmin()] == pytest.approx(shrinkage_factor(5, 20, m), abs=1e-3)
+
+
+def test_costs_shrink_as_recovery_does(page: dict[str, Any]) -> None:
+    sizes, kept = page["sizes"]["shrinkage"], page["kept"]
+    assert kept[3] == pytest.approx(sizes["3"], abs=0.03)
+    assert kept[100] == pytest.approx(sizes["100"], abs=0.01)
+
+
+def test_the_factors_of_the_lesson() -> None:
+    factors = [round(float(shrinkage_factor(5, 20, m)), 2) for m in (100, 4, 3)]
+    assert factors == [0.96, 0.50, 0.43]
+
+
+def test_the_leader_by_raw_mean_falls_behind_two_large_hospitals(page: dict[str, Any]) -> None:
+    u, top = page["u"], page["top"]
+    assert u.loc[top, "n"] == 3 and u.loc[page["leader"], "n"] == 100
+    assert page["place"] == 3
+    assert u.loc[top, "ci_low"] < 0 < u.loc[top, "ci_high"]
+    small = u[u["n"] == 3]
+    assert ((small["ci_low"] < 0) & (small["ci_high"] > 0)).all()
+    assert page["sizes"].loc["3", "shrinkage"] < 0.5 < 0.9 < page["sizes"].loc["100", "shrinkage"]
+
+
+def test_intervals_widen_with_what_is_unknown(page: dict[str, Any]) -> None:
+    mean = page["of_mean"]["ci_high"] - page["of_mean"]["ci_low"]
+    patient = page["of_patient"]["ci_high"] - page["of_patient"]["ci_low"]
+    assert mean.is_monotonic_increasing and patient.is_monotonic_increasing
+    assert (patient > mean).all()
+    new = page["of_mean"]["prediction"].iloc[2]
+    assert new == pytest.approx(page["beta_0"])
+
+
+def test_intervals_hold_the_truth_nearly_as_often_as_they_say(page: dict[str, Any]) -> None:
+    assert page["covered"] == pytest.approx([95, 95], abs=4)
+    assert (page["covered_error"] < 1).all()
+
+
+def test_shrinkage_wins_except_where_the_variance_is_badly_estimated(page: dict[str, Any]) -> None:
+    mse = page["mse"]
+    assert (mse["BLUP"] < mse["raw"]).all()
+    best = mse[["raw", "overall", "BLUP"]].idxmin(axis=1)
+    assert best.iloc[0] == "overall" and (best.iloc[1:] == "BLUP").all()
+    assert (mse["BLUP"] > mse["theory"] - 4 * mse["its MC error"]).all()
+    expected = 25 * (1 - mse["ICC"]) / mse["members"]
+    assert ((mse["raw"] - expected).abs() < 4 * mse["MC error"]).all()
+
+
+def test_shrinkage_loses_for_a_truly_extreme_group(page: dict[str, Any]) -> None:
+    at_break = np.interp(page["even"], page["departure"], page["given"])
+    assert at_break == pytest.approx(20 / 3, rel=1e-2)
+    assert 4 < page["even"] < 4.5
+
+
+def test_groups_that_differ_in_kind_are_pulled_to_the_wrong_mean(page: dict[str, Any]) -> None:
+    assert page["too_high"][0] > 0.8
+    assert abs(page["too_high"][1]) < 4 * page["too_high_error"][1] + 0.02
+
+
+def test_ranks_are_uncertain_as_the_text_says(page: dict[str, Any]) -> None:
+    assert page["span_small"] > 15 > page["span_middle"] > 5
+    league, top = page["league"], page["top"]
+    assert league.loc[page["first"], "top five"] > 95
+    assert league["patients"].iloc[[0, -1]].eq(100).all(), "large hospitals at both ends"
+    assert (league["high"] - league["low"]).iloc[[0, -1]].max() <= 4
+    assert league.loc[top, "top five"] > 50 and league.loc[top, "high"] > 12, "likely, not sure"
+    assert 0 < (page["moved"] > 0).sum() < 25
+
+
+def test_an_error_in_the_overall_mean_moves_small_hospitals_more(page: dict[str, Any]) -> None:
+    kept, m = page["u"]["shrinkage"].to_numpy(), page["u"]["n"].to_numpy()
+    assert (1 - kept[m == 3]).min() > 0.5 > 0.1 > (1 - kept[m == 100]).max()
+
+
+def test_blups_are_poor_outcomes_and_good_predictors() -> None:
+    """Slopes of BLUPs on what explains them, and of what they explain on them."""
+    rng, code = np.random.default_rng(28), np.repeat(np.arange(60), 5)
+    start = fit_lmm("y ~ 1", pd.DataFrame({"y": rng.random(300), "g": code}), groups="g")
+    found = []
+    for _ in range(100):
+        cause = rng.normal(size=60)
+        u = 1.5 * cause + rng.normal(0, 1.5, 60)
+        effect = u + rng.normal(0, 1, 60)
+        y = u[code] + rng.normal(0, np.sqrt(20), 300)
+        blup = refit(start, y).random_effects["Intercept"].to_numpy()
+        raw = np.bincount(code, y) / 5
+        slopes = [(cause, raw), (cause, blup), (raw, effect), (blup, effect)]
+        found.append([np.polyfit(x, v, 1)[0] for x, v in slopes])
+    mean, error = np.mean(found, axis=0), np.std(found, axis=0) / 10
+    factor = shrinkage_factor(4.5, 20, 5)
+    assert mean[0] == pytest.approx(1.5, abs=4 * error[0])
+    assert mean[1] == pytest.approx(1.5 * factor, abs=4 * error[1] + 0.05), "too small"
+    assert mean[2] == pytest.approx(factor, abs=4 * error[2])
+    # the factor is estimated, so the slope is a little above its aim
+    assert abs(mean[3] - 1) < 0.15 < 0.4 < 1 - mean[2]
+
+
+def test_small_hospitals_have_a_say_beyond_their_patients(page: dict[str, Any]) -> None:
+    patients = 100 * page["m"][page["m"] == 3].sum() / page["m"].sum()
+    assert page["say_small"] > 5 * patients
+    by_weight = (page["say"] * page["raw_mean"]).sum() / page["say"].sum()
+    assert by_weight == pytest.approx(page["beta_0"], rel=1e-9)
+
+
+def test_a_new_hospital_needs_the_t_distribution(page: dict[str, Any]) -> None:
+    """Mean of a new hospital by z and by t with G - 2 degrees of freedom, from ten hospitals."""
+    rng, code = np.random.default_rng(27), np.repeat(np.arange(10), 30)
+    data = page["pd"].DataFrame({"y": rng.random(300), "g": code})
+    start, studies, held = fit_lmm("y ~ 1", data, groups="g"), 600, []
+    for _ in range(studies):
+        u = rng.normal(0, np.sqrt(5), 11)
+        fit = refit(start, 70 + u[code] + rng.normal(0, np.sqrt(20), 300))
+        reach = np.sqrt(fit.bse_fe.iloc[0] ** 2 + fit.cov_re.iloc[0, 0])
+        miss = abs(70 + u[10] - fit.fe_params.iloc[0]) / reach
+        held.append([miss < stats.norm.ppf(0.975), miss < stats.t.ppf(0.975, 8)])
+    by_z, by_t = np.mean(held, axis=0)
+    error = np.sqrt(0.95 * 0.05 / studies)
+    assert by_z < 0.95 - 3 * error and abs(by_t - 0.95) < 4 * error
+
+
+def test_the_last_of_one_year_improves_by_luck_as_the_blup_foresaw(page: dict[str, Any]) -> None:
+    first, blup, second = page["year"]
+    assert first < second < 0
+    assert blup == pytest.approx(second, abs=5 * page["year_error"][2])
+    assert page["small_last"] > 40  # one hospital in five is small

@@ -118,7 +118,7 @@ def test_the_extras_hold_every_import_of_the_renderer_and_the_helpers() -> None:
 
 def test_a_missing_extra_would_be_found() -> None:
     brought = closure(requirements(None) + requirements("book"))
-    assert "duckdb" in missing(chapter_imports()["chapters/11-large-data.qmd"], brought)
+    assert "duckdb" in missing(chapter_imports()["chapters/H-large-data.qmd"], brought)
 
 
 def test_pandas_is_bounded_where_pymer4_is_asked_for() -> None:

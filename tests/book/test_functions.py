@@ -14,17 +14,18 @@ import pylmm_helpers as ph
 from offline_render.book import Cell, split
 from pylmm_helpers import plots
 
-PATH = CHAPTERS / "H-functions.qmd"
+PATH = CHAPTERS / "I-functions.qmd"
 TEXT = PATH.read_text(encoding="utf-8")
 CELLS = [part for part in split(PATH) if isinstance(part, Cell)]
 #: What calls give back, and what reports on a whole book: named in words.
-NAMED = {"BoxCox", "Check", "LMMResults", "SeveralResults", "Table", "agreement_records", "plots"}
+NAMED = {"BoxCox", "Check", "LMMResults", "SeveralResults", "Table", "agreement_records",
+         "agreement_summary", "plots"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
     # DuckDB and Ibis warn about one another
-    return run_chapter("H-functions", warnings_are="default")
+    return run_chapter("I-functions", warnings_are="default")
 
 
 def calls() -> list[str]:

@@ -1,4 +1,4 @@
-"""Documents run in the order of _quarto.yml: what reports on others stands after them."""
+"""What reports on other documents runs after all of them, wherever it stands."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ COLLECTS = """
 #| label: collect
 from pathlib import Path
 
+agreement_records = dict
+agreement_records()
 print("found", *sorted(p.read_text() for p in Path("../.handbook/agreement").glob("*.json")))
 ```
 """
@@ -59,18 +61,13 @@ def outputs(root: Path, **options: object) -> dict[str, str]:
     }
 
 
-def test_a_report_before_what_it_reports_on_is_refused_with_both_names(tmp_path: Path) -> None:
-    root = book(
-        tmp_path, "[chapters/extra.qmd, chapters/late.qmd]",
-        extra="# Extra\n" + READS, late="# Late\n" + MAKES,
-    )  # fmt: skip
-    with pytest.raises(BuildError, match=r"extra\.qmd:\d+: .*late\.qmd.*after") as caught:
-        check(root)
-    assert "list chapters/extra.qmd after it" in str(caught.value)
-    (root / "_quarto.yml").write_text(
-        CONFIG.replace("[chapters/extra.qmd]", "[chapters/late.qmd, chapters/extra.qmd]")
-    )
-    check(root)
+def test_a_report_may_stand_before_what_it_reports_on_but_makes_nothing_itself(
+    tmp_path: Path,
+) -> None:
+    both = "[chapters/extra.qmd, chapters/late.qmd]"
+    check(book(tmp_path, both, extra="# Extra\n" + READS, late="# Late\n" + MAKES))
+    with pytest.raises(BuildError, match=r"extra\.qmd:\d+: .*beside crosscheck\(\)"):
+        check(book(tmp_path, both, extra="# Extra\n" + READS + MAKES, late="# Late\n"))
 
 
 def test_a_chapter_cannot_report_on_chapters_that_run_beside_it(tmp_path: Path) -> None:
@@ -82,19 +79,22 @@ def test_the_book_itself_is_in_order(root: Path) -> None:
     check(root)
 
 
-def test_an_appendix_finds_the_records_of_all_before_it_and_only_theirs(tmp_path: Path) -> None:
+def test_a_report_finds_the_records_of_all_documents_and_no_others(tmp_path: Path) -> None:
     first = RECORDS.replace("VALUE", "1")
     late = RECORDS.replace("VALUE", "3").replace("a model", "late")
     root = book(
         tmp_path, "[chapters/extra.qmd, chapters/late.qmd]",
         two="# Two\n" + first, extra="# Extra\n" + COLLECTS, late="# Late\n" + late,
     )  # fmt: skip
+    left_over = root / ".handbook" / "agreement" / "old.json"
+    left_over.parent.mkdir(parents=True)
+    left_over.write_text('{"label": "an earlier book"}')
     said = outputs(root)["chapters/extra.qmd"]
-    assert '"a model"' in said and '"late"' not in said
+    assert '"a model"' in said and '"late"' in said and "earlier" not in said
     # a record that changes is seen, though the appendix's own text stays
     (root / "chapters" / "two.qmd").write_text("# Two\n" + RECORDS.replace("VALUE", "2"))
     said = outputs(root)["chapters/extra.qmd"]
-    assert '"value": 2' in said and '"late"' not in said
+    assert '"value": 2' in said and '"value": 1' not in said
 
 
 def test_a_check_whose_table_is_not_shown_is_recorded_all_the_same(tmp_path: Path) -> None:
@@ -124,9 +124,10 @@ print(list(agreement_records().index))
     assert [p.name for p in (root / ".handbook" / "agreement").glob("*")] == ["cla-dyestuff.json"]
 
 
-def test_a_chapter_is_run_alone_and_an_appendix_with_all_before_it(tmp_path: Path) -> None:
+def test_a_chapter_is_run_alone_and_a_report_with_all_others(tmp_path: Path) -> None:
     project = load_project(write(tmp_path))
-    alone = documents_needed(project, ["chapters/two.qmd"])
+    sources = {c.source: split(c.path) for c in project.chapters}
+    alone = documents_needed(project, sources, ["chapters/two.qmd"])
     assert [c.source for c in alone] == ["chapters/two.qmd"]
-    assert documents_needed(project, ["chapters/extra.qmd"]) == project.chapters
-    assert documents_needed(project, None) == project.chapters
+    assert documents_needed(project, sources, ["chapters/extra.qmd"]) == project.chapters
+    assert documents_needed(project, sources, None) == project.chapters

@@ -10,7 +10,7 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-PAGES = ["chapters/03-random-intercept.html", "chapters/08-prediction.html"]
+PAGES = ["chapters/03-random-intercept.html", "chapters/11-prediction.html"]
 STATIC = {PAGES[0]: "fig-ri-factor", PAGES[1]: "fig-pred-factor"}
 
 

@@ -151,7 +151,7 @@ def test_pages_stay_under_a_megabyte_without_figures(book: Path) -> None:
 
 def test_a_reference_shows_what_it_leads_to(browser, serve, book: Path) -> None:  # type: ignore[no-untyped-def]
     set_view(browser, 1440, "light")
-    browser.get(f"{serve(book)}/chapters/08-prediction.html")
+    browser.get(f"{serve(book)}/chapters/11-prediction.html")
     body = browser.find_element(By.TAG_NAME, "body")
     brand = browser.find_element(By.CSS_SELECTOR, ".brand")
     for there, words in [

@@ -1000,6 +1000,7 @@ WITHOUT_DATA = {
     "Table": "what `table` returns",
     "Check": "what the checks return",
     "agreement_records": "reads the records of a build",
+    "agreement_summary": "shows what `crosscheck` gave",
     "tolerance_table": "shows constants",
     "plots.qq_band": "is given a number of values only",
     "plots.use_style": "sets colours and fonts",

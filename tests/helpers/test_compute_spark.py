@@ -21,7 +21,7 @@ import pytest
 from pylmm_helpers import cross_products, fit_lmm
 from pylmm_helpers.engine.products import CrossProducts
 
-CHAPTER = Path(__file__).parents[2] / "chapters" / "11-large-data.qmd"
+CHAPTER = Path(__file__).parents[2] / "chapters" / "H-large-data.qmd"
 
 pytestmark = [
     pytest.mark.skipif(

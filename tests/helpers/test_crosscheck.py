@@ -257,7 +257,7 @@ def without_data(path: Path) -> bool:
 
 
 def test_only_the_large_register_is_recorded_without_its_data():
-    """Its models are compared where the chapter makes the data, in test_chapter_11.py."""
+    """Its models are compared where the chapter makes the data, in test_large_data.py."""
     names = {path.stem for path in RECORDS if without_data(path)}
     assert names == {"register-rows", "register-slope", "register-weights"}
 

@@ -456,7 +456,7 @@ def test_every_helper_is_known_to_take_structures_or_to_refuse_them() -> None:
     takes = set(TAKES_STRUCTURE) | set(structured_calls())
     no_fit = {
         "anova_components", "center_within", "cross_products", "describe", "load", "fit_lmm",
-        "lmer", "agreement_records", "tolerance_table", "table", "Table",
+        "lmer", "agreement_records", "agreement_summary", "tolerance_table", "table", "Table",
         "BoxCox", "Check", "LMMResults", "SeveralResults", "plots",
         "power", "sample_size",
     }  # fmt: skip

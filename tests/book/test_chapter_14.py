@@ -15,7 +15,7 @@ from pylmm_helpers import fit_lmm, plots, residuals
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
-    return run_chapter("10-box-cox")
+    return run_chapter("14-box-cox")
 
 
 def test_the_profile_by_hand_is_the_helpers(page: dict[str, Any]) -> None:
@@ -295,7 +295,7 @@ STATEMENTS: list[Statement] = [
 
 @each(STATEMENTS)
 def test_what_the_chapter_says_of_its_data_holds(page: Page, fragment: str, holds: Any) -> None:
-    assert stands("10-box-cox", fragment), "the chapter no longer says so"
+    assert stands("14-box-cox", fragment), "the chapter no longer says so"
     assert holds(page)
 
 
@@ -308,8 +308,8 @@ MISSING_BY = {  # chance that the grade is missing, from severity and the log co
 @pytest.mark.parametrize("by", MISSING_BY)
 def test_complete_rows_are_right_unless_missing_depends_on_cost(by: str) -> None:
     """ "doesn't depend on cost. It may depend on the severity itself" and what follows it."""
-    assert stands("10-box-cox", "whether a grade is missing doesn't depend on cost.")
-    assert stands("10-box-cox", "If grades are missing more often among dear stays")
+    assert stands("14-box-cox", "whether a grade is missing doesn't depend on cost.")
+    assert stands("14-box-cox", "If grades are missing more often among dear stays")
     rng, slopes = np.random.default_rng(10), []
     hospital = np.repeat(np.arange(25), 40)
     for _ in range(60):
@@ -334,7 +334,7 @@ def test_the_plain_sandwich_is_too_small_on_average_with_25_groups() -> None:
     """
     import statsmodels.api as sm
 
-    assert stands("10-box-cox", "the usual cluster-robust standard error is too small")
+    assert stands("14-box-cox", "the usual cluster-robust standard error is too small")
     rng, found = np.random.default_rng(25), []
     group = np.repeat(np.arange(25), 6)
     for _ in range(300):

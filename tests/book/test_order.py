@@ -125,7 +125,7 @@ print(list(agreement_records().index))
 
 
 def test_a_chapter_is_run_alone_and_a_report_with_all_others(tmp_path: Path) -> None:
-    project = load_project(write(tmp_path))
+    project = load_project(write(tmp_path, extra="# Extra\n" + COLLECTS))
     sources = {c.source: split(c.path) for c in project.chapters}
     alone = documents_needed(project, sources, ["chapters/two.qmd"])
     assert [c.source for c in alone] == ["chapters/two.qmd"]

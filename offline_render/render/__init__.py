@@ -11,7 +11,7 @@ from .formulas import tidy_mathml
 from .pandoc import Node, Pandoc
 from .paper import WIDE_TABLE, WORDY_COLUMN, edition
 from .pdf import design, formula_code, quoted, typst_formulas
-from .webpages import ASSETS
+from .site import ASSETS
 
 __all__ = [
     "ASSETS",

@@ -19,7 +19,7 @@ from ..book import (
 )
 from ..run import Reporter, run_cells
 from ..speech import read_tex
-from . import crossref, pdf, webpages
+from . import crossref, pdf, site, webpages
 from .assemble import Assembled, assemble
 from .crossref import Document, Target
 from .downloads import offered, write_downloads
@@ -81,12 +81,12 @@ def build(root: Path, use_cache: bool = True) -> Path:
                     )
                     for d in documents
                 }
-                webpages.write_site(project, documents, bodies, files, staging, project.pdf_name)
+                site.write_site(project, documents, bodies, files, staging, project.pdf_name)
                 write_downloads(project, sources, outputs, documents, targets, engine, staging)
                 paper.result()
-            webpages.check_links(staging)
+            site.check_links(staging)
         with reporter.step("Index for search and put the book in place"):
-            webpages.index_site(staging)
+            site.index_site(staging)
             install(project, staging)
         reporter.say(f"HTML: {project.output / 'index.html'}")
         reporter.say(f"PDF:  {project.output / project.pdf_name}")

@@ -13,6 +13,7 @@ from ..book import BuildError, keep, recall, tell_damage, write_whole
 SERIF = ("font_source_serif_pro", "files")
 SANS = ("font_source_sans_pro", "files")
 MATH = ("ziamath", "fonts")
+MONO = ("matplotlib", "mpl-data/fonts/ttf")
 LATIN = "U+0020-007E,U+00A0-024F,U+0370-03FF,U+2000-206F,U+20AC,U+2122,U+2190-21FF,U+2200-22FF"
 MATHS = (
     LATIN + ",U+0300-036F,U+2100-214F,U+2300-23FF,U+25A0-25FF,U+27C0-27EF,U+2980-29FF,"
@@ -24,6 +25,7 @@ FACES = {
     "serif-600.woff2": (*SERIF, "SourceSerifPro-Semibold.ttf", LATIN),
     "sans-400.woff2": (*SANS, "SourceSansPro-Regular.ttf", LATIN),
     "sans-600.woff2": (*SANS, "SourceSansPro-Semibold.ttf", LATIN),
+    "mono-400.woff2": (*MONO, "DejaVuSansMono.ttf", LATIN + ",U+2500-257F,U+25A0-25FF"),
     "math.woff2": (*MATH, "STIXTwoMath-Regular.ttf", MATHS),
 }
 SERIF_CUTS = ("Regular", "It", "Semibold", "SemiboldIt", "Bold", "BoldIt")

@@ -65,4 +65,8 @@ def edition(project: Project) -> str:
     told = yaml.safe_load(path.read_text(encoding="utf-8"))
     version, date = told.get("version"), told.get("date-released")
     when = f", {date:%B %Y}" if isinstance(date, datetime.date) else ""
-    return f"Edition {version}{when}. Text and data: CC BY 4.0. Code: MIT." if version else ""
+    return (
+        f"Edition {version}{when}. Text: CC BY 4.0. Code: MIT. Generated data: CC0."
+        if version
+        else ""
+    )

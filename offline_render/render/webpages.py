@@ -1,31 +1,21 @@
-"""The HTML site: numbered documents to pages, with navigation, fonts and search."""
+"""The body of a page: a numbered document in HTML."""
 
 from __future__ import annotations
 
 import html
 import json
-import os
 import posixpath
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
-import jinja2
-
 from ..book import BuildError, Chapter, Project
-from . import fonts, pandoc
+from . import pandoc
 from .blocks import Writer, transform
 from .crossref import Document, Heading, line_of
 from .formulas import readable_tex, tidy_mathml
 from .pandoc import Node, Pandoc, raw
 
-ASSETS = Path(__file__).parent / "assets"
 UNCOLOURED = re.compile(r'<pre class="[a-z]+"><code>.*?</code></pre>', re.S)
-PICTURE = re.compile(r'<img src="([^"]+\.svg)"')
-SIZE = re.compile(r'<svg[^>]*?\swidth="([\d.]+)pt"[^>]*?\sheight="([\d.]+)pt"')
 CALLOUTS = {
     "note": "Note", "tip": "Tip", "warning": "Warning", "important": "Important",
     "caution": "Caution",
@@ -176,108 +166,3 @@ def page_body(
     body = tidy_mathml(engine.run(json.dumps(tree), *options, depends=depends))
     # pandoc frames only code whose language it can colour
     return UNCOLOURED.sub(r'<div class="sourceCode">\g<0></div>', body)
-
-
-def write_site(
-    project: Project,
-    documents: list[Document],
-    bodies: dict[str, str],
-    files: dict[str, dict[str, bytes]],
-    out: Path,
-    pdf: str,
-) -> None:
-    """Write all pages, figures and shared files into ``out``."""
-    libs = out / "site_libs"
-    libs.mkdir(parents=True)
-    for name in ("style.css", "site.js", "preview.js"):
-        shutil.copy(ASSETS / name, libs / name)
-    extension = project.root / "_extensions" / "handbook"
-    extras = sorted(extension.glob("*.css")) + sorted(extension.glob("*.js"))
-    for path in extras:
-        shutil.copy(path, libs / path.name)
-    fonts.write_web_fonts(project.work / "fonts", libs)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    template = environment.get_template("page.html")
-    titles = {d.chapter.source: d.title for d in documents}
-    for position, document in enumerate(documents):
-        chapter = document.chapter
-        page = template.render(
-            project=project,
-            chapter=chapter,
-            title=document.title,
-            titles=titles,
-            body=sized(bodies[chapter.source], files[chapter.source]),
-            toc=[h for h in document.headings if h.level in (2, 3)],
-            text_of=pandoc.text_of,
-            previous=documents[position - 1].chapter if position else None,
-            next=documents[position + 1].chapter if position + 1 < len(documents) else None,
-            extras=[p.name for p in extras],
-            pdf=pdf,
-            lang=project.config.get("lang", "en"),
-            description=description(bodies[chapter.source], project.subtitle),
-        )
-        target = out / chapter.href
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(page, encoding="utf-8")
-        for name, data in files[chapter.source].items():
-            figure = target.parent / name
-            figure.parent.mkdir(parents=True, exist_ok=True)
-            figure.write_bytes(data)
-
-
-def sized(body: str, files: dict[str, bytes]) -> str:
-    """The body with each picture's size, so that nothing moves when the picture arrives."""
-
-    def with_size(match: re.Match[str]) -> str:
-        data = files.get(html.unescape(match[1]), b"")
-        found = SIZE.search(data[:2000].decode("utf-8", "replace"))
-        if found is None:
-            return match[0]
-        pixels = [round(float(points) * 4 / 3) for points in found.groups()]
-        return f'{match[0]} width="{pixels[0]}" height="{pixels[1]}"'
-
-    return PICTURE.sub(with_size, body)
-
-
-def description(body: str, fallback: str) -> str:
-    """First paragraph of a page as plain text, for search engines and link previews."""
-    match = re.search(r"<p>(.*?)</p>", body, re.S)
-    text = html.unescape(re.sub(r"<[^>]+>", "", match.group(1))) if match else fallback
-    return " ".join(text.split())[:200]
-
-
-def index_site(out: Path) -> None:
-    """Build the search index with the locked pagefind, without anybody's settings."""
-    own = {n: v for n, v in os.environ.items() if not n.upper().startswith("PAGEFIND")}
-    with tempfile.TemporaryDirectory(prefix="handbook-") as empty:
-        done = subprocess.run(
-            [sys.executable, "-m", "pagefind", "--site", str(out.resolve()), "--quiet"],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            cwd=empty,  # a pagefind.yml in the working directory would be read
-            env=own,
-        )
-    if done.returncode:
-        raise BuildError(f"pagefind failed: {done.stderr.strip() or done.stdout.strip()}")
-
-
-def check_links(out: Path) -> None:
-    """Every link and image within the site leads somewhere."""
-    identifiers: dict[Path, set[str]] = {}
-    pages = {p: p.read_text(encoding="utf-8") for p in out.rglob("*.html")}
-    for path, text in pages.items():
-        identifiers[path] = set(re.findall(r'\sid="([^"]+)"', text))
-    for path, text in pages.items():
-        for url in re.findall(r'\s(?:href|src)="([^"]+)"', text):
-            url = html.unescape(url)
-            if re.match(r"[a-z]+:", url):
-                continue
-            name, _, fragment = url.partition("#")
-            target = (path.parent / name).resolve() if name else path
-            if not target.exists() or (
-                fragment and target in identifiers and fragment not in identifiers[target]
-            ):
-                raise BuildError(f"page {path.relative_to(out)} links to {url}, which isn't there")

@@ -20,10 +20,12 @@ from .cache import CellCache
 from .environment import KernelPlace, kernel_place
 
 INLINE_MIME = "application/vnd.handbook.inline+json"
+# dpi: of what a drawing holds as a picture
+FIGURE = {"metadata": {"Date": None}, "bbox_inches": "tight", "dpi": 220}
 SETUP = """\
 # inputs {digest}
 %config InlineBackend.figure_formats = ['svg']
-%config InlineBackend.print_figure_kwargs = {{'metadata': {{'Date': None}}, 'bbox_inches': 'tight'}}
+%config InlineBackend.print_figure_kwargs = {kwargs}
 """
 INLINE_CELL = (
     "__import__('IPython').display.display({{{mime!r}: "
@@ -63,7 +65,7 @@ def inputs_digest(project: Project) -> str:
 def notebook(parts: list[Part], digest: str) -> nbformat.NotebookNode:
     """The notebook of a document; each code cell remembers which part it came from."""
     new = nbformat.v4.new_code_cell
-    cells = [new(SETUP.format(digest=digest), metadata={"part": -1})]
+    cells = [new(SETUP.format(digest=digest, kwargs=FIGURE), metadata={"part": -1})]
     for index, part in enumerate(parts):
         if isinstance(part, Cell):
             if not part.option("eval", True):

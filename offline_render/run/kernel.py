@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def main() -> None:
@@ -21,6 +22,7 @@ def main() -> None:
     application.SYSTEM_CONFIG_DIRS.clear()
     application.ENV_CONFIG_DIRS.clear()
     forget_matplotlibrc(empty)
+    draw_clouds_as_pictures()
     from ipykernel.kernelapp import launch_new_instance
 
     launch_new_instance()
@@ -49,6 +51,32 @@ def forget_matplotlibrc(empty: str) -> None:
     # the helpers add the book's own font; whatever else the machine has would be chance
     manager.ttflist = [font for font in manager.ttflist if own in Path(font.fname).parents]
     manager.afmlist = [font for font in manager.afmlist if own in Path(font.fname).parents]
+
+
+def draw_clouds_as_pictures(most: int = 500) -> None:
+    """Let figures hold more than ``most`` points of one kind as a picture inside the drawing.
+
+    As shapes they would weigh more than the rest of the page.
+    """
+    from IPython.core import pylabtools
+
+    plain = pylabtools.print_figure
+
+    def print_figure(fig: Any, *arguments: Any, **options: Any) -> Any:
+        for artist in fig.findobj(lambda one: cloud_size(one) > most):
+            artist.set_rasterized(True)
+        return plain(fig, *arguments, **options)
+
+    pylabtools.print_figure = print_figure  # type: ignore[assignment]
+
+
+def cloud_size(artist: Any) -> int:
+    """How many points an artist scatters; none where it joins them by a line."""
+    if hasattr(artist, "get_offsets"):
+        return len(artist.get_offsets())
+    if hasattr(artist, "get_xydata") and artist.get_linestyle() == "None":
+        return len(artist.get_xydata())
+    return 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,15 @@
 
   // Contents drawer on narrow screens.
   const menu = document.querySelector(".menu-button");
+  const sections = document.querySelector(".page-toc ol");
   const setMenu = (open) => {
+    if (open && sections && !document.querySelector(".book-nav .sections")) {
+      const entry = document.querySelector(".book-nav [aria-current]").parentElement;
+      const copy = sections.cloneNode(true);
+      copy.className = "sections";
+      copy.addEventListener("click", () => setMenu(false));
+      entry.append(copy);
+    }
     root.classList.toggle("nav-open", open);
     menu.setAttribute("aria-expanded", String(open));
   };
@@ -100,11 +108,20 @@
   // The section being read, marked in the page's contents.
   const links = new Map([...document.querySelectorAll(".toc a")].map((a) => [decodeURIComponent(a.hash.slice(1)), a]));
   const heads = [...links.keys()].map((id) => document.getElementById(id)).filter(Boolean);
+  const toc = document.querySelector("aside.toc");
+  let marked = null;
   const mark = () => {
     let current = heads[0];
     for (const head of heads) if (head.getBoundingClientRect().top < 120) current = head;
+    if (current === marked) return;
+    marked = current;
     links.forEach((a) => a.removeAttribute("aria-current"));
-    if (current) links.get(current.id).setAttribute("aria-current", "true");
+    toc.querySelectorAll("li.open").forEach((li) => li.classList.remove("open"));
+    const link = links.get(current.id);
+    link.setAttribute("aria-current", "true");
+    for (let li = link.closest("li"); li; li = li.parentElement.closest("li")) li.classList.add("open");
+    const gap = link.getBoundingClientRect().top - toc.getBoundingClientRect().top;
+    if (gap < 40 || gap > toc.clientHeight - 60) toc.scrollTop += gap - toc.clientHeight / 3;
   };
   if (heads.length) { addEventListener("scroll", mark, { passive: true }); mark(); }
 

@@ -14,6 +14,8 @@ from pylmm_helpers.formula import PARTS, is_number, model_columns
 from .factor import OneFactor
 
 BLUE, VERMILLION, INK, SOFT, BAND = "#0072B2", "#D55E00", "#333333", "#9A9A9A", "#D9E6F2"
+#: From few rows to many.
+SIZES = [VERMILLION, "#8A3A6B", "#0B2A5B"]
 #: More levels than this are drawn faint, and without heads of arrows.
 MANY = 200
 
@@ -153,12 +155,18 @@ def size_ticks(least: int, most: int) -> list[int]:
     return [*chosen, most]
 
 
+def size_map() -> Any:
+    """A scale whose ends keep a contrast of 3 with the page, also where a dark one inverts it."""
+    import matplotlib as mpl
+
+    return mpl.colors.LinearSegmentedColormap.from_list("sizes", SIZES)
+
+
 def size_colours(sizes: Array) -> tuple[Array, Any]:
     """Colours, darker for larger groups, and the scale for a colour bar (None if all are equal)."""
     import matplotlib as mpl
 
-    # the palest fifth of the map is too faint for thin lines on white
-    shades = mpl.colors.ListedColormap(mpl.colormaps["cividis_r"](np.linspace(0.2, 1.0, 256)))
+    shades = size_map()
     if sizes.min() == sizes.max():
         return shades(np.full(len(sizes), 0.6)), None
     scale = mpl.cm.ScalarMappable(mpl.colors.LogNorm(sizes.min(), sizes.max()), shades)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pylmm_helpers.common import a_number, shown
 
-from .parts import SOFT, axes_or_new
+from .parts import SOFT, axes_or_new, size_map
 
 #: What the lines of the figure are for, in order of preference.
 LINES = ("cluster_size", "repeats")
@@ -44,15 +44,13 @@ def power(table: pd.DataFrame, target: float = 0.8, ax: Any = None) -> Any:
         )
     if not 0.0 < a_number(target, "target") < 1.0:
         raise ValueError(f"target is {target!r}; give a power between 0 and 1")
-    import matplotlib as mpl
-
     ax = axes_or_new(ax)
     by = next((name for name in LINES if name in table.columns), None)
     parts: list[tuple[Any, pd.DataFrame]] = [(None, table)]
     if by is not None:
         parts = list(table.groupby(by))
     # the palest fifth of the map is too faint for thin lines on white
-    colours = mpl.colormaps["cividis_r"](np.linspace(0.3, 1.0, len(parts)))
+    colours = size_map()(np.linspace(0.0, 1.0, len(parts)))
     for (size, part), colour in zip(parts, colours, strict=True):
         own = part.sort_values("groups")
         label = None if size is None else f"{size}"

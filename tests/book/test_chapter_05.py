@@ -123,8 +123,7 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
-        "With equally many residents everywhere it would be exactly the number of neighbourhoods "
-        "less two",
+        "the degrees of freedom would be exactly the number of neighbourhoods less two",
         lambda p: np.isclose(df_of_equal_sizes(p), p["G"] - 2, rtol=1e-6),
     ),
     (
@@ -166,7 +165,7 @@ STATEMENTS: list[Statement] = [
         lambda p: p["one_study"]["means of neighbourhoods"] < 0,
     ),
     (
-        "In $400$ such studies the means never have a positive slope, and the random intercept "
+        "In $400$ such studies the means never have a positive slope, and the single coefficient "
         "always has one",
         lambda p: p["studies"] == 400 and p["fallacy"].iloc[[0, 2], 2].to_list() == [0, 100],
     ),
@@ -199,7 +198,7 @@ STATEMENTS: list[Statement] = [
         "### There is no sign that the slope within varies",
         lambda p: p["slope_test"]["p_value"] > 0.3,
     ),
-    ("### Between places the line is straight", lambda p: p_of_a_curve(p) > 0.1),
+    ("### Between places no curve shows", lambda p: p_of_a_curve(p) > 0.1),
     (
         "The points of @fig-ctx-residual show no curve.",
         lambda p: p_of_a_curve(p) > 0.1 and p["joined"]["u"].abs().max() < 1,
@@ -219,6 +218,12 @@ STATEMENTS: list[Statement] = [
     (
         "A straight trend they can't show",
         lambda p: abs(np.corrcoef(p["means"]["income"], p["u"])[0, 1]) < 1e-6,
+    ),
+    (
+        "@sec-ctx-age adds age, and income keeps its contextual effect.",
+        lambda p: (
+            abs(p["with_age"].loc["contextual", "estimate"] - p["context"]["estimate"]) < 0.01
+        ),
     ),
     (
         "Age was drawn independently of income, so it has nothing to confound.",

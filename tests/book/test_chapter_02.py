@@ -10,6 +10,7 @@ import pytest
 from cells import run_chapter
 from said import Page, Statement, each, stands
 from scipy import stats
+from side_by_side import blocks, needs_r, run_python, run_r
 
 from pylmm_helpers import anova_components, coef_table, fit_lmm, refit, shrinkage_factor
 
@@ -21,7 +22,7 @@ FEEDING = [MIXED, CONFINED]
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
     # As on the page: its collinear model warns, and a cell prints that warning.
-    return run_chapter(NAME, "default", skip="^tbl-cl-agree")
+    return run_chapter(NAME, "default")
 
 
 def mc_error(share: float, replicates: int) -> float:
@@ -167,7 +168,7 @@ STATEMENTS: list[Statement] = [
         lambda p: (p["correct"].loc[FEEDING, "kappa"] > 20).all(),
     ),
     (
-        "The mixed model still does better for parity",
+        "For parity the mixed model does better than OLS as well",
         lambda p: (
             p["correct"].loc["parity", "mixed model"]
             < 0.97 * p["correct"].loc["parity", "OLS, corrected"]
@@ -202,8 +203,31 @@ STATEMENTS: list[Statement] = [
         lambda p: p["few"][8][4] < p["few"][8][2] < p["few"][8][1],
     ),
     (
-        "Kenward-Roger stays as close to $5\\%$ as Monte-Carlo error allows.",
+        "Kenward-Roger stays as close to $5\\%$ as the MC error allows.",
         lambda p: all(abs(apart(p, count, 4)) < 2 for count in p["few"]),
+    ),
+    (
+        "With eight herds one test of five keeps its level",
+        lambda p: [apart(p, 8, test) > 2 for test in range(5)] == [True] * 4 + [False],
+    ),
+    (
+        "Both calls print the same",
+        lambda p: all(
+            np.isclose(one, other, rtol=1e-4)
+            for one, other in [
+                (p["fit"].fe_params["parity"], p["same_fit"].fe_params["parity"]),
+                (p["fit"].cov_re.iloc[0, 0], p["same_fit"].cov_re.iloc[0, 0]),
+                (p["fit"].scale, p["same_fit"].scale),
+            ]
+        ),
+    ),
+    (
+        "dummies take half of the degrees of freedom",
+        lambda p: abs(p["two_dummies"].df_resid / len(p["two"]) - 0.5) < 0.02,
+    ),
+    (
+        "a shrunken estimate from four cows lies nearer to the rest of the herd",
+        lambda p: p["held"]["error"].idxmin() == "mixed model",
     ),
     (
         "With $40$ herds the choice among the remedies hardly matters.",
@@ -641,3 +665,30 @@ def test_the_icc_of_the_data_is_the_one_that_drew_them(page: dict[str, Any]) -> 
     anova = anova_components("milk_kg ~ 1", page["dairy"], groups="herd")["variance"]
     assert page["rho"] == pytest.approx(anova["between"] / anova.sum(), abs=0.02)
     assert page["rho"] == pytest.approx(0.2, abs=0.05)
+
+
+def test_the_python_side_gives_the_numbers_of_the_chapter(page: dict[str, Any]) -> None:
+    python, _ = blocks(NAME)
+    side = run_python(python)
+    for name, other in [("ols", "fit_ols"), ("robust", "fit_robust"), ("fit", "fit")]:
+        assert side[name].params.to_numpy() == pytest.approx(page[other].params.to_numpy())
+        assert side[name].bse.to_numpy() == pytest.approx(page[other].bse.to_numpy())
+    assert side["dummies"].bse["parity"] == pytest.approx(page["fit_dummies"].bse["parity"])
+
+
+@needs_r
+def test_the_r_side_gives_the_numbers_of_the_chapter(page: dict[str, Any]) -> None:
+    _, r = blocks(NAME)
+    kenward_roger = 'coef(summary(fit, ddf = "Kenward-Roger"))'
+    robust, ols, dummies, fixed, errors, p_value = run_r(
+        r, "robust", "sqrt(diag(vcov(ols)))", 'coef(summary(dummies))["parity", 1:2]', "fixef(fit)",
+        f'{kenward_roger}[, "Std. Error"]', f'{kenward_roger}["feedingmixed", "Pr(>|t|)"]',
+    )  # fmt: skip
+    order = ["Intercept", "parity", MIXED, CONFINED]  # R puts the intercept first, then as written
+    assert robust == pytest.approx(page["fit_robust"].bse[order].to_list())
+    assert ols == pytest.approx(page["fit_ols"].bse[order].to_list())
+    own = page["fit_dummies"]
+    assert dummies == pytest.approx([own.params["parity"], own.bse["parity"]])
+    assert fixed == pytest.approx(page["effects"].loc[order, "estimate"].to_list(), rel=1e-4)
+    assert errors == pytest.approx(page["effects"].loc[order, "std_error"].to_list(), rel=1e-3)
+    assert p_value == pytest.approx([page["tests"].loc["mixed model", "p_value"]], rel=1e-2)

@@ -204,7 +204,7 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
-        "On average it will have improved, even if nothing was done.",
+        "On average it will have improved, even if nothing was done: its luck doesn't come twice.",
         lambda p: p["year"][2] - p["year"][0] > 10 * p["year_error"][2],
     ),
     (

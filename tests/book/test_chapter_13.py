@@ -21,6 +21,12 @@ def page() -> dict[str, Any]:
     return run_chapter(NAME, "ignore", replaced={"lmer": lmer_if_possible})
 
 
+def lines_at(page: Page, age: float) -> Any:
+    """Each hospital's own least-squares line at an age."""
+    own = [np.polyfit(h["age"], h["bp_reduction"], 1) for _, h in page["bp"].groupby("hospital")]
+    return np.array([np.polyval(line, age) for line in own])
+
+
 def reached(page: Page) -> Any:
     criteria = page["methods"]["criterion"].astype(float).drop("fit_lmm")
     return criteria < page["engine"].criterion + 1e-3
@@ -124,6 +130,18 @@ STATEMENTS: list[Statement] = [
             p["by_sex"][0].agg(["min", "max"]).tolist() == pytest.approx([0, 24], abs=1)
             and 0.3 < (p["by_sex"][1] > p["by_sex"][0]).mean() < 0.7
         ),
+    ),
+    (
+        "at age 62 the lines lie within about 20 mmHg of each other.",
+        lambda p: np.ptp(lines_at(p, 62)) == pytest.approx(20, abs=1),
+    ),
+    (
+        "spread out to the left and lie about 46 mmHg apart at age 0.",
+        lambda p: np.ptp(lines_at(p, 0)) == pytest.approx(46, abs=1),
+    ),
+    (
+        "The solid parts begin between 25 and 50 years",
+        lambda p: p["bp"].groupby("hospital")["age"].min().agg(["min", "max"]).tolist() == [25, 50],
     ),
     (
         "Every hospital has both",

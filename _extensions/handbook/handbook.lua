@@ -214,7 +214,7 @@ local function html_quiz(quiz)
     .. '<button type="button" class="hb-again" hidden>Try again</button>'
     .. '<button type="button" class="hb-show">Show answer</button></div>'
     .. '<div class="hb-feedback" role="status" aria-live="polite"></div></form>'))
-  out:insert(html('<details class="hb-fold hb-answer" data-pagefind-ignore="all">'
+  out:insert(html('<details class="hb-fold hb-answer" data-search-ignore>'
     .. "<summary>Answer and explanations</summary>"))
   local which = #quiz.right > 1 and "Right answers: " or "Right answer: "
   out:insert(pandoc.Para({ pandoc.Str(which), pandoc.Strong({ pandoc.Str(listed(quiz.right)) }) }))
@@ -226,7 +226,7 @@ end
 local function html_reflection(reflection)
   local out = pandoc.Blocks({ html('<p class="hb-kicker">Reflection</p>') })
   out:insert(pandoc.Div(reflection.question, { reflection.id .. "-question", { "hb-question" } }))
-  out:insert(html('<details class="hb-fold hb-model" data-pagefind-ignore="all">'
+  out:insert(html('<details class="hb-fold hb-model" data-search-ignore>'
     .. "<summary>Model answer</summary>"))
   out:extend(reflection.answer)
   out:insert(html("</details>"))
@@ -448,7 +448,7 @@ local function proof(div, web)
     refuse("Proof", div, 'it has no summary. Write ::: {.proof summary="What the fold holds"}.')
   end
   local safe = summary:gsub("&", "&amp;"):gsub("<", "&lt;")
-  local out = pandoc.Blocks({ html('<details class="hb-fold hb-proof" data-pagefind-ignore="all">'
+  local out = pandoc.Blocks({ html('<details class="hb-fold hb-proof" data-search-ignore>'
     .. "<summary>" .. safe .. "</summary>") })
   out:extend(div.content)
   out:insert(html("</details>"))

@@ -108,7 +108,7 @@ local function table_of(tbl)
   local out = pandoc.Blocks({ typst(("#hb-table(%s, (%s,),"):format(widths_of(rows),
     table.concat(aligns, ", "))) })
   if #tbl.head.rows > 0 then
-    out:insert(typst("table.header("))
+    out:insert(typst("header: ("))
     cells_of(tbl.head.rows, out)
     out:insert(typst("),"))
   end
@@ -201,8 +201,12 @@ return {
   { Inlines = equations },
   { Table = table_of, Callout = callout_of, Tabset = tabset_of, Div = output_of, Link = link_of },
   { Blocks = leading },
-  -- the template's page that says "Appendices" and nothing else
+  -- the template's pages that hold the name of a part and nothing else: its first chapter says it
   { RawBlock = function(raw)
-    if raw.text:match('^#heading%(level: 1, numbering: none%)%[Appendices%]') then return {} end
+    local part = raw.text:match("^#part%[(.-)%]%s*$")
+    if raw.text:match('^#heading%(level: 1, numbering: none%)%[Appendices%]') then
+      part = "Appendices"
+    end
+    if part then return typst(("#metadata(%s) <hb-part>"):format(quoted(part))) end
   end },
 }

@@ -14,10 +14,10 @@ CLASSES = {
     "panel-tabset", "content-visible", "content-hidden", "column-margin", "aside",
     "quiz", "hint", "reflection", "model-answer", "answer-key", "unnumbered", "unlisted",
     "appendix", "objectives", "summary", "explorer",
-    "assessment",
+    "assessment", "needs", "optional", "proof", "exercise", "solution",
 }  # fmt: skip
 ATTRIBUTES = {
-    "title", "collapse", "when-format", "unless-format", "fig-alt", "width", "fig-cap",
+    "title", "collapse", "when-format", "unless-format", "fig-alt", "width", "fig-cap", "summary",
 }  # fmt: skip
 DIV_IDS = ("refs", "sec-", "fig-", "tbl-", "eq-", "quiz-", "reflection-")
 DIV = re.compile(r"^\s*:{3,}\s*\{(?P<attrs>[^}]*)\}\s*$")

@@ -135,7 +135,7 @@ def beside_their_formulas(text: str) -> str:
 
 
 def searchable(entries: list[dict[str, str]], pages: dict[str, str]) -> list[dict[str, str]]:
-    """Quarto's search index without answers; what Pagefind leaves out is left out here too.
+    """Quarto's search index without answers; what the pages mark is left out.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ class _Words(HTMLParser):
             entry = self.page
         elif entry and tag == "section" and {"level2", "footnotes"} & set(classes):
             entry = f"{self.page}#{found.get('id')}"
-        hidden = "data-pagefind-ignore" in found or "hidden" in found or tag in UNSEEN
+        hidden = "data-search-ignore" in found or "hidden" in found or tag in UNSEEN
         if hidden or tag == "h2" or found.get("id") == "title-block-header":
             entry = None
         self.open.append((tag, entry))

@@ -49,7 +49,7 @@ def build(root: Path, use_cache: bool = True) -> Path:
     project = load_project(root)
     with only_one(project):
         recover(project)
-        reporter = Reporter(5)
+        reporter = Reporter(4)
         staging = project.work / "book"
         shutil.rmtree(staging, ignore_errors=True)
         with reporter.step(f"Read {len(project.chapters)} documents and check their dialect"):
@@ -85,8 +85,6 @@ def build(root: Path, use_cache: bool = True) -> Path:
                 write_downloads(project, sources, outputs, documents, targets, engine, staging)
                 paper.result()
             site.check_links(staging)
-        with reporter.step("Index for search and put the book in place"):
-            site.index_site(staging)
             install(project, staging)
         reporter.say(f"HTML: {project.output / 'index.html'}")
         reporter.say(f"PDF:  {project.output / project.pdf_name}")

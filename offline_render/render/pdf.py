@@ -20,6 +20,11 @@ from .paper import column_widths, edition, leading
 
 ASSETS = Path(__file__).parent / "assets"
 MARK = "HBFORMULA"
+#: Sections that every chapter has, and that say nothing in the contents; look.typ has them too.
+ROUTINE = {
+    "Objectives", "Python and R side by side", "Common mistakes", "Check yourself", "Summary",
+    "Agreement with lme4",
+}  # fmt: skip
 UNBROKEN = 28
 ALIGN = {"AlignLeft": "left", "AlignRight": "right", "AlignCenter": "center"}
 
@@ -106,7 +111,7 @@ class TypstWriter(Writer):
         widths = column_widths([*rows, *(row for body in bodies for row in body[3])])
         out = [raw("typst", f"#hb-table({widths}, ({aligns},),")]
         if rows:
-            out += [raw("typst", "table.header("), *self._cells(rows), raw("typst", "),")]
+            out += [raw("typst", "header: ("), *self._cells(rows), raw("typst", "),")]
         for body in bodies:
             out += self._cells(body[3])
         return [*out, raw("typst", ")")]
@@ -133,7 +138,8 @@ class TypstWriter(Writer):
         if label and not label.startswith("sec-"):
             label = f"{self.document.chapter.key}--{label}"
         name = "appendix" if self.document.chapter.appendix else "chapter"
-        listed = ", listed: false" if "unlisted" in attr[1] else ""
+        routine = level > 1 and pandoc.text_of(inlines) in ROUTINE
+        listed = ", listed: false" if routine or "unlisted" in attr[1] else ""
         start = raw("typst", f'#hb-heading({level}, "{number}", "{name}"{listed})[', inline=True)
         end = raw("typst", f"] <{label}>" if label else "]", inline=True)
         return [{"t": "Para", "c": [start, *inlines, end]}]
@@ -212,7 +218,12 @@ def typst_source(
         documents = with_questions(documents, engine, lua)
     known = typst_formulas([document.tree for document in documents], engine)
     blocks: list[Node] = []
+    part = None
     for document in documents:
+        chapter = document.chapter
+        before, part = part, "Appendices" if chapter.appendix else chapter.part
+        if part != before:
+            blocks.append(raw("typst", f"#metadata({quoted(part)}) <hb-part>"))
         blocks += transform(document, TypstWriter(document, known))
     tree = {**documents[0].tree, "meta": {}, "blocks": leading(blocks)}
     # -smart: pandoc's own quotation marks, since Typst takes the apostrophe of "lme4's" for a prime

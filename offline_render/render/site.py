@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import html
-import os
 import re
 import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import jinja2
@@ -17,6 +13,7 @@ from ..book import BuildError, Project
 from . import fonts, pandoc
 from .crossref import Document, Heading
 from .paper import edition
+from .searching import write_index
 
 ASSETS = Path(__file__).parent / "assets"
 PICTURE = re.compile(r'<img src="([^"]+\.svg)"')
@@ -35,13 +32,14 @@ def write_site(
     """Write all pages, figures and shared files into ``out``."""
     libs = out / "site_libs"
     libs.mkdir(parents=True)
-    for name in ("style.css", "site.js", "preview.js"):
+    for name in ("style.css", "site.js", "search.js", "preview.js"):
         shutil.copy(ASSETS / name, libs / name)
     extension = project.root / "_extensions" / "handbook"
     extras = sorted(extension.glob("*.css")) + sorted(extension.glob("*.js"))
     for path in extras:
         shutil.copy(path, libs / path.name)
     fonts.write_web_fonts(project.work / "fonts", libs)
+    write_index(documents, libs)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -124,22 +122,6 @@ def description(body: str, fallback: str) -> str:
     match = re.search(r"<p>(.*?)</p>", body, re.S)
     text = html.unescape(re.sub(r"<[^>]+>", "", match.group(1))) if match else fallback
     return " ".join(text.split())[:200]
-
-
-def index_site(out: Path) -> None:
-    """Build the search index with the locked pagefind, without anybody's settings."""
-    own = {n: v for n, v in os.environ.items() if not n.upper().startswith("PAGEFIND")}
-    with tempfile.TemporaryDirectory(prefix="handbook-") as empty:
-        done = subprocess.run(
-            [sys.executable, "-m", "pagefind", "--site", str(out.resolve()), "--quiet"],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            cwd=empty,  # a pagefind.yml in the working directory would be read
-            env=own,
-        )
-    if done.returncode:
-        raise BuildError(f"pagefind failed: {done.stderr.strip() or done.stdout.strip()}")
 
 
 def check_links(out: Path) -> None:

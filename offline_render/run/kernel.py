@@ -67,7 +67,7 @@ def draw_clouds_as_pictures(most: int = 500) -> None:
             artist.set_rasterized(True)
         return plain(fig, *arguments, **options)
 
-    pylabtools.print_figure = print_figure  # type: ignore[assignment]
+    pylabtools.print_figure = print_figure
 
 
 def cloud_size(artist: Any) -> int:

@@ -52,7 +52,7 @@ with open("../here.txt", "w") as handle:
 """
 BOOK = ONE.replace("as plt\n", 'as plt\n\nplt.rcParams["svg.hashsalt"] = "same"\n') + LOOK
 # Each leaves its name in the folder of marks when it is run or read.
-PROGRAMS = ("pandoc", "typst", "pagefind", "pagefind_extended", "python3", "python", "git",
+PROGRAMS = ("pandoc", "typst", "python3", "python", "git",
             "fc-list", "fc-match", "jupyter", "ipython", "quarto", "dot")  # fmt: skip
 START_UP = "from pathlib import Path; Path({mark!r}).touch(); leaked = 1"
 HAZARDS = (
@@ -117,8 +117,6 @@ def hostile(home: Path, marks: Path) -> dict[str, str]:
         "MPLBACKEND": "pdf",
         "PYPANDOC_PANDOC": str(home / "bin" / "pandoc"),
         "HANDBOOK_FORMAT": "typst",
-        "PAGEFIND_BINARY_PATH": str(home / "bin" / "pagefind"),
-        "PAGEFIND_GLOB": "none.html",
         "TYPST_FONT_PATHS": str(home),
         "TZ": "Asia/Kathmandu",
         "LC_ALL": "POSIX",
@@ -158,7 +156,6 @@ def beset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     top = tmp_path_factory.mktemp("beset")
     folder = write(top / "the book's \u00e9tude \u03b2 & co", one=BOOK)
     (folder / "chapters" / "matplotlibrc").write_text("lines.linewidth: 79\n")
-    (folder / "pagefind.yml").write_text("glob: none.html\n")
     kept = {n: os.environ[n] for n in ("LD_LIBRARY_PATH",) if n in os.environ}
     run(folder, kept | hostile(top / "home", top / "marks"))
     return folder

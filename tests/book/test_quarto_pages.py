@@ -25,7 +25,7 @@ NUMBER = (
     '<mo stretchy="false" form="postfix">)</mo>'
 )
 REFERENCE = '<a href="{}" class="quarto-xref"><span>{}</span></a>'
-ANSWER = '<details class="hb-answer" data-pagefind-ignore="all"><p>The answer is B.</p></details>'
+ANSWER = '<details class="hb-answer" data-search-ignore><p>The answer is B.</p></details>'
 
 
 def page(title: str, body: str) -> str:
@@ -124,8 +124,8 @@ def test_the_search_index_holds_no_answer_and_no_formula_twice(site: Path) -> No
 def test_search_leaves_out_what_the_filter_marks_for_it() -> None:
     lua = (EXTENSION / "handbook.lua").read_text(encoding="utf-8")
     for kind in ("hb-answer", "hb-model"):
-        assert re.search(rf'<details class="hb-fold {kind}" data-pagefind-ignore="all">', lua)
-    text = page("t", '<p>Seen.</p><div hidden>Unseen.</div><div data-pagefind-ignore="all">'
+        assert re.search(rf'<details class="hb-fold {kind}" data-search-ignore>', lua)
+    text = page("t", '<p>Seen.</p><div hidden>Unseen.</div><div data-search-ignore>'
                      '<p>No<br>ne.</p><img src="x"></div><p>Seen too.</p>')  # fmt: skip
     found = searchable([{"href": "p.html", "text": ""}], {"p.html": text})
     assert found == [{"href": "p.html", "text": "Seen. Seen too."}]

@@ -278,7 +278,7 @@ def reasons(book: Path) -> list[str]:
     found = []
     for page in sorted((book / "chapters").glob("*.html")):
         text = page.read_text(encoding="utf-8")
-        for fold in re.findall(r"<details[^>]*data-pagefind-ignore.*?</details>", text, re.S):
+        for fold in re.findall(r"<details[^>]*data-search-ignore.*?</details>", text, re.S):
             for paragraph in re.findall(r"<p>(.*?)</p>", fold, re.S):
                 words = re.split(r"<(?!/?strong)", paragraph.split("</strong>")[-1])[0].split()
                 if len(words) >= 8:

@@ -68,7 +68,7 @@ STATEMENTS: list[Statement] = [
         lambda p: p["p_sex"] > 0.3,
     ),
     (
-        "The effect and its standard error hardly change",
+        "the effect and its standard error hardly change",
         lambda p: (
             np.ptp(p["dropped"]["estimate"]) < 0.03 * p["dropped"]["standard error"].min()
             and np.ptp(p["dropped"]["standard error"]) < 0.01

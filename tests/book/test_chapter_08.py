@@ -128,7 +128,7 @@ STATEMENTS: list[Statement] = [
         lambda p: flatness(p, 0) > 2 and flatness(p, 1) > 2,
     ),
     (
-        "The valley of REML has its floor further to the right",
+        "the valley of REML has its floor further to the right",
         lambda p: lowest(p, 1)[0] > lowest(p, 0)[0],
     ),
     (

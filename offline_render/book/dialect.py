@@ -13,7 +13,7 @@ CLASSES = {
     "callout-note", "callout-tip", "callout-warning", "callout-important", "callout-caution",
     "panel-tabset", "content-visible", "content-hidden", "column-margin", "aside",
     "quiz", "hint", "reflection", "model-answer", "answer-key", "unnumbered", "unlisted",
-    "appendix", "objectives", "summary", "explorer",
+    "appendix", "objectives", "needs", "summary", "explorer",
     "assessment",
 }  # fmt: skip
 ATTRIBUTES = {

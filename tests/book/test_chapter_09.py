@@ -196,7 +196,11 @@ STATEMENTS: list[Statement] = [
         lambda p: p["missed"].loc["REML", "all"] < 7 and p["missed"].loc["ML", "too low"] > 8,
     ),
     (
-        "It can't undo the luck of a zero either.",
+        "In this design the test rejects too often",
+        lambda p: p["boot"].table["p_value"].iloc[0] > 1.3 * p["ratio"]["p_value"],
+    ),
+    (
+        "It can't undo the luck of a zero either",
         lambda p: all(at_zero(p, G)["means"] < 91 for G in (5, 10, 20)),
     ),
     (
@@ -244,8 +248,7 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
-        "feeding seems to matter by Wald; by Kenward-Roger the evidence is weaker than the usual "
-        "limit.",
+        "feeding seems to matter; by Kenward-Roger the evidence is weaker than the usual limit.",
         lambda p: (
             p["joint"].loc["wald", "p_value"] < 0.05 < p["joint"].loc["kenward-roger", "p_value"]
         ),
@@ -696,16 +699,15 @@ def test_the_python_side_gives_the_chapters_numbers(page: dict[str, Any]) -> Non
     np.testing.assert_allclose(
         ours["by_ml"]["ci_low"].astype(float), page["profile"]["ci_low"].astype(float), rtol=1e-6
     )
-    assert ours["criteria"]["aic"].min() == pytest.approx(page["criteria"]["aic"].min())
 
 
 @needs_r
 def test_the_r_side_gives_the_chapters_numbers(page: dict[str, Any]) -> None:
-    dfs, joint, pairs, p, ratio, boot, naive, sd, aic = run_r(
+    dfs, joint, pairs, p, ratio, naive, sd = run_r(
         blocks(CHAPTER)[1],
         "coef(summary(fit))[, 'df']", "unlist(joint['feeding', c('F value', 'DenDF', 'Pr(>F)')])",
-        "pairs[['t value']]", "p", "ratio$Chisq[2]", "boot$test$p.value[2]",
-        "of_variance[2, 'Pr(>Chisq)']", "by_ml['.sig01', ]", "AIC(full, small)$AIC",
+        "pairs[['t value']]", "p", "ratio$Chisq[2]",
+        "of_variance[2, 'Pr(>Chisq)']", "by_ml['.sig01', ]",
     )  # fmt: skip
     by_satterthwaite = coef_table(page["fit"], df="satterthwaite")["df"].astype(float)
     assert dfs == pytest.approx(by_satterthwaite.to_list(), rel=2e-3)
@@ -714,11 +716,7 @@ def test_the_r_side_gives_the_chapters_numbers(page: dict[str, Any]) -> None:
     assert pairs == pytest.approx(page["pairs"]["statistic"].astype(float).to_list(), rel=1e-3)
     assert p == pytest.approx(page["pairs"]["p_value"].astype(float).to_list(), rel=2e-3)
     assert ratio == pytest.approx([page["ratio"]["statistic"]], rel=1e-5)
-    assert boot == pytest.approx([page["simulated"]["p_value"]], abs=0.05)
     of_variance = lrt(page["fit"], "ols").iloc[0]
     assert naive == pytest.approx([of_variance["p_value_naive"]], rel=1e-3)
     limits = page["profile"].loc["sd(Intercept)", ["ci_low", "ci_high"]].astype(float)
     assert sd == pytest.approx(limits.to_list(), rel=2e-3)
-    assert sorted(aic) == pytest.approx(
-        sorted(page["criteria"]["aic"].loc[["parity", "parity + feeding"]])
-    )

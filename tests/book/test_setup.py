@@ -480,7 +480,8 @@ def test_ci_calls_the_test_command_and_nothing_else(root: Path) -> None:
     assert lines[0].startswith("#!")
     assert [line for line in lines[1:] if line] == ["exec make test"]
     assert os.access(root / ".ci" / "run", os.X_OK)
-    assert targets(root)["test"].rstrip().endswith("-m pytest tests")
+    recipe = targets(root)["test"].rstrip()
+    assert "-m pytest -n $(WORKERS) --dist loadfile" in recipe and recipe.endswith(" tests")
 
 
 def test_every_path_that_readme_names_exists(root: Path) -> None:

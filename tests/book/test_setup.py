@@ -441,6 +441,7 @@ def test_setup_asks_for_spark_last_and_for_tests_only(
     command: str, count: int,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(environment, "install_requirements", lambda pip, steps: steps.step("pins"))
+    monkeypatch.setattr(environment, "venv_has_pip", lambda: True)  # no new one is made
     monkeypatch.setattr(spark, "provide", lambda *a: "what came of Spark")
     environment.set_up(command)
     assert capsys.readouterr().out.count("what came of Spark") == count

@@ -324,7 +324,7 @@ def test_some_cows_of_all_herds_tell_more_of_the_population_than_all_cows_of_som
     rng = np.random.default_rng(1)
     designs = {"whole": (20, 120), "thin": (400, 6), "between": (120, 20)}
     found: dict[str, list[list[float]]] = {name: [] for name in designs}
-    shrunk = {}
+    shrunk, last = {}, {}
     for _ in range(150):
         for design, (herds, cows) in designs.items():
             herd = np.repeat(np.arange(herds), cows)
@@ -334,9 +334,11 @@ def test_some_cows_of_all_herds_tell_more_of_the_population_than_all_cows_of_som
             data = pd.DataFrame({"milk": milk, "parity": parity, "herd": herd})
             fit = fit_lmm("milk ~ parity", data, groups="herd", re_formula="1 + parity")
             found[design].append([*fit.fe_params, fit.cov_re.iloc[0, 0], fit.cov_re.iloc[1, 1]])
-            level = fit_lmm("milk ~ 1", data, groups="herd")
-            raw = data.groupby("herd")["milk"].mean()
-            shrunk[design] = np.ptp(blups(level)["estimate"]) / np.ptp(raw)
+            last[design] = data
+    for design, data in last.items():
+        level = fit_lmm("milk ~ 1", data, groups="herd")
+        raw = data.groupby("herd")["milk"].mean()
+        shrunk[design] = np.ptp(blups(level)["estimate"]) / np.ptp(raw)
     sd = {name: np.std(values, axis=0) for name, values in found.items()}
     # intercept, slope and variance between herds: the more herds the better
     assert (sd["thin"][:3] < 0.75 * sd["whole"][:3]).all()

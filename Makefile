@@ -2,6 +2,8 @@
 PYTHON ?= python3
 SETUP = $(PYTHON) offline_render/bootstrap.py
 RUN = .venv/bin/python
+# `make test` shares the test files out among so many processes.
+WORKERS ?= 2
 
 .PHONY: help handbook quarto test test-environment preview bench bench-huge bench-peers setup lint lock clean distclean
 
@@ -14,8 +16,8 @@ handbook: ## set up and build the whole book: _book/index.html and the PDF besid
 quarto: ## build the book with the pinned Quarto, installed into .venv if it isn't there yet
 	@$(SETUP) handbook && $(RUN) -m offline_render build --quarto
 
-test: ## set up and run every test
-	@$(SETUP) test && $(RUN) -m pytest tests
+test: ## set up and run every test, in two processes unless WORKERS=1 or another number says so
+	@$(SETUP) test && $(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests
 
 test-environment: ## make an environment as environment.yml does, newest versions and no lock, and run every chapter in it
 	@$(SETUP) test && $(RUN) -m tests.environment

@@ -1,4 +1,4 @@
-"""Shared by all tests: the repository's root and the finished book."""
+"""Shared by all tests: the repository's root, the finished book, and the order of the files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,28 @@ import os
 import sys
 from pathlib import Path
 
+# Before anything imports numpy: two workers and the book's kernels already share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+#: Files that start first, in this order, so that no worker is left alone with a long one at the
+#: end. The first builds the book with kernels of its own while the other worker tests helpers.
+FIRST = (
+    "book/test_downloads.py",
+    "helpers/test_symmetries.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; the others stay in their order, those that need the book behind."""
+    place = {ROOT / "tests" / name: number for number, name in enumerate(FIRST)}
+    with_book = {item.path for item in items if "book" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: (place.get(item.path, len(place)), item.path in with_book))
 
 
 @pytest.fixture(scope="session")
@@ -18,11 +37,29 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def book(root: Path) -> Path:
-    """The whole book, built by the embedded renderer; every chapter's cells run on the way."""
+def book(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole book, built by the embedded renderer; every chapter's cells run on the way.
+
+    One worker builds it for all; the others wait, and hear of its failure too.
+    """
+    from filelock import FileLock
+
     from offline_render.render import build
 
-    return build(root)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return build(root)
+    shared = tmp_path_factory.getbasetemp().parent
+    built, failed = shared / "book-built", shared / "book-failed"
+    with FileLock(shared / "book-lock"):
+        if failed.exists():
+            pytest.fail(failed.read_text(encoding="utf-8"), pytrace=False)
+        if not built.exists():
+            try:
+                built.write_text(str(build(root)), encoding="utf-8")
+            except BaseException as error:
+                failed.write_text(f"the book was not built: {error}", encoding="utf-8")
+                raise
+    return Path(built.read_text(encoding="utf-8"))
 
 
 def pytest_unconfigure() -> None:

@@ -75,8 +75,17 @@ class Project:
         return self.root / ".handbook"
 
     @property
+    def file_name(self) -> str:
+        """What the files that hold the whole book are called, without their ending."""
+        return self.title.replace(" ", "-").replace("/", "-")
+
+    @property
     def pdf_name(self) -> str:
-        return self.title.replace(" ", "-").replace("/", "-") + ".pdf"
+        return f"{self.file_name}.pdf"
+
+    @property
+    def epub_name(self) -> str:
+        return f"{self.file_name}.epub"
 
 
 def find_root(start: Path) -> Path:

@@ -8,6 +8,7 @@ notebook of a document whenever Quarto asks for one.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,14 @@ from ..book import (
     split,
     write_whole,
 )
-from ..render import Pandoc, numbered, offered, prose_with_values, write_downloads
+from ..render import (
+    Pandoc,
+    numbered,
+    offered,
+    prose_with_values,
+    write_book_as_epub,
+    write_downloads,
+)
 from ..run import Reporter, Runner, inputs_digest, is_record_only, run_cells
 from .pages import finish
 from .paper import write_paper
@@ -66,7 +74,11 @@ def before_render(root: Path, wanted: Iterable[str] | None) -> list[Path]:
             for chapter in project.chapters
             if chapter.source in outputs
         ]
-        write_paper(project, project.work / NOTEBOOKS, Pandoc(project.work / "pandoc"))
+        engine = Pandoc(project.work / "pandoc")
+        write_paper(project, project.work / NOTEBOOKS, engine)
+        if len(outputs) == len(project.chapters):
+            kept = project.work / NOTEBOOKS / project.epub_name
+            write_book_as_epub(project, sources, outputs, engine, kept)
         return made
 
 
@@ -138,6 +150,9 @@ def after_render(root: Path, rendered: Iterable[str], out: Path) -> list[Path]:
                 print(f"{chapter.source}: its cells haven't run, so no notebook and no script")
             else:
                 outputs[chapter.source] = kept
+        book = project.work / NOTEBOOKS / project.epub_name
+        if book.is_file():
+            shutil.copyfile(book, out / project.epub_name)
         if not outputs:
             return []
         chosen = [d for d in documents if d.chapter.source in outputs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .assemble import prose_with_values
-from .building import build, install, recover
+from .building import build, install, recover, write_book_as_epub
 from .crossref import Target, numbered
 from .downloads import offered, write_downloads
 from .fonts import pdf_font_folder, write_web_fonts
@@ -33,6 +33,7 @@ __all__ = [
     "recover",
     "tidy_mathml",
     "typst_formulas",
+    "write_book_as_epub",
     "write_downloads",
     "write_web_fonts",
 ]

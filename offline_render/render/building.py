@@ -6,10 +6,12 @@ import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from ..book import (
     BuildError,
     Chapter,
+    Part,
     Project,
     check_dialect,
     check_order,
@@ -19,7 +21,7 @@ from ..book import (
 )
 from ..run import Reporter, run_cells
 from ..speech import read_tex
-from . import crossref, pdf, site, webpages
+from . import crossref, epub, pdf, site, webpages
 from .assemble import Assembled, assemble
 from .crossref import Document, Target
 from .downloads import offered, write_downloads
@@ -81,14 +83,35 @@ def build(root: Path, use_cache: bool = True) -> Path:
                     )
                     for d in documents
                 }
+                book = pool.submit(
+                    epub.write_epub,
+                    project, documents, files, engine, lua, staging / project.epub_name,
+                )  # fmt: skip
                 site.write_site(project, documents, bodies, files, staging, project.pdf_name)
                 write_downloads(project, sources, outputs, documents, targets, engine, staging)
                 paper.result()
+                book.result()
             site.check_links(staging)
             install(project, staging)
         reporter.say(f"HTML: {project.output / 'index.html'}")
         reporter.say(f"PDF:  {project.output / project.pdf_name}")
     return project.output
+
+
+def write_book_as_epub(
+    project: Project,
+    sources: dict[str, list[Part]],
+    outputs: dict[str, dict[int, list[Any]]],
+    engine: Pandoc,
+    target: Path,
+) -> None:
+    """The EPUB alone, from results of all cells."""
+    assembled = {
+        c.source: assemble(c, sources[c.source], outputs[c.source]) for c in project.chapters
+    }
+    documents, _ = link(project, assembled, engine)
+    files = {c.source: images(c, assembled[c.source], documents) for c in project.chapters}
+    epub.write_epub(project, documents, files, engine, find_filter(project), target)
 
 
 def link(

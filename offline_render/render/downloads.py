@@ -9,6 +9,9 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
+import tempfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +27,7 @@ from .pandoc import Pandoc
 from .scripts import as_script
 
 DATA_ARCHIVE = "handbook-data.zip"
+NOTEBOOK_ARCHIVE = "handbook-notebooks.zip"
 OPEN = re.compile(r"^(?P<colons>:{3,})\s*(?:\{(?P<attrs>[^}]*)\}|(?P<name>[A-Za-z][\w-]*))\s*$")
 CLOSE = re.compile(r"^:{3,}\s*$")
 TITLE = re.compile(r'title="([^"]*)"')
@@ -37,9 +41,10 @@ LEFT_OUT = {"quiz", "reflection", "answer-key", "explorer"}
 QUESTIONS = "*The questions of this section are on the book's page.*"
 NO_NAMES = "et al."
 INSTALL = (
-    "This notebook belongs to *{title}*. It needs the book's package: run "
-    '`pip install ".[compute]"` in a copy of the book\'s repository. The comparisons with lme4 use '
-    'recorded results; where R with lme4 is there, `".[compute,lme4]"` makes them live.'
+    "This notebook belongs to *{title}*. It needs the book's package, a file that the book's first "
+    'page offers: run `pip install "{wheel}[compute]" notebook` where you have saved it, and '
+    "`jupyter notebook` to open this one. The comparisons with lme4 use recorded results; where R "
+    'with lme4 is there, `"{wheel}[compute,lme4]"` makes them live.'
 )
 
 
@@ -81,7 +86,29 @@ def write_downloads(
             written.append(place.with_suffix(suffix))
     archive = out / DATA_ARCHIVE
     archive.write_bytes(data_archive(project.root))
-    return [*written, archive]
+    notebooks = out / NOTEBOOK_ARCHIVE
+    notebooks.write_bytes(packed({path.name: path.read_bytes() for path in written}))
+    return [*written, archive, notebooks, *write_wheel(project, out)]
+
+
+def wheel_name(project: Project) -> str:
+    """The file name of the package, from its name and version."""
+    path = project.root / "pyproject.toml"
+    if not path.is_file():
+        return "."
+    told = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+    return f"{told['name'].replace('-', '_')}-{told['version']}-py3-none-any.whl"
+
+
+def write_wheel(project: Project, out: Path) -> list[Path]:
+    """Build the package alone, as `pip install` takes it; nothing in a book without one."""
+    if not (project.root / "pyproject.toml").is_file():
+        return []
+    from hatchling.builders.wheel import WheelBuilder
+
+    with tempfile.TemporaryDirectory(prefix="handbook-") as name:
+        made = [Path(p) for p in WheelBuilder(str(project.root)).build(directory=name)]
+        return [Path(shutil.copyfile(path, out / path.name)) for path in made]
 
 
 def offered(chapter: Chapter, parts: list[Part]) -> bool:
@@ -110,7 +137,9 @@ def chapter_notebook(
         text = plain_markdown(prose_with_values(part, outputs.get(index, [])), targets, words)
         if text:
             cells.append(nbformat.v4.new_markdown_cell(text))
-    install = nbformat.v4.new_markdown_cell(INSTALL.format(title=project.title))
+    install = nbformat.v4.new_markdown_cell(
+        INSTALL.format(title=project.title, wheel=wheel_name(project))
+    )
     cells.insert(1 if cells else 0, install)
     for position, cell in enumerate(cells):
         cell["id"] = f"cell-{position}"
@@ -222,12 +251,18 @@ def data_archive(root: Path) -> bytes:
         *sorted((folder / "published").glob("*.csv")), folder / "published" / "sources.json",
         root / "LICENSE-text",
     ]  # fmt: skip
+    base = {path: folder if folder in path.parents else root for path in files if path.is_file()}
+    return packed(
+        {f"handbook-data/{p.relative_to(top)}": p.read_bytes() for p, top in base.items()}
+    )
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    """An archive that is the same whenever its files are."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in files:
-            if path.is_file():
-                name = path.relative_to(folder if folder in path.parents else root)
-                entry = zipfile.ZipInfo(f"handbook-data/{name}", date_time=(1980, 1, 1, 0, 0, 0))
-                entry.external_attr = 0o644 << 16
-                archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+        for name, data in files.items():
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()

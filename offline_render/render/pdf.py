@@ -192,13 +192,15 @@ def typst_formulas(trees: list[Node], engine: Pandoc) -> dict[tuple[str, str], s
     return {key: tidy_typst(part, key[1]) for key, part in zip(seen, parts, strict=True)}
 
 
-def with_questions(documents: list[Document], engine: Pandoc, lua: Path) -> list[Document]:
+def with_questions(
+    documents: list[Document], engine: Pandoc, lua: Path, form: str = "typst"
+) -> list[Document]:
     """Documents with their quizzes set for print; the answer key follows the last one."""
     blocks = [pandoc.div(f"hb-document-{k}", [], d.tree["blocks"]) for k, d in enumerate(documents)]
     text = engine.run(
         json.dumps({**documents[0].tree, "meta": {}, "blocks": blocks}),
         "-f", "json", "-t", "json", "--lua-filter", str(lua),
-        depends=lua.read_text(encoding="utf-8"), target="typst",
+        depends=lua.read_text(encoding="utf-8"), target=form,
     )  # fmt: skip
     out = json.loads(text)["blocks"]
     count = len(documents)

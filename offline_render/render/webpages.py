@@ -142,7 +142,7 @@ class HtmlWriter(Writer):
         return posixpath.relpath(target.href, posixpath.dirname(self.chapter.href) or ".")
 
 
-def _readable(node: Node) -> Node | None:
+def readable(node: Node) -> Node | None:
     if node["t"] != "Math":
         return None
     kind, tex = node["c"]
@@ -154,7 +154,7 @@ def page_body(
 ) -> str:
     """HTML of one document's content, with links to its notebook and script if it has them."""
     writer = HtmlWriter(project, document.chapter)
-    blocks = pandoc.walk(transform(document, writer), _readable)
+    blocks = pandoc.walk(transform(document, writer), readable)
     tree = dict(document.tree, blocks=blocks, meta={})
     options = ["-f", "json", "-t", "html5", "--mathml", "--wrap=none"]
     depends = ""

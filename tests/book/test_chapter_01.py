@@ -13,6 +13,7 @@ import statsmodels.formula.api as smf
 from cells import run_chapter
 from said import Page, Statement, each, stands
 from scipy import stats
+from side_by_side import blocks, needs_r, run_python, run_r
 
 from offline_render.book import Cell, split
 from pylmm_helpers import blups, coef_table, contrast, fit_lmm, icc, load, lrt, plots, refit
@@ -115,10 +116,18 @@ STATEMENTS: list[Statement] = [
         "The cow matters more, but the herd is not a detail.",
         lambda p: p["icc_null"]["ci_high"] < 0.5 and p["icc_null"]["ci_low"] > 0.1,
     ),
+    (
+        "## A fifth of the variation lies between herds",
+        lambda p: abs(p["icc_null"]["estimate"] - 0.2) < 0.02,
+    ),
+    (
+        "so that you see the same numbers from both.",
+        lambda p: (p["beside"]["statsmodels"] - p["beside"]["fit_lmm"]).abs().max() < 0.03,
+    ),
     ("mostly because herds differ in feeding", feeding_does_most),
     ("because cows differ in parity.", parity_does_it),
     (
-        "It also widens the standard errors a little",
+        "Kenward-Roger adds a little for their being estimated",
         lambda p: (
             (p["effects"]["std_error"] / coef_table(p["fit"], df="wald")["std_error"] - 1)
             .between(0, 0.02, inclusive="neither")
@@ -170,6 +179,10 @@ STATEMENTS: list[Statement] = [
         herds_side_with_their_blup,
     ),
     (
+        "no parity's mean lies further from the line than one parity is worth",
+        lambda p: p["by_parity"]["mean"].abs().max() < p["effects"].loc["parity", "estimate"],
+    ),
+    (
         "All means lie within two standard errors of zero.",
         lambda p: (p["by_parity"]["mean"].abs() < 2 * p["by_parity"]["std_error"]).all(),
     ),
@@ -193,8 +206,12 @@ STATEMENTS: list[Statement] = [
         lambda p: p["by_parity"]["sd"].idxmin() == 1 and p["equal_spread"].pvalue < 0.05,
     ),
     (
-        "moves no coefficient by more than a fifth of its standard error",
+        "moves no coefficient by more than a fifth of its standard error (@sec-wg-parity)",
         spread_by_parity_moves_little,
+    ),
+    (
+        "### Other choices move the difference by less than its standard error",
+        lambda p: all(moved(p, choice) < 1 for choice in p["refits"].index),
     ),
     (
         "the difference that depends most on the herds: confined feeding against pasture.",
@@ -239,7 +256,7 @@ def test_half_of_the_statistics_are_zero_without_any_variance(dairy: pd.DataFram
         ]
     )
     naive = np.minimum(2 * p, 1)
-    assert abs((p > 0.49).mean() - 0.5) < 0.1  # four Monte-Carlo errors of one half
+    assert abs((p > 0.49).mean() - 0.5) < 0.1  # four MC errors of one half
     assert abs((p < 0.05).mean() - 0.05) < 0.044  # four of one in twenty
     assert (naive < 0.05).mean() < 0.05
     few = dairy[dairy["herd"].isin(dairy["herd"].unique()[:5])]
@@ -334,3 +351,28 @@ def test_herd_means_and_cows_spread_as_the_description_of_the_figure_says(
     herds = dairy.groupby("herd")["milk_kg"]
     assert np.ptp(herds.mean()) == pytest.approx(float(alt[1]), abs=5)
     assert (herds.max() - herds.min()).median() == pytest.approx(float(alt[2]), abs=15)
+
+
+def test_the_python_side_gives_the_fit_of_the_chapter(page: Page) -> None:
+    names = run_python(blocks(NAME)[0])
+    np.testing.assert_allclose(names["fit"].fe_params, page["fit"].fe_params, rtol=1e-8)
+    assert icc(names["null"])["estimate"] == pytest.approx(page["icc_null"]["estimate"], rel=1e-8)
+
+
+@needs_r
+def test_the_r_side_gives_the_fit_of_the_chapter(page: Page) -> None:
+    terms = 'c("(Intercept)", "feedingmixed", "feedingconfined", "parity")'
+    fixed, df, share, tested = run_r(
+        blocks(NAME)[1],
+        f"fixef(fit)[{terms}]",
+        f'coef(summary(fit, ddf = "Kenward-Roger"))[{terms}, "df"]',
+        "variances[1] / sum(variances)",
+        'ranova(fit)[2, c("LRT", "Pr(>Chisq)")]',
+    )
+    ours = page["effects"].loc[["Intercept", "feeding[T.mixed]", CONFINED, "parity"]]
+    assert fixed == pytest.approx(ours["estimate"].to_list(), rel=1e-4)
+    assert df == pytest.approx(ours["df"].to_list(), rel=1e-3)
+    assert share == pytest.approx([page["icc_null"]["estimate"]], rel=1e-3)
+    statistic, naive = page["test"].iloc[0][["statistic", "p_value_naive"]]
+    assert tested[0] == pytest.approx(statistic, rel=1e-4)
+    assert tested[1] == pytest.approx(naive, rel=1e-2), "which the page says to halve"

@@ -10,8 +10,16 @@ import pytest
 from cells import run_chapter
 from said import Page, Statement, each, stands
 from scipy import stats
+from side_by_side import blocks, needs_r, run_python, run_r
 
-from pylmm_helpers import anova_components, coef_table, fit_lmm, refit, shrinkage_factor
+from pylmm_helpers import (
+    anova_components,
+    coef_table,
+    design_effect,
+    fit_lmm,
+    refit,
+    shrinkage_factor,
+)
 
 NAME = "02-clustered-data"
 MIXED, CONFINED = "feeding[T.mixed]", "feeding[T.confined]"
@@ -21,7 +29,7 @@ FEEDING = [MIXED, CONFINED]
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
     # As on the page: its collinear model warns, and a cell prints that warning.
-    return run_chapter(NAME, "default", skip="^tbl-cl-agree")
+    return run_chapter(NAME, "default")
 
 
 def mc_error(share: float, replicates: int) -> float:
@@ -167,7 +175,7 @@ STATEMENTS: list[Statement] = [
         lambda p: (p["correct"].loc[FEEDING, "kappa"] > 20).all(),
     ),
     (
-        "The mixed model still does better for parity",
+        "For parity the mixed model does better than OLS as well",
         lambda p: (
             p["correct"].loc["parity", "mixed model"]
             < 0.97 * p["correct"].loc["parity", "OLS, corrected"]
@@ -202,8 +210,39 @@ STATEMENTS: list[Statement] = [
         lambda p: p["few"][8][4] < p["few"][8][2] < p["few"][8][1],
     ),
     (
-        "Kenward-Roger stays as close to $5\\%$ as Monte-Carlo error allows.",
+        "Kenward-Roger stays as close to $5\\%$ as the MC error allows.",
         lambda p: all(abs(apart(p, count, 4)) < 2 for count in p["few"]),
+    ),
+    (
+        "With eight herds one test of five keeps its level",
+        lambda p: (
+            [apart(p, 8, test) > 2 for test in (0, 1, 3, 4)] == [True] * 3 + [False]
+            and 2 * stats.t.sf(np.sqrt(6 / 7) * stats.t.ppf(0.975, 7), 6) > 0.065
+        ),
+    ),
+    (
+        "Both calls print the same",
+        lambda p: (
+            len(
+                {
+                    (
+                        round(f.fe_params["parity"], 3),
+                        round(f.cov_re.iloc[0, 0], 1),
+                        round(f.scale, 1),
+                    )
+                    for f in (p["fit"], p["same_fit"])
+                }
+            )
+            == 1
+        ),
+    ),
+    (
+        "dummies take half of the degrees of freedom",
+        lambda p: abs(p["two_dummies"].df_resid / len(p["two"]) - 0.5) < 0.02,
+    ),
+    (
+        "a shrunken estimate from four cows lies nearer to the rest of the herd",
+        lambda p: p["held"]["error"].idxmin() == "mixed model",
     ),
     (
         "With $40$ herds the choice among the remedies hardly matters.",
@@ -253,7 +292,7 @@ STATEMENTS: list[Statement] = [
         lambda p: 0.4 < p["power"] < 0.6,
     ),
     (
-        "only the mixed model with Kenward-Roger of the five tests stayed close to its level.",
+        "Kenward-Roger is the safest if its model holds.",
         lambda p: abs(apart(p, 8, 4)) < 2 and p["few"][8].argmin() == 4,
     ),
 ]
@@ -351,7 +390,7 @@ def test_the_design_effect_by_hand_is_that_of_the_helper(page: dict[str, Any]) -
     assert page["deff"] == pytest.approx(effect["design_effect"])
     assert page["n"] / page["deff"] == pytest.approx(effect["effective_n"])
     assert effect["effective_n_model"] > effect["effective_n"]
-    assert page["one_herd"]["design_effect"] == pytest.approx(1 + 24 * 0.2)
+    assert design_effect(0.2, 25)["design_effect"] == pytest.approx(1 + 24 * 0.2)
     # The worth of 50 herds in the alternative text of its figure.
     at_end = {icc: 3000 / (1 + 59 * icc) for icc in (0.01, 0.05, 0.2)}
     assert 1800 < at_end[0.01] < 2000 and at_end[0.05] < 1000 and 200 < at_end[0.2] < 250
@@ -641,3 +680,30 @@ def test_the_icc_of_the_data_is_the_one_that_drew_them(page: dict[str, Any]) -> 
     anova = anova_components("milk_kg ~ 1", page["dairy"], groups="herd")["variance"]
     assert page["rho"] == pytest.approx(anova["between"] / anova.sum(), abs=0.02)
     assert page["rho"] == pytest.approx(0.2, abs=0.05)
+
+
+def test_the_python_side_gives_the_numbers_of_the_chapter(page: dict[str, Any]) -> None:
+    python, _ = blocks(NAME)
+    side = run_python(python)
+    for name, other in [("ols", "fit_ols"), ("robust", "fit_robust"), ("fit", "fit")]:
+        assert side[name].params.to_numpy() == pytest.approx(page[other].params.to_numpy())
+        assert side[name].bse.to_numpy() == pytest.approx(page[other].bse.to_numpy())
+    assert side["dummies"].bse["parity"] == pytest.approx(page["fit_dummies"].bse["parity"])
+
+
+@needs_r
+def test_the_r_side_gives_the_numbers_of_the_chapter(page: dict[str, Any]) -> None:
+    _, r = blocks(NAME)
+    kenward_roger = 'coef(summary(fit, ddf = "Kenward-Roger"))'
+    robust, ols, dummies, fixed, errors, p_value = run_r(
+        r, "robust", "sqrt(diag(vcov(ols)))", 'coef(summary(dummies))["parity", 1:2]', "fixef(fit)",
+        f'{kenward_roger}[, "Std. Error"]', f'{kenward_roger}["feedingmixed", "Pr(>|t|)"]',
+    )  # fmt: skip
+    order = ["Intercept", "parity", MIXED, CONFINED]  # R puts the intercept first, then as written
+    assert robust == pytest.approx(page["fit_robust"].bse[order].to_list())
+    assert ols == pytest.approx(page["fit_ols"].bse[order].to_list())
+    own = page["fit_dummies"]
+    assert dummies == pytest.approx([own.params["parity"], own.bse["parity"]])
+    assert fixed == pytest.approx(page["effects"].loc[order, "estimate"].to_list(), rel=1e-4)
+    assert errors == pytest.approx(page["effects"].loc[order, "std_error"].to_list(), rel=1e-3)
+    assert p_value == pytest.approx([page["tests"].loc["mixed model", "p_value"]], rel=1e-2)

@@ -10,6 +10,7 @@ import pytest
 from cells import run_chapter
 from said import Statement, each, stands
 from scipy import stats
+from side_by_side import blocks, needs_r, run_python, run_r
 
 from pylmm_helpers import blups, center_within, coef_table, contextual_effect, fit_lmm, icc
 
@@ -85,6 +86,14 @@ STATEMENTS: list[Statement] = [
         "is a good deal healthier.",
         lambda p: 10 * p["within"]["estimate"] < 2 and 10 * p["between"]["estimate"] > 4,
     ),
+    (
+        "## Between places the slope is steeper",
+        lambda p: p["context"]["ci_low"] > 0,
+    ),
+    (
+        "The other fitting function of this book gives the same coefficients.",
+        lambda p: np.allclose(p["one_slope"].fe_params, p["fit"].fe_params, rtol=1e-4),
+    ),
     ("Income varies on both levels", lambda p: icc(p["predictor"])["ci_low"] > 0.1),
     (
         "the new `income_mean` is the same.",
@@ -114,8 +123,7 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
-        "With equally many residents everywhere it would be exactly the number of neighbourhoods "
-        "less two",
+        "the degrees of freedom would be exactly the number of neighbourhoods less two",
         lambda p: np.isclose(df_of_equal_sizes(p), p["G"] - 2, rtol=1e-6),
     ),
     (
@@ -154,23 +162,43 @@ STATEMENTS: list[Statement] = [
     ),
     (
         "To say it of people is the ecological fallacy, and here it has the wrong sign.",
-        lambda p: p["fallacy"].loc["means of neighbourhoods", "positive (%)"] == 0,
+        lambda p: p["one_study"]["means of neighbourhoods"] < 0,
+    ),
+    (
+        "In $400$ such studies the means never have a positive slope, and the single coefficient "
+        "always has one",
+        lambda p: p["studies"] == 400 and p["fallacy"].iloc[[0, 2], 2].to_list() == [0, 100],
+    ),
+    (
+        "the means have a negative slope in every study, and the random intercept a positive one.",
+        lambda p: p["fallacy"].iloc[[0, 2], 2].to_list() == [0, 100],
     ),
     (
         "That is nearly true of people.",
-        lambda p: abs(p["fallacy"].iloc[2, 0] - 0.5) < 0.03 and p["fallacy"].iloc[2, 2] == 100,
+        lambda p: (
+            abs(p["fallacy"].iloc[2, 0] - 0.5) < 0.03 and abs(p["one_study"].iloc[2] - 0.5) < 0.03
+        ),
     ),
     (
         "The regression of all people is about zero: the two effects hide each other.",
-        lambda p: abs(p["fallacy"].iloc[1, 0]) < 0.05,
+        lambda p: abs(p["fallacy"].iloc[1, 0]) < 0.05 and abs(p["one_study"].iloc[1]) < 0.05,
     ),
-    ("The model with both parts finds both.", lambda p: both_parts_miss(p).max() < 4),
-    ("Nearly all of the bias is gone.", lambda p: gone(p["few"]) > 0.9),
+    ("The model with both parts finds both.", lambda p: both_parts_of_one_miss(p).max() < 2),
+    (
+        "The model with both parts misses neither truth by more than chance.",
+        lambda p: both_parts_miss(p).max() < 4,
+    ),
+    ("and takes nearly all of the bias away", lambda p: gone(p["few"]) > 0.9),
+    ("With shrunken means nearly all of the bias is gone.", lambda p: gone(p["few"]) > 0.9),
     (
         "The price is a less certain estimate",
         lambda p: (p["few"]["its MC error"] > p["few"]["MC error"]).all(),
     ),
-    ("There is no sign that it varies", lambda p: p["slope_test"]["p_value"] > 0.3),
+    (
+        "### There is no sign that the slope within varies",
+        lambda p: p["slope_test"]["p_value"] > 0.3,
+    ),
+    ("### Between places no curve shows", lambda p: p_of_a_curve(p) > 0.1),
     (
         "The points of @fig-ctx-residual show no curve.",
         lambda p: p_of_a_curve(p) > 0.1 and p["joined"]["u"].abs().max() < 1,
@@ -190,6 +218,12 @@ STATEMENTS: list[Statement] = [
     (
         "A straight trend they can't show",
         lambda p: abs(np.corrcoef(p["means"]["income"], p["u"])[0, 1]) < 1e-6,
+    ),
+    (
+        "@sec-ctx-age adds age, and income keeps its contextual effect.",
+        lambda p: (
+            abs(p["with_age"].loc["contextual", "estimate"] - p["context"]["estimate"]) < 0.01
+        ),
     ),
     (
         "Age was drawn independently of income, so it has nothing to confound.",
@@ -254,9 +288,15 @@ def moved_by_splitting(p: dict[str, Any]) -> float:
 
 
 def both_parts_miss(p: dict[str, Any]) -> Any:
-    """Distance of both slopes of the last model from the truth, in Monte-Carlo errors."""
+    """Distance of both slopes of the last model from the truth, in MC errors."""
     last = p["fallacy"].iloc[3:]
     return np.abs(last["mean slope"] - [0.5, -0.5]) / last["MC error"]
+
+
+def both_parts_of_one_miss(p: dict[str, Any]) -> Any:
+    """Distance of both slopes of the study that is drawn from the truth, in standard errors."""
+    fit = fit_lmm("y ~ dev + mean", p["world"], groups="g")
+    return np.abs(fit.fe_params[["dev", "mean"]] - [0.5, -0.5]) / fit.bse_fe[["dev", "mean"]]
 
 
 @each(STATEMENTS)
@@ -332,6 +372,7 @@ def test_the_fallacies_have_the_signs_of_the_text(page: dict[str, Any]) -> None:
 
 def test_few_members_bias_the_between_group_effect_by_the_formula(page: dict[str, Any]) -> None:
     few = page["few"]
+    assert few["predicted"].to_numpy() == pytest.approx(page["expected"]["between"].to_numpy())
     # four standard errors: six comparisons rarely exceed that by chance
     assert page["miss"].max() < 4
     assert few["bias"].to_numpy() == pytest.approx(few["observed means"] - 0.45)
@@ -501,3 +542,21 @@ def test_printed_errors_are_too_small_after_shrinking_and_a_bootstrap_of_places_
         draws = [two_steps(drawn_anew(d, rng)).fe_params["shrunken"] for _ in range(30)]
         boot.append(np.std(draws))
     assert np.median(boot) > printed and 0.75 < np.median(boot) / true < 1.3
+
+
+def test_the_python_side_gives_the_effects_of_the_chapter(page: dict[str, Any]) -> None:
+    effects = run_python(blocks(CHAPTER)[0])["effects"]
+    pd.testing.assert_frame_equal(effects, page["effects"])
+
+
+@needs_r
+def test_the_r_side_gives_the_effects_of_the_chapter(page: dict[str, Any]) -> None:
+    slopes, context = run_r(
+        blocks(CHAPTER)[1],
+        'fixef(fit)[c("income_within", "income_mean")]',
+        'context[c("Estimate", "Std. Error", "df")]',
+    )
+    ours = page["effects"]
+    assert slopes == pytest.approx(ours["estimate"].iloc[:2].to_list(), rel=1e-4)
+    expected = ours.loc["contextual", ["estimate", "std_error", "df"]].to_list()
+    assert context == pytest.approx(expected, rel=1e-3)

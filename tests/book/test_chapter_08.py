@@ -1,4 +1,4 @@
-"""Chapter 6 run cell by cell: the estimator it builds, ML's bias, and what REML can't compare."""
+"""Estimation, run cell by cell: the estimator it builds, ML's bias, what REML can't compare."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from cells import run_chapter
 from said import Statement, each, stands
 from scipy import optimize, stats
+from side_by_side import blocks, needs_r, run_python, run_r
 
 from pylmm_helpers import coef_table, fit_lmm, icc, load
 
@@ -127,7 +128,7 @@ STATEMENTS: list[Statement] = [
         lambda p: flatness(p, 0) > 2 and flatness(p, 1) > 2,
     ),
     (
-        "The valley of REML has its floor further to the right",
+        "the valley of REML has its floor further to the right",
         lambda p: lowest(p, 1)[0] > lowest(p, 0)[0],
     ),
     (
@@ -264,11 +265,30 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
-        "but the number is the REML log-likelihood at the $\\theta$ that ML found",
-        lambda p: p["first"].method == "ML" and abs(p["first"].llf - reml_at_ml(p)) < 1e-6,
+        "`fit_lmm` gives the same numbers as statsmodels",
+        lambda p: all(
+            np.isclose(p["fits"][method, ""].criterion, -2 * p[fit].llf, rtol=0, atol=1e-4)
+            for method, fit in (("ML", "fit_ml"), ("REML", "fit_reml"))
+        ),
     ),
     (
-        "REML reaches $0$ less often than ML",
+        "the same fitted values, the same variances, an effect that is $1000$ times as large",
+        lambda p: (
+            p["gap"] < 1e-6
+            and np.isclose(
+                p["reml_thousands"].fe_params["thousands"],
+                1000 * p["reml_cows"].fe_params["herd_size"],
+                rtol=1e-6,
+            )
+        ),
+    ),
+    (
+        "the ratio rejects true hypotheses far too often, while the Kenward-Roger test keeps its "
+        "level",
+        lambda p: p["share"][0] > 0.07 and abs(p["share"][3] - 0.05) < 0.03,
+    ),
+    (
+        "though less often than ML, as @tbl-est-groups shows",
         lambda p: (
             (of_groups(p, "zero (%)")["REML"] <= of_groups(p, "zero (%)")["ML"]).all()
             and of_groups(p, "zero (%)").loc[8].diff().abs().iloc[1] > 1
@@ -343,8 +363,10 @@ def test_ml_variances_shorten_the_intervals_of_group_level_effects(page: dict[st
 
 
 def test_the_deviance_is_the_normal_density(page: dict[str, Any]) -> None:
-    by_hand = page["deviance"](page["guess"], page["covariance"](200, 800))
-    assert by_hand == pytest.approx(-2 * page["density"].logpdf(page["y"]), rel=1e-12)
+    density = page["deviance"](page["guess"], page["covariance"](200, 800))
+    assert sum(page["three_terms"]) == pytest.approx(density, rel=1e-11)
+    at_ml = page["deviance"](page["fit_ml"].fe_params, page["at_ml"])
+    assert at_ml == pytest.approx(-2 * page["fit_ml"].llf, rel=1e-9)
 
 
 def test_the_chapters_estimator_ends_at_the_same_numbers(page: dict[str, Any]) -> None:
@@ -435,12 +457,45 @@ def test_the_unit_of_a_predictor_moves_the_reml_criterion(page: dict[str, Any]) 
 
 def test_only_kenward_roger_keeps_its_level_with_eight_herds(page: dict[str, Any]) -> None:
     ml, cows, thousands, kenward_roger = page["share"]
-    # 1,000 replicates: a share of 5% has a Monte-Carlo error of 0.7 points
+    # 1,000 replicates: a share of 5% has an MC error of 0.7 points
     assert ml > 0.07 and cows < 0.035 and thousands > 0.95
     assert 0.025 < kenward_roger < 0.08
     assert page["errors_of_tests"]["negative (%)"].iloc[1] > 50
 
 
 def test_statsmodels_gives_the_likelihood_of_the_last_fit(page: dict[str, Any]) -> None:
-    assert page["first"].method == "ML"
-    assert abs(page["first"].llf - page["fit_ml"].llf) > 1
+    assert stands(CHAPTER, "by the method that its object was *last* fitted with")
+    shared = page["pilot_model"]("milk_kg ~ parity")
+    first = shared.fit(reml=False)
+    shared.fit(reml=True)
+    assert first.method == "ML"
+    assert abs(first.llf - page["fit_ml"].llf) > 1
+    # it is the REML log-likelihood at the theta that ML found
+    assert first.llf == pytest.approx(reml_at_ml(page), abs=1e-6)
+
+
+def test_the_python_side_runs_alone_and_gives_the_chapters_numbers(page: dict[str, Any]) -> None:
+    alone = run_python(blocks(CHAPTER)[0])
+    for name in ("fit_ml", "fit_reml"):
+        assert alone[name].llf == pytest.approx(page[name].llf, rel=1e-9)
+    for name, key in (("small", ""), ("large", " + herd_size")):
+        assert alone[name].criterion == pytest.approx(page["fits"]["ML", key].criterion)
+
+
+@needs_r
+def test_the_r_side_runs_alone_and_gives_the_chapters_numbers(page: dict[str, Any]) -> None:
+    found = run_r(
+        blocks(CHAPTER)[1],
+        "c(deviance(fit_ml), REMLcrit(fit_reml))",
+        "c(VarCorr(fit_ml)$herd[1], VarCorr(fit_reml)$herd[1])",
+        "anova(fit_reml, large)$Chisq[2]",
+        "diff(AIC(fit_reml, large)$AIC)",
+    )
+    fits = page["fits"]
+    ml, reml = fits["ML", ""], fits["REML", ""]
+    np.testing.assert_allclose(found[0], [ml.criterion, reml.criterion], atol=1e-4)
+    variances = [ml.cov_re.iloc[0, 0], reml.cov_re.iloc[0, 0]]
+    np.testing.assert_allclose(found[1], variances, rtol=1e-3)
+    assert found[2][0] == pytest.approx(page["gain_ml"], abs=1e-4)
+    # AIC compares the REML criteria that can't be compared
+    assert found[3][0] == pytest.approx(page["reml_cows"].aic - reml.aic, abs=1e-4)

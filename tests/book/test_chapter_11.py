@@ -1,4 +1,4 @@
-"""Chapter 8 run cell by cell: what it says about BLUPs, shrinkage and league tables holds."""
+"""Chapter 11 run cell by cell: what it says about BLUPs, shrinkage and league tables holds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from cells import run_chapter
 from said import Statement, each, stands
 from scipy import stats
+from side_by_side import blocks, needs_r, run_python, run_r
 
 from pylmm_helpers import center_within, fit_lmm, icc, refit, shrinkage_factor
 
@@ -36,6 +37,12 @@ def gain(p: dict[str, Any]) -> Any:
     return mse["raw"] / mse["BLUP"]
 
 
+def kept_gain(p: dict[str, Any]) -> Any:
+    """The gain over the raw mean, as a share of what known variances would give."""
+    mse = p["mse"]
+    return (mse["raw"] - mse["BLUP"]) / (mse["raw"] - mse["theory"])
+
+
 def spread_of_large(p: dict[str, Any]) -> Any:
     found = p["patients"].groupby("hospital", observed=True)["recovery"].agg(np.ptp)
     return found[p["m"] == 100]
@@ -58,6 +65,7 @@ STATEMENTS: list[Statement] = [
         "about 11.",
         lambda p: spread_of_large(p).between(17, 27).all() and 10 < np.ptp(p["raw_mean"]) < 12,
     ),
+    ("## The best raw mean falls to third place", lambda p: p["place"] == 3),
     ("more than those of any other.", lambda p: p["u"]["raw"].idxmax() == p["top"]),
     (
         "and the first is `{python} leader`, with a hundred patients.",
@@ -135,6 +143,10 @@ STATEMENTS: list[Statement] = [
         lambda p: (p["covered"] > 92).all() and (p["covered"] < 96).all(),
     ),
     (
+        "shows that most of the gain survives when they are estimated.",
+        lambda p: kept_gain(p).median() > 0.8,
+    ),
+    (
         "has the smallest error in every row of @tbl-pred-mse but the first",
         lambda p: (
             p["mse"][["raw", "overall", "BLUP"]].idxmin(axis=1).to_list()
@@ -166,7 +178,7 @@ STATEMENTS: list[Statement] = [
         lambda p: 4 < p["even"] < 4.3 and 1.7 < p["even"] / np.sqrt(5) < 2.1,
     ),
     (
-        "by less than two points for every hospital.",
+        "by less than two points for every hospital;",
         lambda p: 0 < moved_by_an_error_in_the_mean(p).max() < 2,
     ),
     (
@@ -192,7 +204,7 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
-        "On average it will have improved, even if nothing was done.",
+        "On average it will have improved, even if nothing was done: its luck doesn't come twice.",
         lambda p: p["year"][2] - p["year"][0] > 10 * p["year_error"][2],
     ),
     (
@@ -410,3 +422,24 @@ def test_the_last_of_one_year_improves_by_luck_as_the_blup_foresaw(page: dict[st
     assert first < second < 0
     assert blup == pytest.approx(second, abs=5 * page["year_error"][2])
     assert page["small_last"] > 40  # one hospital in five is small
+
+
+def test_python_runs_alone_and_has_the_numbers_of_the_page(page: dict[str, Any]) -> None:
+    names = run_python(blocks(CHAPTER)[0])
+    np.testing.assert_allclose(names["u"]["estimate"], page["u"]["estimate"], rtol=1e-6)
+    np.testing.assert_allclose(names["factor"], page["sizes"]["shrinkage"], rtol=1e-6)
+    patient = page["of_patient"].loc[[1, 2], ["prediction", "ci_low", "ci_high"]]
+    assert page["new"]["hospital"].to_list()[1:] == names["new"]["hospital"]
+    np.testing.assert_allclose(names["guess"][patient.columns], patient, rtol=1e-6)
+    assert names["average"]["prediction"].to_numpy() == pytest.approx([page["beta_0"]] * 2)
+
+
+@needs_r
+def test_r_runs_alone_and_has_the_numbers_of_the_page(page: dict[str, Any]) -> None:
+    code = "pdf(NULL)\n" + blocks(CHAPTER)[1]  # the plot needs no file
+    u, sds, factor, guess, average = run_r(code, "u$hospital", "sds", "factor", "guess", "average")
+    assert u == pytest.approx(page["u"]["estimate"].to_numpy(), abs=1e-3)
+    assert sds == pytest.approx(page["u"]["conditional_sd"].to_numpy(), rel=1e-3)
+    assert factor == pytest.approx(page["sizes"]["shrinkage"].to_numpy(), rel=1e-3)
+    assert guess == pytest.approx(page["of_mean"]["prediction"].to_numpy()[1:], abs=1e-3)
+    assert average == pytest.approx([page["beta_0"]] * 2, abs=1e-3)

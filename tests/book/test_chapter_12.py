@@ -1,4 +1,4 @@
-"""Chapter 9 run cell by cell: residuals by hand, four violations and what they cost."""
+"""Diagnostics run cell by cell: residuals by hand, five violations and what they cost."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from cells import CHAPTERS, run_chapter
 from said import Page, Statement, each, stands
 from scipy import stats
+from side_by_side import blocks, needs_r, run_python, run_r
 
-from pylmm_helpers import blups, coef_table, influence, plots, refit, residuals
+from pylmm_helpers import blups, coef_table, plots, refit, residuals
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,11 @@ def test_weights_recover_three_standard_deviations(page: dict[str, Any]) -> None
     sd = page["spread"](page["fits"]["unequal"])["SD"]
     assert sd["pasture"] < 0.75 < 1.15 < sd["confined"]
     by_rows = page["fit_scaled"].criterion - np.log(page["w"]).sum()
-    assert by_rows == pytest.approx(page["fit_weighted"].criterion, abs=1e-6)
+    assert by_rows == pytest.approx(page["weighted"](page["best"].x).criterion, abs=1e-6)
+    # the search by hand stops where the criterion changes by less than 1e-4
+    assert by_rows == pytest.approx(page["fit_weighted"].criterion, abs=2e-4)
+    ours = page["fit_weighted"].fe_params
+    np.testing.assert_allclose(page["fit_scaled"].fe_params, ours, rtol=1e-3)
 
 
 def test_one_herd_hides_the_effect_of_feeding(page: dict[str, Any]) -> None:
@@ -113,8 +118,8 @@ def test_what_the_violations_cost(page: dict[str, Any]) -> None:
     confined, parity = run["confined estimate"].mean() - 20, run["parity estimate"].mean() - 6
     between = run["between"]
     # 250 replicates: Monte-Carlo errors of 0.34 kg, 0.03 kg per parity and 2 to 5 kg squared
-    fine = ["sound", "skewed", "unequal", "weighted", "left out"]
-    assert confined[fine].abs().max() < 1.4 and parity[fine].abs().max() < 0.12
+    fine = ["sound", "skewed", "unequal", "weighted", "left out", "dependent", "pens"]
+    assert confined[fine].abs().max() < 1.4 and parity[fine].abs().max() < 0.15
     assert confined["outlying"] < -4
     assert parity["curved"] < -0.1 and abs(parity["squared"]) < 0.12
     assert between.std()["skewed"] > 1.4 * between.std()["sound"]
@@ -138,6 +143,15 @@ def test_a_scale_error_shows_in_the_herds_own_residuals(page: dict[str, Any]) ->
     counts = page["counts"]
     share = counts["conditional"] / counts["cows"]
     assert share["H30"] > 2 * share["other herds"]
+
+
+def test_a_plot_of_blups_that_are_all_zero_is_refused(page: dict[str, Any]) -> None:
+    """ "there is no group level to look at, and `plots.qq` says so"."""
+    few = page["few"]
+    means = few.groupby("herd", observed=True)["milk_kg"].transform("mean")
+    flat = refit(page["fit_few"], few["milk_kg"] - means)
+    with pytest.raises(ValueError, match="all BLUPs are 0"):
+        plots.qq(flat, level="group")
 
 
 @pytest.mark.parametrize("spline", ["bs(dtfs, df=4)", 'cr(dtfs, df=4, constraints="center")'])
@@ -283,7 +297,7 @@ def skewed_are_as_good(p: Page) -> bool:
 
 
 def remedies_return(p: Page) -> bool:
-    for name in ("weighted", "left out", "squared"):
+    for name in ("weighted", "left out", "squared", "pens"):
         run, sound = runs_of(p, name), runs_of(p, "sound")
         for term, true in (("confined", 20), ("parity", 6)):
             off = run[f"{term} estimate"].mean() - sound[f"{term} estimate"].mean()
@@ -377,7 +391,71 @@ def practices_hide_their_shape(p: Page) -> bool:
     return p["leaves"](z, plots.qq_band(200)).mean() < 0.3
 
 
+def steeper(p: Page) -> bool:
+    by_pen = residuals(p["fits"]["dependent"])["conditional_std"].groupby(p["dairy"]["pen"])
+    scaled = by_pen.sum() / np.sqrt(by_pen.size())
+    return len(scaled) == 223 and scaled.min() < -3 and scaled.max() > 3 and scaled.std() > 1.3
+
+
+def parity_lives_between_pens(p: Page) -> bool:
+    """Share of the variance of parity within herds that lies between pens."""
+    parity = p["dairy"]["parity"] - p["herds"]["parity"].transform("mean")
+    in_pens = parity.groupby(p["dairy"]["pen"]).transform("mean")
+    return in_pens.var() / parity.var() > 0.8 and p["pen"].max() + 1 < len(parity) / 5
+
+
+def pens_widen(p: Page) -> bool:
+    se, run = p["se_parity"], runs_of(p, "dependent")
+    true = run["parity estimate"].std()
+    return (
+        min(se["pen"], se["robust"]) > 1.25 * se["herd"]
+        # 250 replicates: a standard deviation is known to 5 %
+        and run["parity se"].mean() < 0.8 * true
+        and covers(run, "parity", 6) < 0.88 < 0.9 < covers(runs_of(p, "pens"), "parity", 6)
+    )
+
+
+def feeding_loses_nothing(p: Page) -> bool:
+    run = runs_of(p, "dependent")
+    took_up = run["between"].mean() > runs_of(p, "pens")["between"].mean()
+    return covers(run, "confined", 20) > 0.95 - 3 * 0.014 and took_up
+
+
+def quiz_herd(p: Page) -> bool:
+    z = herd_z(refit(p["fits"]["milk_kg"], p["low_h17"]))
+    band = plots.qq_band(len(z))
+    others = z.sort_values().to_numpy()[1:]
+    inside = (others >= band["low"].iloc[1:]) & (others <= band["high"].iloc[1:])
+    return z.idxmin() == "H17" and -4.6 < z.min() < -3.5 and inside.all()
+
+
+def quiz_fan(p: Page) -> bool:
+    found = residuals(refit(p["fits"]["milk_kg"], p["fan"]))
+    x, z = found["fitted_marginal"], found["conditional_std"]
+    parts = z.groupby(pd.qcut(x, 6, labels=False))
+    wide = parts.std()
+    return 2.4 < wide.iloc[-1] / wide.iloc[0] < 3 and parts.mean().abs().max() < 0.25
+
+
 STATEMENTS: list[Statement] = [
+    (
+        "independent cows give values with a standard deviation just below $1$",
+        lambda p: 0.8 < p["pen_sd"]["milk_kg"] < 1,
+    ),
+    ("the points are clearly steeper than the diagonal, from below minus 3 to above 3", steeper),
+    (
+        "No plot of single cows shows it",
+        lambda p: out_of_band(residuals(p["fits"]["dependent"])["conditional_std"]) == 0,
+    ),
+    ("so parity varies mainly between pens", parity_lives_between_pens),
+    ("the first interval is far too narrow", pens_widen),
+    ("Those of feeding, an effect of whole herds, lose nothing", feeding_loses_nothing),
+    ("One herd, H17, lies near minus 4, far below the line", quiz_herd),
+    ("nearly three times as wide on the right; the smooth trend stays flat at zero", quiz_fan),
+    (
+        "In @fig-diag-slopes both terms stay in their bands",
+        lambda p: sum(out_of_band(p["by_term"][term]) for term in p["by_term"]) == 0,
+    ),
     ("the lowest herd lies about 11 kg below the next, and no other gap is as wide", gaps_of_means),
     ("The bars of one standard deviation have similar lengths in most herds", bars_are_alike),
     ("The truth behind the file is", truth_is_the_codebooks),
@@ -422,10 +500,6 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     ("An exponential distribution has nobody below", nobody_below),
-    (
-        "passes the lower limit, by the luck of its cows, and",
-        lambda p: p["below_range"] == 1 < p["above_range"] and p["skew_u"].min() > -1.96 * 150**0.5,
-    ),
     (
         "a transformation spoils the cows",
         lambda p: abs(p["skewness"][1]) > 2 * abs(p["skewness"][0]) and p["skewness"][1] < -0.2,
@@ -480,14 +554,6 @@ STATEMENTS: list[Statement] = [
     ),
     ("H30 is a pasture herd.", h30_does_what_is_said),
     ("taken the effect of confined feeding across the line of significance", significance_is_lost),
-    (
-        "`influence` tells you so without another fit",
-        lambda p: np.isclose(
-            influence(p["fits"]["outlying"]).loc["H30", "beta[feeding[T.confined]]"],
-            p["fit_without"].fe_params["feeding[T.confined]"],
-            rtol=1e-4,
-        ),
-    ),
     ("A mistake that adds a constant would leave no such trace", a_constant_leaves_no_trace),
     (
         "below zero on the left, above it in the middle and far below it beyond 120 days",
@@ -505,6 +571,24 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     ("as good as in the sound row, with these 50 herds", skewed_are_as_good),
+    ("estimates and intervals are as good as without skewness", skewed_are_as_good),
+    ("The wide intervals still cover the truth", wide_covers),
+    (
+        "Coverage of fixed effects holds as long as the same predictors occur",
+        lambda p: all(
+            covers(runs_of(p, "unequal"), term, true) > 0.95 - 3 * 0.014
+            for term, true in (("confined", 20), ("parity", 6))
+        ),
+    ),
+    ("it is correlated with the bend and picks up a part of it", parity_picks_up_the_bend),
+    (
+        "less than 3 points of coverage",
+        lambda p: all(
+            100 * np.sqrt(share * (1 - share) / len(run)) < 3
+            for _, run in p["runs"].groupby("data")
+            for share in (covers(run, "parity", 6), covers(run, "confined", 20))
+        ),
+    ),
     ("the inflated variance has made them wide", wide_covers),
     ("The effect of parity is off, although nothing was done to parity.", parity_picks_up_the_bend),
     ("weights do better than that for parity", remedies_return),
@@ -545,3 +629,36 @@ def test_cluster_robust_errors_need_many_herds() -> None:
             stated.append((bread @ sums.T @ sums @ bread)[1, 1])
         ratio[herds] = np.sqrt(np.mean(stated)) / np.std(slopes)
     assert ratio[8] < 0.94 and 0.9 < ratio[80] < 1.1
+
+
+def test_the_python_side_runs_alone_and_gives_the_chapters_numbers(page: dict[str, Any]) -> None:
+    alone = run_python(blocks("12-diagnostics")[0])
+    own = page["fits"]["milk_kg"]
+    assert alone["fit"].criterion == pytest.approx(own.criterion, abs=1e-9)
+    far = alone["left_out"]["cooks_distance"]
+    np.testing.assert_allclose(far, page["left_out"]["cooks_distance"], rtol=1e-3)
+    np.testing.assert_allclose(alone["cows"]["conditional"], page["e"], atol=1e-3)
+    assert alone["by_feeding"].structure is not None
+
+
+@needs_r
+def test_the_r_side_gives_the_same_numbers(page: dict[str, Any]) -> None:
+    """Rows of R stand in the file's order, herds in the order of their names."""
+    python, r = blocks("12-diagnostics")
+    alone, own = run_python(python), page["fits"]["milk_kg"]
+    fixed, conditional, marginal, blup, cook, spread = run_r(
+        f"pdf(NULL)\n{r}", "fixef(fit)", "conditional", "marginal", "herds[, 1]",
+        "left_out[rownames(herds)]", "by_feeding$sigma * coef(by_feeding$modelStruct$varStruct,"
+        "unconstrained = FALSE, allCoef = TRUE)[c('pasture', 'mixed', 'confined')]",
+    )  # fmt: skip
+    # lme4 stops its search where a variance is known to about 3e-3
+    np.testing.assert_allclose(fixed, own.fe_params[page["order"]], rtol=1e-3)
+    np.testing.assert_allclose(conditional, page["e"], atol=0.02)
+    np.testing.assert_allclose(marginal, page["r"], atol=0.02)
+    np.testing.assert_allclose(blup, page["u_hat"], atol=0.02)
+    p, G = len(fixed), page["G"]
+    found = page["left_out"]["cooks_distance"].to_numpy() * (G - p) / G
+    np.testing.assert_allclose(cook, found, rtol=0.02, atol=1e-5)
+    by_feeding = alone["by_feeding"]
+    ours = np.sqrt(by_feeding.scale) * by_feeding.variance_ratios
+    np.testing.assert_allclose(spread, ours, rtol=1e-3)

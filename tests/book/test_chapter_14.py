@@ -1,4 +1,4 @@
-"""Chapter 10 run cell by cell: the profile with its Jacobian, REML's failure, the way back."""
+"""Box-Cox run cell by cell: the profile with its Jacobian, REML's failure, the way back."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from cells import run_chapter
 from said import Page, Statement, each, stands
+from side_by_side import blocks, needs_r, run_python, run_r
 
 from pylmm_helpers import fit_lmm, plots, residuals
 
@@ -346,3 +347,25 @@ def test_the_plain_sandwich_is_too_small_on_average_with_25_groups() -> None:
     slope, plain, reduced = np.array(found).T
     assert (plain**2).mean() < 0.88 * slope.var() and (reduced > plain).all()
     assert (plain**2).mean() < (reduced**2).mean()
+
+
+def test_the_python_side_runs_alone_and_gives_the_chapters_numbers(page: dict[str, Any]) -> None:
+    alone, box = run_python(blocks("14-box-cox")[0]), page["box"]
+    own = [alone["box"].estimate, alone["box"].ci_low, alone["box"].ci_high]
+    np.testing.assert_allclose(own, [box.estimate, box.ci_low, box.ci_high], atol=1e-5)
+    ours = np.exp(alone["fit_log"].fe_params)
+    np.testing.assert_allclose(ours[page["ratio"].index], page["ratio"]["estimate"], rtol=1e-5)
+
+
+@needs_r
+def test_the_r_side_gives_the_same_numbers(page: dict[str, Any]) -> None:
+    power, limits, ratios = run_r(
+        blocks("14-box-cox")[1], "best$maximum", "limits", "exp(fixef(fit_log))"
+    )
+    box = page["box"]
+    # R's optimize and uniroot stop at 1e-4 of their range
+    np.testing.assert_allclose(
+        [*power, *limits], [box.estimate, box.ci_low, box.ci_high], atol=1e-3
+    )
+    terms = ["Intercept", "severity", "age"]
+    np.testing.assert_allclose(ratios, page["ratio"].loc[terms, "estimate"], rtol=1e-4)

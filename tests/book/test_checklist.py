@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import matplotlib.pyplot  # noqa: F401  (closed at the end, whether the page draws or not)
 import pytest
-from cells import run_chapter
+from cells import CHAPTERS, run_chapter
 from said import stands
 
 from pylmm_helpers import load, report
@@ -33,3 +35,14 @@ def test_what_the_paragraph_lacks_is_what_the_text_names(paragraph: str) -> None
     assert stands("D-checklist", "It says nothing of the design, of the checks of the assumptions")
     for word in ("Q-Q", "influen", "planned", "normality"):
         assert word not in paragraph
+
+
+def test_a_decision_leads_to_a_section_and_not_to_the_top_of_a_chapter() -> None:
+    page = (CHAPTERS / "D-checklist.qmd").read_text(encoding="utf-8")
+    table = page.partition("| Decision |")[2].partition("{#tbl-dl-log}")[0]
+    led = re.findall(r"\| @(sec-[\w-]+) \|$", table, re.M)
+    text = "\n".join(p.read_text(encoding="utf-8") for p in CHAPTERS.glob("[01]*.qmd"))
+    levels = {m[2]: len(m[1]) for m in re.finditer(r"^(#+) .*\{#(sec-[\w-]+)", text, re.M)}
+    # the section on missing values has no id
+    assert [section for section in led if levels[section] == 1] == ["sec-box-cox"]
+    assert len(led) == table.count("\n|") - 1

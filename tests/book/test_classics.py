@@ -1,4 +1,4 @@
-"""Chapter 12 run cell by cell, R included where there is one: the published values come out."""
+"""The classics, run cell by cell, R included where there is one: the published values come out."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from cells import CHAPTERS, run_chapter
 from said import Page, Statement, each, stands
 from scipy import stats
+from side_by_side import blocks, needs_r, run_python, run_r
 
 from pylmm_helpers import coef_table, fit_lmm
 
@@ -178,6 +179,14 @@ STATEMENTS: list[Statement] = [
     ),
     ("that each was measured three times hardly counts", rails_decide),
     (
+        "## Rails differ six times as much as their measurements",
+        lambda p: 5.7 < p["between"] / p["within"] < 6.5,
+    ),
+    (
+        "whose variance between batches would be negative",
+        lambda p: p["by_hand"]("dyestuff2", "Yield", "Batch")[0] < 0,
+    ),
+    (
         "the zero of Dyestuff2 with its log-likelihood, and values that are right to about four "
         "digits",
         lambda p: (
@@ -285,6 +294,39 @@ def test_the_upper_of_two_nested_factors_is_not_safe_for_a_predictor_of_the_lowe
     mean, of_batch, of_cask = np.mean(held, axis=0)
     assert 0.69 < of_cask < 0.83
     assert min(mean, of_batch) > 0.95 - 4 * 0.014
+
+
+def variances(fit: Any, *factors: str) -> list[float]:
+    return [float(fit.cov_re_by_group[factor].iloc[0, 0]) for factor in factors]
+
+
+def test_the_python_side_runs_alone_and_gives_the_appendix_numbers(page: Page) -> None:
+    alone = run_python(blocks("G-classics")[0])
+    pairs = [
+        ("one_factor", page["engine"]["rail", "REML"]),
+        ("slopes", page["engine"]["sleepstudy", "REML"]),
+        ("nested", page["nested_own"]),
+        ("crossed", page["crossed_own"]["REML"]),
+    ]
+    for name, fit in pairs:
+        assert alone[name].criterion == pytest.approx(fit.criterion, abs=1e-6)
+
+
+@needs_r
+def test_the_r_side_runs_alone_and_gives_the_appendix_numbers(page: Page) -> None:
+    found = run_r(
+        blocks("G-classics")[1],
+        "c(REMLcrit(one_factor), REMLcrit(slopes), deviance(nested), REMLcrit(crossed))",
+        "sapply(VarCorr(nested)[c('batch', 'cask:batch')], c)",
+        "sapply(VarCorr(crossed)[c('plate', 'sample')], c)",
+        "summary(fit)$tTable[1, 2]",
+    )
+    fits = [page["engine"][name, "REML"] for name in ("rail", "sleepstudy")]
+    fits += [page["nested_own"], page["crossed_own"]["REML"]]
+    np.testing.assert_allclose(found[0], [fit.criterion for fit in fits], atol=1e-3)
+    np.testing.assert_allclose(found[1], variances(fits[2], "batch", "batch:cask"), rtol=1e-3)
+    np.testing.assert_allclose(found[2], variances(fits[3], "plate", "sample"), rtol=1e-3)
+    assert found[3][0] == pytest.approx(page["adjusted"], rel=1e-5)
 
 
 NLME = """

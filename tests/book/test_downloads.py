@@ -18,9 +18,9 @@ from frictionless import Package
 from nbclient import NotebookClient
 from traitlets.config import Config
 
-from offline_render.book import Chapter, load_project
+from offline_render.book import Chapter, load_project, split
 from offline_render.render import Target
-from offline_render.render.downloads import INSTALL, data_archive, plain_markdown
+from offline_render.render.downloads import INSTALL, data_archive, offered, plain_markdown
 
 CHAPTER = Chapter(Path("one.qmd"), "chapters/one.qmd", "1", False)
 TARGETS = {
@@ -71,7 +71,7 @@ def chapters_on_offer(book: Path) -> list[Path]:
 
 
 def test_every_numbered_chapter_is_offered_on_its_page(book: Path, root: Path) -> None:
-    numbered = [c for c in load_project(root).chapters if c.number and not c.appendix]
+    numbered = [c for c in load_project(root).chapters if offered(c, split(c.path))]
     assert [p.stem for p in chapters_on_offer(book)] == sorted(c.key for c in numbered)
     for chapter in numbered:
         page = (book / chapter.href).read_text(encoding="utf-8")
@@ -91,18 +91,15 @@ def test_notebooks_are_valid_and_spell_everything_out(book: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def reader(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def reader(book: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Python of a new environment with Jupyter's kernel and the package, as the notebooks say it.
 
     What the package asks for comes from the registry (or pip's cache), in the versions of the lock.
     """
     folder = tmp_path_factory.mktemp("reader")
     quiet = {"cwd": root, "check": True, "capture_output": True, "text": True}
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], **quiet
-    )
-    [wheel] = folder.glob("*.whl")
-    [extras] = set(re.findall(r'pip install "\.(\[[\w,]+\])"', INSTALL))
+    [wheel] = book.glob("*.whl")
+    [extras] = set(re.findall(r'pip install "\{wheel\}(\[[\w,]+\])"', INSTALL))
     lock = (root / "requirements.lock").read_text(encoding="utf-8")
     versions = folder / "versions.txt"
     versions.write_text("\n".join(re.findall(r"^[\w.-]+==[^\\\n]+", lock, re.M)), encoding="utf-8")

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GLOSSARY = ROOT / "chapters" / "E-glossary.qmd"
 ENTRY = re.compile(r"^\[(?P<term>.+?)\]\{#(?P<id>gls-[\w-]+)\}\n: (?P<words>(?:.+\n?)+)", re.M)
 LINK = re.compile(r"\[\*\*(?P<term>[^*]+)\*\*\]\([\w./-]*#(?P<id>gls-[\w-]+)\)")
+HEADING = re.compile(r"^(?P<level>#+) .*\{#(?P<id>sec-[\w-]+)[^}\n]*\}$", re.M)
 BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 
 
@@ -29,8 +30,25 @@ def prose(path: Path) -> str:
 
 
 def chapters() -> list[Path]:
-    """The documents that define terms: the preface and the numbered chapters, in order."""
-    return [c.path for c in load_project(ROOT).chapters if not c.appendix]
+    """The documents that may define terms, in order: all but the glossary."""
+    return [c.path for c in load_project(ROOT).chapters if c.path != GLOSSARY]
+
+
+def sections() -> dict[str, str]:
+    """The text below each heading that has an id, down to the next heading of its level."""
+    found = {}
+    for path in chapters():
+        # a line of a cell that begins with "#" is no heading
+        text = re.sub(r"^ *(```+|~~~+).*?^ *\1", "", path.read_text("utf-8"), flags=re.S | re.M)
+        for match in HEADING.finditer(text):
+            end = re.compile(rf"^#{{1,{len(match['level'])}}} ", re.M).search(text, match.end())
+            found[match["id"]] = text[match.start() : end.start() if end else None]
+    return found
+
+
+def plain(words: str) -> str:
+    """Letters only, so that hyphens, accents of code and ends of lines don't matter."""
+    return re.sub(r"[^a-z]", "", words.lower())
 
 
 def test_every_bold_term_leads_to_the_glossary() -> None:
@@ -43,23 +61,38 @@ def test_every_bold_term_leads_to_the_glossary() -> None:
             entry = re.sub(r"\W", "", known[match["id"]]["term"].lower())
             assert entry == re.sub(r"\W", "", match["term"].lower()), path.name
         for bold in BOLD.findall(text):
-            # a bold sentence, as in the list of mistakes, is no term
-            assert bold in linked or bold[-1] in ".?", f"{path.name}: {bold!r} is no glossary link"
+            # a bold sentence, as in the list of mistakes, is no term; nor is what a line is about
+            assert bold in linked or bold[-1] in ".?:", f"{path.name}: {bold!r} is no glossary link"
 
 
-def test_every_entry_is_linked_once_from_the_place_it_names() -> None:
-    linked: dict[str, Path] = {}
+def test_every_entry_is_linked_once() -> None:
+    linked: set[str] = set()
     for path in chapters():
         for match in LINK.finditer(prose(path)):
             assert match["id"] not in linked, f"{match['term']!r} is defined twice: {path.name}"
-            linked[match["id"]] = path
-    assert set(entries()) == set(linked)
+            linked.add(match["id"])
+    assert set(entries()) == linked
+
+
+def test_every_entry_leads_to_a_section_that_speaks_of_it() -> None:
+    """Not to the top of a chapter, unless the sections that explain the term have no id."""
+    texts, tops = sections(), []
     for identifier, entry in entries().items():
-        text = linked[identifier].read_text(encoding="utf-8")
         place = re.search(r"See (?:@(?P<sec>sec-[\w-]+)|the preface)\.", entry["words"])
         assert place, f"{identifier} names no place"
-        found = re.match(r"# .*\{#(sec-[\w-]+)\}", text)
-        assert place["sec"] == (found[1] if found else None), identifier
+        if place["sec"] is None:
+            continue
+        assert place["sec"] in texts, f"{identifier} leads to {place['sec']}, which is nowhere"
+        text = texts[place["sec"]]
+        # "herds", and one word of a long name, are mentions too
+        names = [
+            w.rstrip("s") for w in re.split(r"[ ()]+", entry["term"]) if len(w) > 3 or w.isupper()
+        ]
+        assert any(plain(name) in plain(text) for name in names), (
+            f"{place['sec']} doesn't speak of {entry['term']!r}"
+        )
+        tops += [identifier] if text.startswith("# ") else []
+    assert len(tops) < len(entries()) / 3, tops
 
 
 def test_entries_stand_in_the_order_of_the_alphabet() -> None:

@@ -59,10 +59,10 @@ def test_a_point_is_asked_where_the_table_says(number: int) -> None:
 
 @pytest.mark.parametrize("number", POINTS)
 def test_the_sections_of_a_point_exist(number: int) -> None:
-    # "They stay within" the first ten chapters
-    first = [p for p in CHAPTERS.glob("[01]*.qmd") if int(p.name[:2]) <= 10]
+    # "They stay within" the numbered chapters
+    first = CHAPTERS.glob("[01]*.qmd")
     headings = "\n".join(p.read_text(encoding="utf-8") for p in first)
     sections = re.findall(r"@(sec-[\w-]+)", rows()[number - 1][3])
     assert sections
     for section in sections:
-        assert re.search(rf"^#+ .*\{{#{section}\}}$", headings, re.M), section
+        assert re.search(rf"^#+ .*\{{#{section}[ }}]", headings, re.M), section

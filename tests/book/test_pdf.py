@@ -89,4 +89,4 @@ def test_the_contents_are_short_and_leave_the_answers_out(reader: PdfReader) -> 
         next(k for k, text in enumerate(pages) if "Cows of one herd" in text),
     )
     assert preface - first <= 3
-    assert " ".join(pages[first:preface]).count("When data outgrow memory") == 1
+    assert " ".join(pages[first:preface]).count("Data larger than memory") == 1

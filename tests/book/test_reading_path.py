@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from pypdf import PdfReader
 from offline_render.book import BuildError, load_project
 from offline_render.render import build
 
+EXTENSION = Path(__file__).parents[2] / "_extensions"
 CHAPTER = """\
 # First {#sec-first}
 
@@ -77,6 +79,7 @@ Two models agree.
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write(tmp_path_factory.mktemp("path"), one=CHAPTER, two="# Second\n\nText.\n",
                  extra="# Extra {#sec-extra}\n\nText.\n")  # fmt: skip
+    shutil.copytree(EXTENSION, root / "_extensions")
     (root / "index.qmd").write_text("# Home {.unnumbered}\n\nSee @sec-derived.\n")
     parts = CONFIG.replace(
         "[index.qmd, chapters/one.qmd, chapters/two.qmd, chapters/references.qmd]",
@@ -148,8 +151,10 @@ def test_proof_is_folded_on_pages_and_left_out_on_paper(small: Path) -> None:
 
 def test_proof_without_a_summary_is_refused(tmp_path: Path) -> None:
     bad = CHAPTER.replace(' summary="The comparisons <all>"', "")
+    root = write(tmp_path, one=bad, two="# Second\n", extra="# Extra {#sec-extra}\n")
+    shutil.copytree(EXTENSION, root / "_extensions")
     with pytest.raises(BuildError, match="no summary"):
-        build(write(tmp_path, one=bad, two="# Second\n", extra="# Extra {#sec-extra}\n"))
+        build(root)
 
 
 def test_code_of_a_figure_is_folded_on_pages_and_left_out_on_paper(small: Path) -> None:

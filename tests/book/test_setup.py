@@ -441,6 +441,7 @@ def test_setup_asks_for_spark_last_and_for_tests_only(
     command: str, count: int,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(environment, "install_requirements", lambda pip, steps: steps.step("pins"))
+    monkeypatch.setattr(environment, "venv_has_pip", lambda: True)  # no new one is made
     monkeypatch.setattr(spark, "provide", lambda *a: "what came of Spark")
     environment.set_up(command)
     assert capsys.readouterr().out.count("what came of Spark") == count
@@ -480,7 +481,8 @@ def test_ci_calls_the_test_command_and_nothing_else(root: Path) -> None:
     assert lines[0].startswith("#!")
     assert [line for line in lines[1:] if line] == ["exec make test"]
     assert os.access(root / ".ci" / "run", os.X_OK)
-    assert targets(root)["test"].rstrip().endswith("-m pytest tests")
+    recipe = targets(root)["test"].rstrip()
+    assert "-m pytest -n $(WORKERS) --dist loadfile" in recipe and recipe.endswith(" tests")
 
 
 def test_every_path_that_readme_names_exists(root: Path) -> None:

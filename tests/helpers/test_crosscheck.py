@@ -270,7 +270,8 @@ def test_every_record_is_repeated_by_live_r(with_r, path):
     frame, key = reference.recorded_frame(record), record["key"]
     assert frame is not None
     control = None if key["control"] == "tight" else key["control"]
-    live = lmer(key["formula"], frame, reml=key["reml"], control=control)
+    # degrees of freedom are not compared, and Kenward and Roger's take most of the time
+    live = lmer(key["formula"], frame, reml=key["reml"], control=control, kenward_roger=False)
     kept = record["lme4"]
     tight = 1e-4 if control is None else 5e-3
     assert live.criterion == pytest.approx(kept["criterion"], abs=1e-6)

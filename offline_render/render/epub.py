@@ -1,0 +1,143 @@
+"""The EPUB: all documents as one EPUB 3, by pandoc, with the questions as on paper."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ..book import BuildError, Chapter, Project
+from . import pandoc
+from .blocks import transform
+from .crossref import Document, Heading
+from .pandoc import Node, Pandoc
+from .paper import edition
+from .pdf import with_questions
+from .webpages import HtmlWriter, readable
+
+STYLE = Path(__file__).parent / "assets" / "epub.css"
+COVER = Path("chapters") / "drawings" / "cover.svg"
+
+
+class EpubWriter(HtmlWriter):
+    """HTML for one document of many: identifiers are unique in the book, and nothing moves."""
+
+    def fold(self, summary: str, body: list[Node]) -> list[Node]:
+        return []  # as on paper: the code of figures stands in notebook and script
+
+    def callout(
+        self, kind: str, title: list[Node] | None, body: list[Node], collapse: str | None
+    ) -> list[Node]:
+        return super().callout(kind, title, body, None)
+
+    def tabset(self, tabs: list[tuple[list[Node], list[Node]]]) -> list[Node]:
+        out: list[Node] = []
+        for title, body in tabs:
+            out += [{"t": "Para", "c": [{"t": "Strong", "c": title}]}, *body]
+        return out
+
+    def image(self, node: Node, alt: str) -> Node:
+        node = super().image(node, alt)["c"][1][0]
+        node["c"][2][0] = f"{self.chapter.key}/{node['c'][2][0]}"
+        return dict(node)
+
+    def heading(self, block: Node, found: Heading | None) -> list[Node]:
+        level, attr, inlines = block["c"]
+        attr[0] = own(self.chapter, attr[0])
+        number = f"{found.number} " if found and found.number else ""
+        return [{"t": "Header", "c": [level, attr, [*pandoc_words(number), *inlines]]}]
+
+    def reference(self, source: str, node: Node) -> Node:
+        return node
+
+    def citation_link(self, node: Node) -> Node:
+        return node
+
+    def document_link(self, node: Node) -> Node:
+        node = super().document_link(node)
+        url, _, fragment = str(node["c"][2][0]).partition("#")
+        if not fragment:
+            page = (Path(self.chapter.href).parent / url).as_posix()
+            target = next(c for c in self.project.chapters if same(c.href, page))
+            fragment = start_of(target)
+        node["c"][2][0] = f"#{fragment}"
+        return node
+
+
+def pandoc_words(text: str) -> list[Node]:
+    return [pandoc.string(text.strip()), {"t": "Space"}] if text.strip() else []
+
+
+def same(href: str, page: str) -> bool:
+    return Path("/", href).resolve() == Path("/", page).resolve()
+
+
+def own(chapter: Chapter, identifier: str) -> str:
+    """Headings without a name of their own are called the same in every chapter."""
+    return identifier if identifier.startswith("sec-") else f"{chapter.key}--{identifier}"
+
+
+def start_of(chapter: Chapter) -> str:
+    return f"start-of-{chapter.key}"
+
+
+def write_epub(
+    project: Project,
+    documents: list[Document],
+    files: dict[str, dict[str, bytes]],
+    engine: Pandoc,
+    lua: Path | None,
+    target: Path,
+) -> None:
+    """Write the book as EPUB 3 to ``target``.
+
+    Raises
+    ------
+    BuildError
+        With pandoc's words where it refuses the book.
+    """
+    printed = documents if lua is None else with_questions(documents, engine, lua, "epub3")
+    blocks: list[Node] = []
+    for document in printed:
+        chapter = document.chapter
+        title, *rest = transform(document, EpubWriter(project, chapter))
+        # the title begins the file of the chapter, so the anchor stands after it
+        blocks += [title, pandoc.div(start_of(chapter), [], []), *rest]
+    tree = {**documents[0].tree, "meta": metadata(project), "blocks": pandoc.walk(blocks, readable)}
+    with tempfile.TemporaryDirectory(prefix="handbook-") as name:
+        folder = Path(name)
+        for document in documents:
+            for path, data in files[document.chapter.source].items():
+                place = folder / document.chapter.key / path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(data)
+        options = [
+            "-f", "json", "-t", "epub3", "--mathml", "--wrap=none", "--toc-depth=2",
+            "--split-level=1", f"--css={STYLE}", "-o", str(folder / "book.epub"),
+        ]  # fmt: skip
+        if (project.root / COVER).is_file():
+            options.append(f"--epub-cover-image={project.root / COVER}")
+        done = subprocess.run(
+            [pandoc.executable(), f"--data-dir={engine.home}", *options],
+            input=json.dumps(tree), capture_output=True, encoding="utf-8", cwd=folder,
+            env={**engine.environment(""), "SOURCE_DATE_EPOCH": "0"},
+        )  # fmt: skip
+        if done.returncode or done.stderr.strip():
+            raise BuildError(f"pandoc refuses the EPUB: {done.stderr.strip()[:2000]}")
+        shutil.copyfile(folder / "book.epub", target)
+
+
+def metadata(project: Project) -> dict[str, Any]:
+    told = {
+        "title": project.title,
+        "subtitle": project.subtitle,
+        "author": project.author,
+        "lang": str(project.config.get("lang", "en")),
+        "rights": edition(project),
+        # the same for each build of one edition
+        "identifier": f"urn:handbook:{project.title.replace(' ', '-').lower()}",
+    }
+    return {key: {"t": "MetaInlines", "c": [pandoc.string(value)]} for key, value in told.items()}

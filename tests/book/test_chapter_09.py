@@ -219,7 +219,7 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
-        "the method matters less, because the evidence comes from cows.",
+        "the method matters less, because the evidence comes from cows:",
         lambda p: np.ptp(by_herds(p, "cow").loc[5]) < np.ptp(by_herds(p).loc[5]) / 2,
     ),
     (

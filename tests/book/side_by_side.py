@@ -1,8 +1,8 @@
 """The section "Python and R side by side" of a chapter: each side runs as it stands.
 
-    python, r = blocks("04-random-slopes")
-    names = run_python(python)
-    fixed, variance = run_r(r, "fixef(fit)", "sigma(fit)^2")
+python, r = blocks("04-random-slopes")
+names = run_python(python)
+fixed, variance = run_r(r, "fixef(fit)", "sigma(fit)^2")
 """
 
 from __future__ import annotations

@@ -413,7 +413,7 @@ local function add_files_in_quarto()
       { path = "quiz.js", afterBody = true },
       { path = "explorer.js", afterBody = true },
     },
-    stylesheets = { "quiz.css", "explorer.css", "assessment.css" },
+    stylesheets = { "quiz.css", "explorer.css", "assessment.css", "pages.css" },
   })
 end
 
@@ -584,7 +584,7 @@ function Pandoc(doc)
   if web and not quarto then doc.blocks = optional_sections(doc.blocks) end
   local asked = next(state.made) ~= nil
   local offered = web and add_downloads(doc)
-  if web and (asked or offered or state.explorer) then add_files_in_quarto() end
+  if web then add_files_in_quarto() end
   if quarto and web then doc.blocks = doc.blocks:walk({ Table = free_widths }) end
   if key_level then
     doc.blocks = doc.blocks:walk({

@@ -18,10 +18,10 @@ ROUTINE = {"Objectives", "Check yourself"}
 GLOSSARY = "gls-"
 
 
-def write_index(documents: list[Document], libs: Path) -> None:
+def write_index(documents: list[Document], out: Path) -> None:
     """Write the index as a script: a page opened as a file may load one, but read no other file."""
     told = json.dumps(entries(documents), ensure_ascii=False, separators=(",", ":"))
-    (libs / INDEX).write_text(f"window.handbookIndex={told};\n", encoding="utf-8")
+    (out / INDEX).write_text(f"window.handbookIndex={told};\n", encoding="utf-8")
 
 
 def entries(documents: list[Document]) -> list[dict[str, str]]:

@@ -164,7 +164,7 @@ def test_code_of_a_figure_is_folded_on_pages_and_left_out_on_paper(small: Path) 
 
 
 def test_search_holds_sections_and_terms_but_no_code_objectives_or_proof(small: Path) -> None:
-    script = (small / "_book/site_libs/search-index.js").read_text(encoding="utf-8")
+    script = (small / "_book/search-index.js").read_text(encoding="utf-8")
     index = json.loads(script.removeprefix("window.handbookIndex=").rstrip(";\n"))
     by_title = {entry["title"]: entry for entry in index}
     assert by_title["1.2 Herds differ"]["url"] == "chapters/one.html#sec-main"

@@ -19,7 +19,7 @@
     if (!index) {
       index = new Promise((resolve, reject) => {
         const script = document.createElement("script");
-        script.src = `${base}site_libs/search-index.js`;
+        script.src = `${base}search-index.js`;
         script.onload = () => resolve(window.handbookIndex.map((entry) => ({
           ...entry, head: ` ${plain(entry.title)} `, body: ` ${plain(entry.text)} `,
         })));

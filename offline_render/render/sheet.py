@@ -38,7 +38,8 @@ def write_sheet(project: Project, out: Path) -> list[Path]:
         data = typst.compile(
             str(main),
             root=str(root),
-            font_paths=[str(fonts.pdf_font_folder(project.work / "pdf-fonts"))],
+            # a folder of its own: the book's PDF fills another at the same time
+            font_paths=[str(fonts.pdf_font_folder(root / "fonts"))],
             ignore_system_fonts=True,
             pdf_standards=["ua-1"],
             sys_inputs={

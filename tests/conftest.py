@@ -16,11 +16,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-#: Files that start first, in this order, so that no worker is left alone with a long one at the
-#: end. The first builds the book with kernels of its own while the other worker tests helpers.
+#: Files that take longest start first, so that no worker is left alone with one at the end. The
+#: very first builds the book, with kernels of its own, while the other worker tests helpers.
 FIRST = (
-    "book/test_downloads.py",
-    "helpers/test_symmetries.py",
+    "book/test_downloads.py", "helpers/test_symmetries.py", "helpers/test_crosscheck.py",
+    "book/test_chapter_09.py", "book/test_large_data.py", "helpers/test_new_rows.py",
+    "helpers/test_compute_several.py", "helpers/test_formula_language.py",
+    "book/test_isolation.py", "browser/test_accessibility.py", "book/test_chapter_04.py",
+    "helpers/test_compute.py", "helpers/test_inference_comparison.py",
+    "helpers/test_several_by_factor.py", "helpers/test_planning.py", "book/test_classics.py",
 )  # fmt: skip
 
 

@@ -327,6 +327,39 @@ local function answer_key(chapters, level)
   return out
 end
 
+-- Index of the PDF ----------------------------------------------------------------------------
+
+-- Public names of the package; a test compares them with it.
+local FUNCTIONS = {}
+for name in ([[
+  BoxCox Check LMMResults SeveralResults Table agreement_records agreement_summary
+  anova_components blups boxcox_lmm center_within check_convergence check_singular coef_table
+  compare_groups contextual_effect contrast cross_products crosscheck describe design_effect
+  fit_lmm icc influence information_criteria lmer load lrt marginal_means parametric_bootstrap
+  plots power predict profile_ci r_squared refit report residuals sample_size shrinkage_factor
+  simulate simulate_power table tolerance_table variance_components variance_function
+]]):gmatch("%S+") do FUNCTIONS[name] = true end
+
+-- The glossary's words for each term, by its address.
+local function glossary_terms(blocks)
+  local terms = {}
+  blocks:walk({ DefinitionList = function(list)
+    for _, item in ipairs(list.content) do
+      local words = pandoc.utils.stringify(item[1])
+      pandoc.Plain(item[1]):walk({ Span = function(span)
+        if span.identifier:match("^gls%-") then terms[span.identifier] = words end
+      end })
+    end
+  end })
+  return terms
+end
+
+-- A mark that the index of the PDF finds.
+local function index_mark(kind, words)
+  local safe = words:gsub("\\", "\\\\"):gsub('"', '\\"')
+  return pandoc.RawInline("typst", ('#metadata(("%s", "%s")) <hb-index>'):format(kind, safe))
+end
+
 -- The filter -----------------------------------------------------------------------------------
 
 -- A heading's words alone: its notes and its link targets must not stand twice in the book.
@@ -494,14 +527,27 @@ function Pandoc(doc)
   local state = { chapters = { { items = {} } }, made = {}, ids = {}, keys = {}, level = 0 }
   local key_level
 
+  local terms = FORMAT == "typst" and glossary_terms(doc.blocks) or {}
+  local named = {} -- functions that this chapter has named
   doc.blocks = doc.blocks:walk({
     traverse = "topdown",
+    Link = function(link)
+      local words = terms[link.target:match("#(gls%-[%w-]+)")]
+      if words then return { link, index_mark("term", words) }, false end
+    end,
+    Code = function(code)
+      local name = code.text:match("^([%w_]+)%(?") or ""
+      if FORMAT ~= "typst" or not FUNCTIONS[name] or named[name] then return nil end
+      named[name] = true
+      return { code, index_mark("function", name) }
+    end,
     CodeBlock = function(block)
       if not web and block.attributes["code-fold"] == "true" then return {} end
     end,
     Header = function(header)
       state.level = header.level
       if header.level == 1 then
+        named = {}
         table.insert(state.chapters, { title = plain_title(header), items = {} })
       end
       if header.classes:includes("optional") then return marked_optional(header) end
@@ -517,6 +563,9 @@ function Pandoc(doc)
         local reflection = read_reflection(div)
         enrol(state, reflection, "reflection", div)
         return (web and html_reflection or print_reflection)(reflection), false
+      elseif div.classes:includes("book-index") then
+        if FORMAT ~= "typst" then return {}, false end
+        return pandoc.RawBlock("typst", "#hb-index()"), false
       elseif div.classes:includes("explorer") and web then
         state.explorer = true
         return pandoc.Div(div.content, { div.identifier, { "hb-explorer" } }), false

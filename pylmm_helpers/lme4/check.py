@@ -155,9 +155,10 @@ def _pymer4() -> tuple[Any, str]:
                 _rbridge.quiet_console(), _rstart.plain_options(),
             ):  # fmt: skip
                 from pymer4.models import Lmer
-                from rpy2.robjects.packages import importr
+                from rpy2 import robjects
 
-                importr("lmerTest")
+                # importr would wrap every function of the package at each call
+                robjects.r('loadNamespace("lmerTest")')
         return Lmer, ""
     # a missing R shows as ImportError, OSError, ValueError or an error of R's own
     except Exception as error:

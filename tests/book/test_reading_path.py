@@ -33,7 +33,7 @@ Opening words.
 
 ## Herds differ {#sec-main}
 
-Main words about feeding.
+Main words about feeding, [**shrinkage**](one.qmd#gls-shrinkage) and `fit_lmm`.
 
 ```{python}
 #| label: fig-line
@@ -78,7 +78,7 @@ Two models agree.
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write(tmp_path_factory.mktemp("path"), one=CHAPTER, two="# Second\n\nText.\n",
-                 extra="# Extra {#sec-extra}\n\nText.\n")  # fmt: skip
+                 extra="# Extra {#sec-extra}\n\n::: {.book-index}\n:::\n")  # fmt: skip
     shutil.copytree(EXTENSION, root / "_extensions")
     (root / "index.qmd").write_text("# Home {.unnumbered}\n\nSee @sec-derived.\n")
     parts = CONFIG.replace(
@@ -184,3 +184,21 @@ def test_bookmarks_have_a_space_after_their_number(small: Path) -> None:
 
     found = [title for title in titles(reader.outline) if re.match(r"\d", title)]
     assert found and all(re.match(r"[\d.]+ \S", title) for title in found)
+
+
+def test_the_index_of_the_pdf_has_terms_and_functions_with_their_pages(small: Path) -> None:
+    reader = PdfReader(next((small / "_book").glob("*.pdf")))
+    pages = [" ".join(page.extract_text().split()) for page in reader.pages]
+    [place] = [k for k, text in enumerate(pages) if "Main words about feeding" in text]
+    number = reader.page_labels[place]
+    [index] = [text for text in pages if f"fit_lmm, {number}" in text]
+    assert f"Shrinkage, {number}" in index
+    assert "hb-index" not in page(small, "chapters/extra.html")
+
+
+def test_the_index_knows_every_function() -> None:
+    import pylmm_helpers
+
+    lua = (EXTENSION / "handbook" / "handbook.lua").read_text(encoding="utf-8")
+    listed = lua.partition("for name in ([[")[2].partition("]]")[0].split()
+    assert listed == sorted(pylmm_helpers.__all__)

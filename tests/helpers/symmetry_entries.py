@@ -41,15 +41,15 @@ class Entry:
         a search whose last step promised 1e-8 of the criterion; others say why.
     instead : mapping
         Symmetries that hold in another way or can't be had, with the reason.
-    examples : int
-        How many random factors are tried.
+    units : int
+        How many other units are tried; fewer where an answer takes long.
     """
 
     answer: Callable[[Made], Mapping[str, Any]]
     rules: list[tuple[str, Unit]]
     tolerance: float = 1e-6
     instead: Mapping[str, str] = field(default_factory=dict)
-    examples: int = 4
+    units: int = 4
 
 
 def logs(times: float, reml: bool, p: int, with_x: int) -> Unit:
@@ -718,7 +718,7 @@ ENTRIES: dict[str, Entry] = {
         products,
         REFITTED,
         instead={"index MultiIndex": "database tables have no index"},
-        examples=1,
+        units=2,
     ),
     "variance_components": Entry(variance_components, component_rules()),
     "variance_function": Entry(
@@ -788,9 +788,9 @@ ENTRIES: dict[str, Entry] = {
     ),
     "simulate": Entry(simulated, [(r".*", Y_AT)], instead=ANOTHER_DRAW),
     "sample_size": Entry(sample_size, PLANNED),
-    "power": Entry(power, PLANNED, examples=2),
-    "simulate_power": Entry(simulate_power, PLANNED, instead=ANOTHER_DRAW, examples=1),
-    "plots.power": figure(power_figure, ONE, ONE, examples=1),
+    "power": Entry(power, PLANNED, units=3),
+    "simulate_power": Entry(simulate_power, PLANNED, instead=ANOTHER_DRAW, units=2),
+    "plots.power": figure(power_figure, ONE, ONE, units=2),
     "coef_table": Entry(coef_table, coefficients(".*")),
     "contrast": Entry(
         contrast,
@@ -815,7 +815,7 @@ ENTRIES: dict[str, Entry] = {
         ],
         1e-4,
         instead=ORDERED,
-        examples=2,
+        units=3,
     ),
     "profile_ci": Entry(
         profile_ci,
@@ -826,7 +826,7 @@ ENTRIES: dict[str, Entry] = {
             *parameter_rules("weighted", True),
         ],
         BISECTED,
-        examples=1,
+        units=2,
     ),
     "information_criteria": Entry(
         information,
@@ -894,7 +894,7 @@ ENTRIES: dict[str, Entry] = {
             (r".*\|beta\[z\]\|.*", Y),
             (r".*\|beta\[k.*", Unit(y=1, breaks="reference")),
         ],
-        examples=2,
+        units=3,
     ),
     "check_singular": Entry(
         checked(ph.check_singular),
@@ -931,7 +931,7 @@ ENTRIES: dict[str, Entry] = {
         ],
         BISECTED,
         instead=OTHER_POWERS,
-        examples=2,
+        units=3,
     ),
     "BoxCox": Entry(
         boxcox_methods,
@@ -941,12 +941,13 @@ ENTRIES: dict[str, Entry] = {
             (r"mean.*", Unit(y=1, breaks="y shift")),
         ],
         instead=OTHER_POWERS,
-        examples=1,
+        units=2,
     ),
     "report": Entry(
         report,
         [(r".*", Unit(kind="words", breaks="reference"))],
         instead={"levels reordered": "the levels stand in their order"},
+        units=2,
     ),
     "table": Entry(
         table,
@@ -975,7 +976,7 @@ ENTRIES: dict[str, Entry] = {
         Unit(breaks="y shift"),
         Unit(log_y=-ROWS, breaks="y shift"),
         tolerance=BISECTED,
-        examples=1,
+        units=2,
         instead=OTHER_POWERS,
     ),
     "plots.profile_zeta": figure(
@@ -983,7 +984,7 @@ ENTRIES: dict[str, Entry] = {
         SLOPE,
         ONE,
         tolerance=BISECTED,
-        examples=1,
+        units=2,
     ),
 }
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +38,6 @@ SLEEP = "Reaction ~ Days + (Days | Subject)"
 @pytest.fixture(scope="session")
 def sleep() -> pd.DataFrame:
     return load("sleepstudy")
-
-
-@pytest.fixture(scope="session")
-def with_r() -> None:
-    engine, reason = import_module("pylmm_helpers.lme4.check")._pymer4()
-    if engine is None:
-        pytest.skip(reason)
 
 
 @pytest.fixture(autouse=True)

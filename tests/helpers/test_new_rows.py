@@ -624,7 +624,7 @@ def test_a_row_of_a_statsmodels_fit_is_that_row(right: str, random: str) -> None
     np.testing.assert_allclose(
         predict(fit, population)["prediction"], fit.predict(population), rtol=1e-9
     )
-    for k in range(0, 120, 17):
+    for k in (0, 51, 119):  # each asks anew which columns the fit's formula makes
         one = predict(fit, d.iloc[[k]], level="group")["prediction"]
         # the columns come from another program, to the last digits but two
         assert one.iloc[0] == pytest.approx(whole.iloc[k], rel=1e-12)

@@ -29,13 +29,6 @@ from pylmm_helpers.lme4.frame import r_frame, safe_names, to_r
 from pylmm_helpers.lme4.own import _same_response
 
 
-@pytest.fixture(scope="session")
-def with_r() -> None:
-    engine, reason = import_module("pylmm_helpers.lme4.check")._pymer4()
-    if engine is None:
-        pytest.skip(reason)
-
-
 @pytest.fixture(autouse=True)
 def away_from_the_book(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)

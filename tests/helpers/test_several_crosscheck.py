@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +29,6 @@ def away_from_the_book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def without_r(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYLMM_NO_R", "1")
-
-
-@pytest.fixture
-def with_r() -> None:
-    engine, reason = import_module("pylmm_helpers.lme4.check")._pymer4()
-    if engine is None:
-        pytest.skip(reason)
 
 
 def test_every_level_is_compared(without_r: None) -> None:

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -77,7 +78,10 @@ def test_only_the_downloads_of_the_pages_that_were_written_are_written(copied: P
     before_render(copied, None)
     out = copied / "site"
     (out / "chapters").mkdir(parents=True)
+    (out / "chapters" / "two.ipynb").write_text("of an earlier rendering")
     written = after_render(copied, ["chapters/one.html"], out)
+    with zipfile.ZipFile(out / "handbook-notebooks.zip") as archive:
+        assert archive.namelist() == ["one.ipynb", "one.py", "two.ipynb"]
     archives = {"handbook-data.zip", "handbook-notebooks.zip"}
     assert {p.name for p in written} == {"one.ipynb", "one.py", *archives}
     assert after_render(copied, ["Small-book.pdf"], out) == []

@@ -88,7 +88,9 @@ def write_downloads(
     archive = out / DATA_ARCHIVE
     archive.write_bytes(data_archive(project.root))
     notebooks = out / NOTEBOOK_ARCHIVE
-    notebooks.write_bytes(packed({path.name: path.read_bytes() for path in written}))
+    # those of all chapters, also when Quarto renders one of them again
+    pages = [(out / c.href).with_suffix(end) for c in project.chapters for end in (".ipynb", ".py")]
+    notebooks.write_bytes(packed({p.name: p.read_bytes() for p in pages if p.is_file()}))
     more = [*write_wheel(project, out), *write_sheet(project, out)]
     return [*written, archive, notebooks, *more]
 

@@ -81,7 +81,7 @@ class Entry:
     def _repr_markdown_(self) -> str:
         blocks = [markdown(self.summary)]
         if self.calls:
-            blocks.append("\n".join(["```python", *self.calls, "```"]))
+            blocks.append("\n".join(["```", *self.calls, "```"]))
         return "\n\n".join([*blocks, self._page(), self._paper()]) + "\n"
 
     def _page(self) -> str:

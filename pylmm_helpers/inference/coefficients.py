@@ -118,6 +118,7 @@ def contrast(
     rhs : float or sequence
         Hypothesised value of each row (0).
     df : {"kenward-roger", "satterthwaite", "wald", "cr2"}
+        As in `coef_table`.
     level : float
         Confidence level (one row only).
     cluster : str or sequence (n,), optional

@@ -194,6 +194,21 @@ def test_every_task_has_a_call_in_r_and_its_cells_are_words_or_calls() -> None:
         assert re.search(r"\b(run|manual)\b", line), f"{label}: run, or from the manual?"
 
 
+def test_what_was_not_compared_with_a_manual_has_a_dagger_that_is_explained() -> None:
+    assert "Cells with a dagger (†) could not be compared" in PAGE
+    for label in ("stata-sas", "defaults", "more-stata-sas"):
+        table, caption = PAGE[: PAGE.index("{#tbl-di-" + label + "}")].rsplit("\n\n: ", 1)
+        assert "†" in table.rpartition("\n\n")[2] and "†: not compared" in caption, label
+    assert "[@statacorp2019]" in PAGE and "[@sas2022]" in PAGE
+
+
+def test_robust_errors_of_stata_and_sas_go_without_kenward_and_roger() -> None:
+    line = next(x for x in PAGE.splitlines() if x.startswith("| cluster-robust standard errors"))
+    assert "`vce(cluster g)`, by ML only and without `dfmethod()`" in line
+    assert "without `ddfm=kr`" in line
+    assert "`LinAlgError: Singular matrix` (@sec-ff-linalg)" in PAGE
+
+
 MARK = "== call"
 #: Each call stands at the top level, where update() looks, and with nothing that another attached.
 ONE_CALL = """

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from cells import CHAPTERS
-from side_by_side import run_python, run_r
+from side_by_side import needs_r, run_python, run_r
 
 from offline_render.book.dialect import check_dialect
+from pylmm_helpers import compare_groups, fit_lmm, lrt, marginal_means
 
 PAGE = CHAPTERS / "recipes.qmd"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -286,3 +287,48 @@ def test_cluster_robust_errors_of_few_groups_by_hand(here: Path) -> None:
         meat += np.outer(score, score)
     by_hand = np.sqrt(np.diag(M @ meat @ M))
     assert names["cr2"]["std_error"].to_numpy(dtype=float) == pytest.approx(by_hand, rel=1e-6)
+
+
+@needs_r
+def test_intervals_of_clinics_are_a_little_wider_than_rs(here: Path) -> None:
+    """R's take the fixed effects as known."""
+    recipe = RECIPES["caterpillar"]
+    clinics = run_python(recipe.blocks["python"])["clinics"].sort_index()
+    ours = (clinics["ci_high"] - clinics["ci_low"]).to_numpy(dtype=float)
+    by_name = "with(as.data.frame(clinics), condsd[order(as.character(grp))])"
+    (sds,) = run_r(f'setwd("{here}")\n{recipe.blocks["r"]}', by_name)
+    ratio = ours / (2 * 1.96 * np.array(sds))
+    assert ((ratio > 1) & (ratio < 1.2)).all()
+
+
+def test_what_the_page_says_of_reading_a_file(here: Path) -> None:
+    """The alphabet's reference, backticks, missing values by column, unknown spellings."""
+    data = pd.read_csv("my_data.csv").query("week == 0")
+    formula = "y ~ programme + `age years` + (1 | clinic)"
+    fit = fit_lmm(formula, data, missing="drop")
+    assert "programme[T.usual care]" in fit.fe_params
+    with pytest.raises(ValueError, match="needs backticks"):
+        fit_lmm("y ~ age years + (1 | clinic)", data, missing="drop")
+    empty = data[["age years", "y"]].isna().sum()
+    with pytest.raises(ValueError, match="missing values in column") as stopped:
+        fit_lmm(formula, data)
+    for column, count in empty.items():
+        assert f"'{column}' ({count})" in str(stopped.value)
+    used = data.dropna(subset=["y", "age years"])
+    assert fit.nobs == len(used) and f"{len(data) - len(used)} incomplete" in str(fit.summary())
+    assert pd.Series(pd.Categorical(["Usual care"], ["usual care", "new care"])).isna().all()
+
+
+def test_other_calls_that_the_page_names(here: Path) -> None:
+    """They take the recipes' fits as they are."""
+    data = pd.read_csv("my_data.csv").query("week == 0")
+    fit = fit_lmm("y ~ `age years` + sex + (1 | clinic)", data, missing="drop")
+    assert len(compare_groups(fit, "c01", "c02")) == 1
+    assert len(marginal_means(fit, "sex", weights="proportional")) == 2
+    raters = fit_lmm("y ~ programme + C(rater) + (1 | clinic/doctor)", data, missing="drop")
+    assert "C(rater)[T.r2]" in raters.fe_params
+    visits = pd.read_csv("my_data.csv")
+    plain = fit_lmm("y ~ week + (1 | patient)", visits, missing="drop")
+    steps = fit_lmm("y ~ week + (1 | patient)", visits, missing="drop", correlation="ar1(week)")
+    test = lrt(steps, plain).iloc[0]
+    assert float(test["p_value"]) <= float(test["p_value_naive"])

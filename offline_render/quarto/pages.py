@@ -61,7 +61,8 @@ def finish(project: Project, pages: Iterable[str], targets: dict[str, Target], o
     if not texts:
         return
     write_fonts(project, out)
-    told = f'<meta name="handbook" content="{html.escape(f"{project.title}. {edition(project)}".strip())}">'
+    book = html.escape(f"{project.title}. {edition(project)}".strip())
+    told = f'<meta name="handbook" content="{book}">'
     for page, text in texts.items():
         link = f'<link rel="stylesheet" href="{"../" * page.count("/")}{FONTS}/fonts.css">'
         if link in text:

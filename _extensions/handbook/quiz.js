@@ -59,14 +59,24 @@
     const fold = quiz.querySelector(".hb-answer");
     const options = [...quiz.querySelectorAll(".hb-option")].map((element) => {
       const input = element.querySelector("input");
-      const why = document.getElementById(`${input.id}-why`);
       input.hidden = input.disabled = false;
-      why.hidden = true;
-      element.append(why);
-      return { element, input, why, right: element.dataset.hbRight === "true" };
+      return { element, input, why: null, right: element.dataset.hbRight === "true" };
     });
     const multiple = options[0].input.type === "checkbox";
     fold.remove();
+
+    // Each reason goes under its option; one renderer keeps them as text until they are asked for.
+    function explain() {
+      const held = fold.querySelector("noscript");
+      if (held) fold.innerHTML = held.textContent;
+      for (const option of options) {
+        option.why = fold.querySelector(`#${CSS.escape(option.input.id)}-why`);
+        option.why.hidden = true;
+        option.element.append(option.why);
+        if (held) option.why.dispatchEvent(new Event("hb-unfold", { bubbles: true }));
+      }
+    }
+    if (!fold.querySelector("noscript")) explain();
     const text = wordsOf(quiz.querySelector(".hb-question"));
     const show = quiz.querySelector(".hb-show");
     show.hidden = quiz.closest(".hb-assessment") !== null; // there the reader finds the answer
@@ -86,7 +96,9 @@
     }
 
     function reveal(shown) {
+      if (shown.length && !options[0].why) explain();
       for (const option of options) {
+        if (!option.why) continue;
         const open = shown.includes(option);
         option.why.hidden = !open;
         option.element.classList.toggle("hb-is-right", open && option.right);

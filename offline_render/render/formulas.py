@@ -84,6 +84,15 @@ def _unwrap(math: ElementTree.Element) -> None:
             while child.tag in ("mrow", "semantics") and len(child) == 1 and not child.attrib:
                 child = child[0]
             parent[place] = child
+            if (
+                child.tag == "mrow"
+                and [c.tag for c in child] == ["mi", "mn"]
+                and child[0].text == "−"
+            ):
+                # the sign of an exponent belongs to its number, and no space parts them
+                number = ElementTree.Element("mn")
+                number.text = f"−{child[1].text}"
+                parent[place] = number
     if len(math) == 1 and math[0].tag == "mrow" and not math[0].attrib:
         math[:] = list(math[0])
 

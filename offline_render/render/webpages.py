@@ -19,11 +19,15 @@ from .pandoc import Node, Pandoc, raw
 CODE_LINE = re.compile(
     r'<span id="cb\d+-\d+"><a href="#cb\d+-\d+"[^>]*></a>(.*?)</span>(?=\n|</code>)'
 )
-#: Kinds of words in code that the stylesheet gives a colour of their own.
-COLOURED = set("kw cf im st ss vs ch sc dv fl bn co do an fu bu va at cn pp".split())
+#: Kinds of words in code, by the colour that the stylesheet gives them; others have none.
+COLOURS = ("kw cf im", "st ss vs ch sc", "dv fl bn", "co do an", "fu bu", "va at cn pp")
+KINDS = {kind: names.split()[0] for names in COLOURS for kind in names.split()}
 WORD = re.compile(r'<span class="([a-z]{2})">([^<]*)</span>')
+JOIN = re.compile(r'</span>(?=\s*<span)|<span class="[a-z]{2}">')
+SAME_WORD = re.compile(r'(<span class="([a-z]{2})">[^<]*)((?:</span>\s*<span class="\2">[^<]*)+)')
 FOLD = re.compile(
-    r'(?P<kept><details class="(?:code-fold|hb-fold hb-proof)"[^>]*>\s*<summary>.*?</summary>)'
+    r'(?P<kept><details class="(?:code-fold|hb-fold [^"]*|callout [^"]*)"(?! open)[^>]*>'
+    r"\s*<summary[^>]*>.*?</summary>)"
     r"|(?P<other><details)|(?P<end></details>)",
     re.S,
 )
@@ -182,12 +186,17 @@ def page_body(
 
 def slim(body: str) -> str:
     """The body without elements that nobody sees: on a long page they are every third one."""
-    body = CODE_LINE.sub(r"\1", body)
-    return WORD.sub(lambda word: word[0] if word[1] in COLOURED else word[2], body)
+
+    def coloured(word: re.Match[str]) -> str:
+        kind = KINDS.get(word[1])
+        return f'<span class="{kind}">{word[2]}</span>' if kind else word[2]
+
+    body = WORD.sub(coloured, CODE_LINE.sub(r"\1", body))
+    return SAME_WORD.sub(lambda run: run[1] + JOIN.sub("", run[3]), body)
 
 
 def kept_back(body: str) -> str:
-    """The body whose folded comparisons and code become elements when they are opened first.
+    """The body in which what is folded becomes elements when it is opened first.
 
     Folds hold half of a long page. A browser that runs scripts leaves a `noscript` as text, which
     costs nothing, and page.html unfolds it; one that doesn't reads it as the page, once and whole.

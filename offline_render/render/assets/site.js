@@ -14,11 +14,12 @@
 
   // Contents drawer on narrow screens.
   const menu = document.querySelector(".menu-button");
-  const sections = document.querySelector(".page-toc ol");
+  const sections = document.querySelector(".page-toc noscript");
   const setMenu = (open) => {
     if (open && sections && !document.querySelector(".book-nav .sections")) {
       const entry = document.querySelector(".book-nav [aria-current]").parentElement;
-      const copy = sections.cloneNode(true);
+      const copy = document.createElement("div");
+      copy.innerHTML = sections.textContent;
       copy.className = "sections";
       copy.addEventListener("click", () => setMenu(false));
       entry.append(copy);

@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from ..book import Chapter, Project, write_whole
-from ..render import ASSETS, Target, tidy_mathml, write_web_fonts
+from ..render import ASSETS, Target, edition, tidy_mathml, write_web_fonts
 
 FONTS = "site_libs/handbook-fonts"
 SEARCH = "search.json"
@@ -61,12 +61,14 @@ def finish(project: Project, pages: Iterable[str], targets: dict[str, Target], o
     if not texts:
         return
     write_fonts(project, out)
+    book = html.escape(f"{project.title}. {edition(project)}".strip())
+    told = f'<meta name="handbook" content="{book}">'
     for page, text in texts.items():
         link = f'<link rel="stylesheet" href="{"../" * page.count("/")}{FONTS}/fonts.css">'
         if link in text:
             continue  # this page has been here
         new = dressed(tidy_mathml(beside_their_formulas(text)))
-        new = new.replace("</head>", f"{link}\n</head>", 1)
+        new = new.replace("</head>", f"{link}\n{told}\n</head>", 1)
         if not chapters[page].number:
             new = numbered_references(chapters[page], new, targets)
         write_whole(out / page, new.encode())

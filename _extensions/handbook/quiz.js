@@ -259,6 +259,10 @@
     }
     opener.addEventListener("click", () => {
       const count = (part) => Object.keys(memory[part]).length;
+      if (!count("questions") && !count("reflections")) {
+        status.textContent = "No answers are kept yet.";
+        return;
+      }
       const some = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
       ask.querySelector(".hb-count-book").textContent = "This forgets what you answered in every "
         + `chapter: ${some(count("questions"), "question")} and `

@@ -107,13 +107,16 @@ class Entry:
             f"{_names(i)}: {markdown(first(i.text))}" for i in self.attributes or self.arguments
         ]
         errors = ", ".join(f"`{i.kind}`" for i in self.raises)
-        blocks = [
-            f"**{title}** {' '.join(said)}" if said else "",
-            _given(tuple(Item(i.names, i.kind, first(i.text)) for i in self.returns))
-            + (f" **Raises** {errors}." if errors else ""),
+        rest = [
+            _given(tuple(Item(i.names, i.kind, first(i.text)) for i in self.returns)),
+            f"**Raises** {errors}." if errors else "",
             _source(self.references),
         ]
-        return _div('.content-hidden when-format="html"', [b for b in blocks if b.strip()])
+        blocks = [
+            f"**{title}** {' '.join(said)}" if said else "",
+            " ".join(part for part in rest if part),
+        ]
+        return _div('.content-hidden when-format="html"', [b for b in blocks if b])
 
     def __repr__(self) -> str:
         return "\n".join([self.summary, *self.calls])

@@ -184,7 +184,7 @@ def refit(fit: LMMResults | SeveralResults, y: ArrayLike) -> Any:
     """Fit the model of an earlier fit to another response, or to many.
 
     For simulations: formula and columns are not read again, so a small model takes half the time.
-    Many responses are fitted together, which with one grouping factor takes a quarter of that.
+    Many responses are fitted together, which with one grouping factor takes a third of that.
 
     Parameters
     ----------

@@ -79,14 +79,12 @@ class Entry:
     references: str
 
     def _repr_markdown_(self) -> str:
-        blocks = [markdown(self.summary)]
-        if self.calls:
-            blocks.append("\n".join(["```", *self.calls, "```"]))
-        return "\n\n".join([*blocks, self._page(), self._paper()]) + "\n"
+        return "\n\n".join([markdown(self.summary), self._page(), self._paper()]) + "\n"
 
     def _page(self) -> str:
         """All that the docstring says; what is looked up but not read through lies in a fold."""
-        blocks = [_given(self.returns), _source(self.references)]
+        call = "\n".join(["```", *self.calls, "```"]) if self.calls else ""
+        blocks = [call, _given(self.returns), _source(self.references)]
         fold = [
             _listed(self.attributes or self.arguments),
             _failing(self.raises),
@@ -101,11 +99,12 @@ class Entry:
         return _div('.content-visible when-format="html"', [b for b in blocks if b])
 
     def _paper(self) -> str:
-        """The first sentences, in a row: paper has no folds."""
+        """The call and the first sentences, in a row: paper has no folds, and less room."""
         title = "Attributes" if self.attributes else "Arguments"
         said = [
             f"{_names(i)}: {markdown(first(i.text))}" for i in self.attributes or self.arguments
         ]
+        calls = [f"`{' '.join(call.split())}`" for call in self.calls]
         errors = ", ".join(f"`{i.kind}`" for i in self.raises)
         rest = [
             _given(tuple(Item(i.names, i.kind, first(i.text)) for i in self.returns)),
@@ -113,7 +112,7 @@ class Entry:
             _source(self.references),
         ]
         blocks = [
-            f"**{title}** {' '.join(said)}" if said else "",
+            " ".join([*calls, *([f"**{title}** {' '.join(said)}"] if said else [])]),
             " ".join(part for part in rest if part),
         ]
         return _div('.content-hidden when-format="html"', [b for b in blocks if b])

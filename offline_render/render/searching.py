@@ -15,6 +15,8 @@ INDEX = "search-index.js"
 #: Blocks that answer no search: lists of what a chapter teaches, code, and what a page folds away.
 LEFT_OUT = {"objectives", "needs", "hb-fold", "proof", "model-answer", "hint", "cell-output"}
 ROUTINE = {"Objectives", "Check yourself"}
+#: Sections that repeat, optional ones and appendices answer after those that explain.
+ASIDE = {"Summary", "Common mistakes", "Agreement with lme4"}
 GLOSSARY = "gls-"
 
 
@@ -25,7 +27,7 @@ def write_index(documents: list[Document], out: Path) -> None:
 
 
 def entries(documents: list[Document]) -> list[dict[str, str]]:
-    """One entry for a section or a term: kind, url, title, page and text."""
+    """One entry for a section, an aside or a term: kind, url, title, page and text."""
     out: list[dict[str, str]] = []
     for document in documents:
         page = f"{document.chapter.number} {document.title}".strip()
@@ -35,8 +37,9 @@ def entries(documents: list[Document]) -> list[dict[str, str]]:
             if block["t"] == "Header":
                 _, attr, inlines = block["c"]
                 words = plain(inlines)
+                aside = words in ASIDE or "optional" in attr[1] or document.chapter.appendix
                 current = {
-                    "kind": "section",
+                    "kind": "aside" if aside else "section",
                     "url": f"{document.chapter.href}#{attr[0]}",
                     "title": f"{numbers.get(attr[0], '')} {words}".strip(),
                     "page": page,

@@ -155,7 +155,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Pandoc:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A book whose pre-render step has run."""
-    formulas = "# Second\n\n$\\beta_0$ and $\\sigma^2$ and $\\sigma_g$ and\n\n$$\nx_1 = 2\n$$\n"
+    formulas = "# Second\n\n## Later {#sec-later}\n\n$\\beta_0$ and $\\sigma^2$ and $\\sigma_g$ and\n\n$$\nx_1 = 2\n$$\n"
     root = write(tmp_path_factory.mktemp("book"), two=formulas)
     before_render(root, None)
     return root

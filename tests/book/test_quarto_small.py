@@ -58,7 +58,12 @@ pytestmark = pytest.mark.skipif(find_quarto() is None, reason="no Quarto 1.9 or 
 @pytest.fixture(scope="module")
 def books(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The sites that Quarto and the embedded renderer made."""
-    root = write(tmp_path_factory.mktemp("small"), one=ONE, two="# Second\n\nText.\n", extra=EXTRA)
+    root = write(
+        tmp_path_factory.mktemp("small"),
+        one=ONE,
+        two="# Second {#sec-second}\n\nText.\n",
+        extra=EXTRA,
+    )
     (root / "chapters/one.qmd").rename(root / "chapters/01-one.qmd")
     (root / "index.qmd").write_text("# Home {.unnumbered}\n\nSee @sec-derived and @sec-first.\n")
     for name in ("_extensions", "offline_render", "pylmm_helpers"):
@@ -130,3 +135,11 @@ def test_downloads_are_the_same(books: tuple[Path, Path]) -> None:
         for site in books
     )  # fmt: skip
     assert theirs == ours and any(name.endswith(".epub") for name in ours)
+
+
+def test_bookmarks_name_the_same_chapters_and_sections(books: tuple[Path, Path]) -> None:
+    def titles(outline: list) -> list[str]:  # type: ignore[type-arg]
+        return [t for o in outline for t in (titles(o) if isinstance(o, list) else [o.title])]
+
+    theirs, ours = (titles(PdfReader(next(site.glob("*.pdf"))).outline) for site in books)
+    assert [re.sub(r"^(\w+)\. ", r"\1 ", title) for title in theirs] == ours

@@ -378,7 +378,7 @@ end
 -- A mark that the index of the PDF finds.
 local function index_mark(kind, words)
   local safe = words:gsub("\\", "\\\\"):gsub('"', '\\"')
-  return pandoc.RawInline("typst", ('#metadata(("%s", "%s")) <hb-index>'):format(kind, safe))
+  return pandoc.RawInline("typst", ('#metadata(("%s", "%s"))<hb-index>'):format(kind, safe))
 end
 
 -- The filter -----------------------------------------------------------------------------------
@@ -574,7 +574,8 @@ function Pandoc(doc)
       if header.classes:includes("optional") then return marked_optional(header) end
     end,
     Div = function(div)
-      if div.classes:includes("proof") then
+      -- before.lua gives it another name in Quarto
+      if div.classes:includes("proof") or div.classes:includes("comparisons") then
         return proof(div, web)
       elseif div.classes:includes("quiz") then
         local quiz = read_quiz(div)

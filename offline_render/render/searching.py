@@ -13,7 +13,7 @@ from .pandoc import Node
 
 INDEX = "search-index.js"
 #: Blocks that answer no search: lists of what a chapter teaches, code, and what a page folds away.
-LEFT_OUT = {"objectives", "needs", "hb-fold", "proof", "model-answer", "hint", "cell-output"}
+UNSEARCHED = {"objectives", "needs", "hb-fold", "proof", "model-answer", "hint", "cell-output"}
 ROUTINE = {"Objectives", "Check yourself"}
 #: Sections that repeat, optional ones and appendices answer after those that explain.
 ASIDE = {"Summary", "Common mistakes", "Agreement with lme4"}
@@ -90,7 +90,7 @@ def words_of(block: Any) -> str:
         return inline_words(content)
     if kind == "Div":
         classes = content[0][1]
-        if LEFT_OUT & set(classes):
+        if UNSEARCHED & set(classes):
             return ""
         inner = content[1]
         if "quiz" in classes:

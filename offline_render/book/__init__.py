@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .dialect import check_dialect
 from .errors import BuildError
-from .kept import cannot_write, keep, recall, tell_damage, write_whole
+from .kept import cannot_write, keep, recall, remembered, tell_damage, write_whole
 from .lock import HELD, only_one
 from .order import check_order, reports
 from .project import Chapter, Project, find_root, load_project
@@ -31,6 +31,7 @@ __all__ = [
     "load_project",
     "only_one",
     "recall",
+    "remembered",
     "reports",
     "split",
     "tell_damage",

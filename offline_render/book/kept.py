@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .errors import BuildError
@@ -62,6 +63,23 @@ def recall(path: Path) -> bytes | None:
         tell_damage(path, "cut short or changed")
         return None
     return content
+
+
+def remembered(
+    folder: Path, name: str, inputs: Iterable[bytes], make: Callable[[], bytes]
+) -> bytes:
+    """What ``make`` gives, or gave before from the same inputs; one result is kept of a name."""
+    digest = hashlib.sha256()
+    for content in inputs:
+        digest.update(hashlib.sha256(content).digest())
+    path = folder / f"{name}-{digest.hexdigest()}"
+    known = recall(path)
+    if known is None:
+        known = make()
+        for old in folder.glob(f"{name}-*"):
+            old.unlink()
+        keep(path, known)
+    return known
 
 
 def tell_damage(path: Path, what: str) -> None:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import io
 import json
 import re
-import shutil
 import tempfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jupytext
 import nbformat
 
-from ..book import Cell, Chapter, Part, Project, lines_of, reports
+from ..book import Cell, Chapter, Part, Project, lines_of, remembered, reports
 from .assemble import prose_with_values
 from .crossref import Document, Target
 from .pandoc import Pandoc
@@ -108,11 +108,28 @@ def write_wheel(project: Project, out: Path) -> list[Path]:
     """Build the package alone, as `pip install` takes it; nothing in a book without one."""
     if not (project.root / "pyproject.toml").is_file():
         return []
-    from hatchling.builders.wheel import WheelBuilder
+    package = project.root / "pylmm_helpers"
+    told = [
+        project.root / name for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore")
+    ]
+    inside = [path for path in sorted(package.rglob("*")) if "__pycache__" not in path.parts]
+    inputs = [
+        part
+        for path in [*told, *inside]
+        if path.is_file()
+        for part in (str(path.relative_to(project.root)).encode(), path.read_bytes())
+    ]
 
-    with tempfile.TemporaryDirectory(prefix="handbook-") as name:
-        made = [Path(p) for p in WheelBuilder(str(project.root)).build(directory=name)]
-        return [Path(shutil.copyfile(path, out / path.name)) for path in made]
+    def made() -> bytes:
+        from hatchling.builders.wheel import WheelBuilder
+
+        with tempfile.TemporaryDirectory(prefix="handbook-") as name:
+            return Path(next(WheelBuilder(str(project.root)).build(directory=name))).read_bytes()
+
+    target = out / wheel_name(project)
+    tool = version("hatchling").encode()
+    target.write_bytes(remembered(project.work / "made", "wheel", [tool, *inputs], made))
+    return [target]
 
 
 def offered(chapter: Chapter, parts: list[Part]) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from ..book import BuildError, Chapter, Project
+from ..book import BuildError, Chapter, Project, remembered
 from . import pandoc
 from .blocks import transform
 from .crossref import Document, Heading
@@ -107,27 +106,47 @@ def write_epub(
         # the title begins the file of the chapter, so the anchor stands after it
         blocks += [title, pandoc.div(start_of(chapter), [], []), *rest]
     tree = {**documents[0].tree, "meta": metadata(project), "blocks": pandoc.walk(blocks, readable)}
+    pictures = {
+        f"{document.chapter.key}/{path}": data
+        for document in documents
+        for path, data in files[document.chapter.source].items()
+    }
+    cover = project.root / COVER
+    text = json.dumps(tree)
+
+    def made() -> bytes:
+        return packed(text, pictures, cover if cover.is_file() else None, engine)
+
+    inputs = [
+        engine.version.encode(), Path(__file__).read_bytes(), STYLE.read_bytes(), text.encode(),
+        cover.read_bytes() if cover.is_file() else b"",
+        *(part for path, data in pictures.items() for part in (path.encode(), data)),
+    ]  # fmt: skip
+    target.write_bytes(remembered(project.work / "made", "epub", inputs, made))
+
+
+def packed(text: str, pictures: dict[str, bytes], cover: Path | None, engine: Pandoc) -> bytes:
+    """The EPUB of a document tree, by pandoc."""
     with tempfile.TemporaryDirectory(prefix="handbook-") as name:
         folder = Path(name)
-        for document in documents:
-            for path, data in files[document.chapter.source].items():
-                place = folder / document.chapter.key / path
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(data)
+        for path, data in pictures.items():
+            place = folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
         options = [
             "-f", "json", "-t", "epub3", "--mathml", "--wrap=none", "--toc-depth=2",
             "--split-level=1", f"--css={STYLE}", "-o", str(folder / "book.epub"),
         ]  # fmt: skip
-        if (project.root / COVER).is_file():
-            options.append(f"--epub-cover-image={project.root / COVER}")
+        if cover is not None:
+            options.append(f"--epub-cover-image={cover}")
         done = subprocess.run(
             [pandoc.executable(), f"--data-dir={engine.home}", *options],
-            input=json.dumps(tree), capture_output=True, encoding="utf-8", cwd=folder,
+            input=text, capture_output=True, encoding="utf-8", cwd=folder,
             env={**engine.environment(""), "SOURCE_DATE_EPOCH": "0"},
         )  # fmt: skip
         if done.returncode or done.stderr.strip():
             raise BuildError(f"pandoc refuses the EPUB: {done.stderr.strip()[:2000]}")
-        shutil.copyfile(folder / "book.epub", target)
+        return (folder / "book.epub").read_bytes()
 
 
 def metadata(project: Project) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import typst
 
-from ..book import BuildError, Project
+from ..book import BuildError, Project, remembered
 from ..speech import read_tex
 from . import fonts, pandoc
 from .blocks import Writer, transform
@@ -269,14 +270,33 @@ def write_pdf(
             path.write_bytes(data)
     main = root / "book.typ"
     main.write_text(typst_source(project, documents, engine, lua), encoding="utf-8")
+    fonts_folder = fonts.pdf_font_folder(project.work / "pdf-fonts")
+    inputs = [
+        version("typst").encode(), main.read_bytes(),
+        *(path.read_bytes() for path in sorted(fonts_folder.iterdir())),
+        *(
+            part
+            for document in documents
+            for name, data in files[document.chapter.source].items()
+            for part in (f"{document.chapter.key}/{name}".encode(), data)
+        ),
+    ]  # fmt: skip
+    made = remembered(project.work / "made", "pdf", inputs, lambda: compiled(main, fonts_folder))
+    target.write_bytes(made)
+
+
+def compiled(main: Path, fonts_folder: Path) -> bytes:
+    """The PDF of a Typst source whose pictures lie beside it."""
     try:
-        data = typst.compile(
-            str(main),
-            root=str(root),
-            font_paths=[str(fonts.pdf_font_folder(project.work / "pdf-fonts"))],
-            # A font of the same name on this machine could be another cut, or another version.
-            ignore_system_fonts=True,
-            pdf_standards=["ua-1"],
+        return bytes(
+            typst.compile(
+                str(main),
+                root=str(main.parent),
+                font_paths=[str(fonts_folder)],
+                # A font of the same name on this machine could be another cut or version.
+                ignore_system_fonts=True,
+                pdf_standards=["ua-1"],
+            )
         )
     except Exception as error:
         hints = "\n".join(getattr(error, "hints", []) or [])
@@ -285,7 +305,6 @@ def write_pdf(
         raise BuildError(
             f"Typst refuses the PDF: {error}", main, None, f"{hints}\n{trace}\n{where}"
         ) from None
-    target.write_bytes(data)
 
 
 def _context(main: Path, message: str) -> str:

@@ -56,7 +56,7 @@ def write_site(
             titles=titles,
             title_block=title_block,
             body=body,
-            toc=in_levels(document.headings),
+            toc=in_levels([h for h in document.headings if f'id="{h.identifier}"' in body]),
             edition=edition(project),
             about=about,
             text_of=pandoc.text_of,

@@ -141,6 +141,8 @@
   const mark = () => {
     let current = heads[0];
     for (const head of heads) if (head.getBoundingClientRect().top < 120) current = head;
+    const left = root.scrollHeight - innerHeight - scrollY;
+    if (left < 4 && scrollY) current = heads[heads.length - 1];  // a short last section never comes to the top
     if (current === marked) return;
     marked = current;
     links.forEach((a) => a.removeAttribute("aria-current"));

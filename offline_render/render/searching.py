@@ -90,11 +90,7 @@ def words_of(block: Any) -> str:
         return inline_words(content)
     if kind == "Div":
         classes = content[0][1]
-<<<<<<< HEAD
-        if UNSEARCHED & set(classes):
-=======
-        if LEFT_OUT & set(classes) or ["when-format", "typst"] in content[0][2]:
->>>>>>> wt-pages
+        if UNSEARCHED & set(classes) or ["when-format", "typst"] in content[0][2]:
             return ""
         inner = content[1]
         if "quiz" in classes:

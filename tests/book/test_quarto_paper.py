@@ -155,8 +155,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Pandoc:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A book whose pre-render step has run."""
-    formulas = "# Second\n\n## Later {#sec-later}\n\n$\\beta_0$ and $\\sigma^2$ and $\\sigma_g$ and\n\n$$\nx_1 = 2\n$$\n"
-    root = write(tmp_path_factory.mktemp("book"), two=formulas)
+    title = "# Second\n\n## Later {#sec-later}\n\n"
+    formulas = "$\\beta_0$ and $\\sigma^2$ and $\\sigma_g$ and\n\n$$\nx_1 = 2\n$$\n"
+    root = write(tmp_path_factory.mktemp("book"), two=title + formulas)
     before_render(root, None)
     return root
 

@@ -143,7 +143,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Pandoc:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A book whose pre-render step has run."""
-    formulas = "# Second\n\n$\\beta_0$ and $\\sigma^2$ and $\\sigma_g$ and\n\n$$\nx_1 = 2\n$$\n"
+    inline = "$\\beta_0$ and $\\sigma^2$ and $\\sigma_g$ and"
+    formulas = f"# Second {{#sec-later}}\n\n{inline}\n\n$$\nx_1 = 2\n$$\n"
     root = write(tmp_path_factory.mktemp("book"), two=formulas)
     before_render(root, None)
     return root

@@ -5,7 +5,7 @@ RUN = .venv/bin/python
 # `make test` shares the test files out among so many processes.
 WORKERS ?= 2
 
-.PHONY: help handbook quarto test test-environment preview bench bench-huge bench-peers setup lint lock clean distclean
+.PHONY: help handbook quarto test test-environment preview bench bench-huge bench-peers bench-pages setup lint lock clean distclean
 
 help: ## say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -36,6 +36,9 @@ bench-huge: ## a random slope on 1e9 rows, 20 GB of Parquet made and removed
 bench-peers: ## time the estimator beside lme4, statsmodels and compiled packages, up to a million rows
 	@$(SETUP) handbook && $(PYTHON) -m venv .handbook/bench && .handbook/bench/bin/python -m pip install --quiet -r requirements.lock && .handbook/bench/bin/python -m pip install --quiet -r benchmarks/requirements.txt
 	@PYTHONPATH=. .handbook/bench/bin/python benchmarks/run.py --limit 180 --out .handbook/bench-peers.json
+
+bench-pages: ## time every page of the built book in a browser on a processor four times slower
+	@$(SETUP) test && $(RUN) benchmarks/pages.py
 
 setup: ## set up again, with another try at what could not be installed before
 	@$(SETUP) test --again

@@ -45,7 +45,10 @@
   }
 
   function describe({ questions, reflections }, day) {
-    summary.replaceChildren(make("h2", "", document.querySelector("h1").innerText.trim()));
+    const book = document.querySelector("meta[name=handbook]")?.content
+      ?? document.title.split(" – ").pop(); // Quarto's title of a page ends with the book's
+    const title = document.querySelector("h1").innerText.trim().replace(/\s+/g, " ");
+    summary.replaceChildren(make("p", "hb-book", book), make("h2", "", title));
     const who = name.value.trim();
     summary.append(make("p", "", `${who ? `${who}, c` : "C"}ompleted on ${day}: `
       + `${questions.length} of ${questions.length} questions right, reflection written.`));

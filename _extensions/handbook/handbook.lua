@@ -22,7 +22,8 @@ or to the end of the document where there is none. More than one [x] makes a que
 right options.
 
 Also here: `::: {.proof summary="..."}`, a fold on the web that paper leaves out; headings with
-`.optional`, which say so in their title; and code of a figure (`code-fold`), which paper leaves out.
+`.optional`, which say so in their title; code of a figure (`code-fold`), which paper leaves out; and
+the letters above the glossary on the web.
 ]]
 
 -- The embedded renderer passes a document tree on to its own steps, and says here what it is for.
@@ -355,10 +356,30 @@ local function glossary_terms(blocks)
   return terms
 end
 
+-- The letters of the glossary, each with the way to its first term; those of no term are plain.
+local function letters(list)
+  local first = {}
+  for _, item in ipairs(list.content) do
+    local letter = pandoc.utils.stringify(item[1]):sub(1, 1):upper()
+    pandoc.Plain(item[1]):walk({ Span = function(span)
+      if span.identifier:match("^gls%-") then first[letter] = first[letter] or span.identifier end
+    end })
+  end
+  if next(first) == nil then return nil end
+  local words = {}
+  for letter in LETTERS:gmatch(".") do
+    local there = first[letter]
+    table.insert(words, there and ('<a href="#%s">%s</a>'):format(there, letter)
+      or ("<span>%s</span>"):format(letter))
+  end
+  return pandoc.RawBlock("html", '<nav class="hb-letters" aria-label="Letters of the glossary">'
+    .. table.concat(words, " ") .. "</nav>")
+end
+
 -- A mark that the index of the PDF finds.
 local function index_mark(kind, words)
   local safe = words:gsub("\\", "\\\\"):gsub('"', '\\"')
-  return pandoc.RawInline("typst", ('#metadata(("%s", "%s")) <hb-index>'):format(kind, safe))
+  return pandoc.RawInline("typst", ('#metadata(("%s", "%s"))<hb-index>'):format(kind, safe))
 end
 
 -- The filter -----------------------------------------------------------------------------------
@@ -414,7 +435,7 @@ local function add_files_in_quarto()
       { path = "quiz.js", afterBody = true },
       { path = "explorer.js", afterBody = true },
     },
-    stylesheets = { "quiz.css", "explorer.css", "assessment.css" },
+    stylesheets = { "quiz.css", "explorer.css", "assessment.css", "pages.css" },
   })
 end
 
@@ -554,7 +575,8 @@ function Pandoc(doc)
       if header.classes:includes("optional") then return marked_optional(header) end
     end,
     Div = function(div)
-      if div.classes:includes("proof") then
+      -- before.lua gives it another name in Quarto
+      if div.classes:includes("proof") or div.classes:includes("comparisons") then
         return proof(div, web)
       elseif div.classes:includes("quiz") then
         local quiz = read_quiz(div)
@@ -583,9 +605,17 @@ function Pandoc(doc)
     if div.classes:includes("assessment") then return assessment(div, web) end
   end })
   if web and not quarto then doc.blocks = optional_sections(doc.blocks) end
+  if web then
+    doc.blocks = doc.blocks:walk({ DefinitionList = function(list)
+      local bar = not state.lettered and letters(list)
+      if not bar then return nil end
+      state.lettered = true
+      return { bar, list }
+    end })
+  end
   local asked = next(state.made) ~= nil
   local offered = web and add_downloads(doc)
-  if web and (asked or offered or state.explorer) then add_files_in_quarto() end
+  if web then add_files_in_quarto() end
   if quarto and web then doc.blocks = doc.blocks:walk({ Table = free_widths }) end
   if key_level then
     doc.blocks = doc.blocks:walk({

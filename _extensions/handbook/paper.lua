@@ -191,6 +191,15 @@ local function link_of(link)
   return link
 end
 
+-- A chapter outside of parts ends the part before it.
+local partless = { Header = function(header)
+  local file = (quarto.doc.file_metadata() or {}).file
+  if header.level ~= 1 or not file or file.bookItemType ~= "chapter" or file.bookItemDepth ~= 0 then
+    return nil
+  end
+  return { typst('#metadata("") <hb-part>'), header }
+end }
+
 if not paper then return {} end
 
 return {
@@ -209,4 +218,5 @@ return {
     end
     if part then return typst(("#metadata(%s) <hb-part>"):format(quoted(part))) end
   end },
+  quarto.utils.combineFilters({ quarto.utils.file_metadata_filter(), partless }),
 }

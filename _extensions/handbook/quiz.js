@@ -59,14 +59,24 @@
     const fold = quiz.querySelector(".hb-answer");
     const options = [...quiz.querySelectorAll(".hb-option")].map((element) => {
       const input = element.querySelector("input");
-      const why = document.getElementById(`${input.id}-why`);
       input.hidden = input.disabled = false;
-      why.hidden = true;
-      element.append(why);
-      return { element, input, why, right: element.dataset.hbRight === "true" };
+      return { element, input, why: null, right: element.dataset.hbRight === "true" };
     });
     const multiple = options[0].input.type === "checkbox";
     fold.remove();
+
+    // Each reason goes under its option; one renderer keeps them as text until they are asked for.
+    function explain() {
+      const held = fold.querySelector("noscript");
+      if (held) fold.innerHTML = held.textContent;
+      for (const option of options) {
+        option.why = fold.querySelector(`#${CSS.escape(option.input.id)}-why`);
+        option.why.hidden = true;
+        option.element.append(option.why);
+        if (held) option.why.dispatchEvent(new Event("hb-unfold", { bubbles: true }));
+      }
+    }
+    if (!fold.querySelector("noscript")) explain();
     const text = wordsOf(quiz.querySelector(".hb-question"));
     const show = quiz.querySelector(".hb-show");
     show.hidden = quiz.closest(".hb-assessment") !== null; // there the reader finds the answer
@@ -86,7 +96,9 @@
     }
 
     function reveal(shown) {
+      if (shown.length && !options[0].why) explain();
       for (const option of options) {
+        if (!option.why) continue;
         const open = shown.includes(option);
         option.why.hidden = !open;
         option.element.classList.toggle("hb-is-right", open && option.right);
@@ -192,9 +204,16 @@
       <p class="hb-note">Kept in this browser only.</p>
       <div class="hb-actions">
         <button type="button" class="hb-reset-page">Reset this page</button>
-        <button type="button" class="hb-reset-book">Reset the whole book</button>
       </div>
-      <p class="hb-feedback" role="status" aria-live="polite"></p>`);
+      <p class="hb-feedback" role="status" aria-live="polite"></p>
+      <div class="hb-actions hb-whole-book">
+        <button type="button" class="hb-reset-book">Reset the whole book …</button>
+        <div class="hb-ask" role="group" aria-label="Reset the whole book" hidden>
+          <p class="hb-count-book"></p>
+          <button type="button" class="hb-keep">Keep them</button>
+          <button type="button" class="hb-forget">Forget all of them</button>
+        </div>
+      </div>`);
     element.setAttribute("aria-label", "Your answers");
     const status = element.querySelector(".hb-feedback");
 
@@ -229,9 +248,34 @@
       for (const quiz of quizzes) delete memory.questions[quiz.key];
       for (const reflection of reflections) delete memory.reflections[reflection.key];
     }, "The answers of this page are forgotten."));
-    element.querySelector(".hb-reset-book").addEventListener("click", () => reset(() => {
-      memory = empty();
-    }, "All answers of the book are forgotten."));
+
+    // What was answered in weeks goes with a second, deliberate press only.
+    const opener = element.querySelector(".hb-reset-book");
+    const ask = element.querySelector(".hb-ask");
+    function asking(open) {
+      ask.hidden = !open;
+      opener.hidden = open;
+      (open ? ask.querySelector(".hb-keep") : opener).focus();
+    }
+    opener.addEventListener("click", () => {
+      const count = (part) => Object.keys(memory[part]).length;
+      if (!count("questions") && !count("reflections")) {
+        status.textContent = "No answers are kept yet.";
+        return;
+      }
+      const some = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+      ask.querySelector(".hb-count-book").textContent = "This forgets what you answered in every "
+        + `chapter: ${some(count("questions"), "question")} and `
+        + `${some(count("reflections"), "reflection")}. It can't be undone.`;
+      status.textContent = "";
+      asking(true);
+    });
+    ask.querySelector(".hb-keep").addEventListener("click", () => asking(false));
+    ask.addEventListener("keydown", (event) => { if (event.key === "Escape") asking(false); });
+    ask.querySelector(".hb-forget").addEventListener("click", () => {
+      asking(false);
+      reset(() => { memory = empty(); }, "All answers of the book are forgotten.");
+    });
     update();
     return { element, update };
   }

@@ -15,8 +15,9 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")
+import choosing  # noqa: F401  (its drawing enters the list)
 import matplotlib.pyplot as plt
-import methods  # noqa: F401  (its drawings enter the list)
+import methods  # noqa: F401
 import models  # noqa: F401
 from pens import DRAWINGS
 

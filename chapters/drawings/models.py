@@ -9,6 +9,17 @@ from matplotlib.patches import Ellipse, FancyBboxPatch
 from pens import BLUE, GREEN, HERDS, INK, RED, SOFT, arrow, canvas, drawing, say
 
 
+@drawing("cover")
+def cover() -> Any:
+    figure, ax = canvas(height=1.5)
+    ends = [(86, 70), (78, 42), (68, 58), (62, 24), (50, 36), (40, 8), (30, 20)]
+    for k, (start, end) in enumerate(ends):
+        ax.plot([0, 1], [-start, -end], color=HERDS[k % 3], lw=1.4, alpha=0.55)
+    ax.plot([0, 1], [-59, -37], color="#0B5C7A", lw=3.5)
+    ax.set(xlim=(0, 1), ylim=(-90, -4))
+    return figure
+
+
 @drawing("whole-game")
 def whole_game() -> Any:
     figure, ax = canvas(height=2.3)

@@ -15,7 +15,7 @@ CLASSES = {
     "quiz", "hint", "reflection", "model-answer", "answer-key", "unnumbered", "unlisted",
     "appendix", "objectives", "summary", "explorer",
     "assessment", "needs", "optional", "proof", "exercise", "solution",
-    "book-index",
+    "doors", "door", "book-index",
 }  # fmt: skip
 ATTRIBUTES = {
     "title", "collapse", "when-format", "unless-format", "fig-alt", "width", "fig-cap", "summary",

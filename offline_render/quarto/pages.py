@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from ..book import Chapter, Project, write_whole
-from ..render import ASSETS, Target, tidy_mathml, write_web_fonts
+from ..render import ASSETS, UNSEARCHED, Target, edition, tidy_mathml, write_web_fonts
 
 FONTS = "site_libs/handbook-fonts"
 SEARCH = "search.json"
@@ -35,7 +35,9 @@ CAPTION = re.compile(r"(<figcaption[^>]*>\s*)((?:Figure|Table)&nbsp;[\w.]+:)")
 TABLE = re.compile(r'(?<!<div class="hb-wide">)<table.*?</table>', re.S)
 # without an end tag
 VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
-UNSEEN = {"script", "style", "annotation", "title"}
+UNSEEN = {"script", "style", "annotation", "title", "math", "pre"}
+# marks of Quarto's own, and of the filter
+UNSAID = UNSEARCHED | {"code-fold", "hb-downloads", "hb-equation-number", "screen-reader-only"}
 
 
 def finish(project: Project, pages: Iterable[str], targets: dict[str, Target], out: Path) -> None:
@@ -61,12 +63,14 @@ def finish(project: Project, pages: Iterable[str], targets: dict[str, Target], o
     if not texts:
         return
     write_fonts(project, out)
+    book = html.escape(f"{project.title}. {edition(project)}".strip())
+    told = f'<meta name="handbook" content="{book}">'
     for page, text in texts.items():
         link = f'<link rel="stylesheet" href="{"../" * page.count("/")}{FONTS}/fonts.css">'
         if link in text:
             continue  # this page has been here
         new = dressed(tidy_mathml(beside_their_formulas(text)))
-        new = new.replace("</head>", f"{link}\n</head>", 1)
+        new = new.replace("</head>", f"{link}\n{told}\n</head>", 1)
         if not chapters[page].number:
             new = numbered_references(chapters[page], new, targets)
         write_whole(out / page, new.encode())
@@ -135,7 +139,7 @@ def beside_their_formulas(text: str) -> str:
 
 
 def searchable(entries: list[dict[str, str]], pages: dict[str, str]) -> list[dict[str, str]]:
-    """Quarto's search index without answers; what the pages mark is left out.
+    """Quarto's search index with the words that the embedded renderer's has: no code, no answers.
 
     Parameters
     ----------
@@ -182,6 +186,7 @@ class _Words(HTMLParser):
         elif entry and tag == "section" and {"level2", "footnotes"} & set(classes):
             entry = f"{self.page}#{found.get('id')}"
         hidden = "data-search-ignore" in found or "hidden" in found or tag in UNSEEN
+        hidden = hidden or bool(UNSAID & set(classes))
         if hidden or tag == "h2" or found.get("id") == "title-block-header":
             entry = None
         self.open.append((tag, entry))

@@ -11,10 +11,12 @@ from .formulas import tidy_mathml
 from .pandoc import Node, Pandoc
 from .paper import WIDE_TABLE, WORDY_COLUMN, edition
 from .pdf import design, formula_code, quoted, typst_formulas
+from .searching import UNSEARCHED
 from .site import ASSETS
 
 __all__ = [
     "ASSETS",
+    "UNSEARCHED",
     "WIDE_TABLE",
     "WORDY_COLUMN",
     "Node",

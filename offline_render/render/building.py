@@ -186,9 +186,8 @@ def images(chapter: Chapter, assembled: Assembled, documents: list[Document]) ->
 
 def find_filter(project: Project) -> Path | None:
     """The Lua filter of the book's own extension, the same file that Quarto runs."""
-    folder = project.root / "_extensions" / "handbook"
-    found = sorted(folder.glob("*.lua"))
-    return found[0] if found else None
+    found = project.root / "_extensions" / "handbook" / "handbook.lua"
+    return found if found.exists() else None
 
 
 def recover(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""What a reader takes home: each chapter as notebook and script, and all data in one archive.
+"""What a reader takes home: chapters as notebook and script, the data, the package, the sheet.
 
 Both renderers end with this step: the embedded one calls it, Quarto through `post_render`.
 Questions and answers stay on the pages; references, citations and inline values are spelt out.
@@ -25,6 +25,7 @@ from .assemble import prose_with_values
 from .crossref import Document, Target
 from .pandoc import Pandoc
 from .scripts import as_script
+from .sheet import write_sheet
 
 DATA_ARCHIVE = "handbook-data.zip"
 NOTEBOOK_ARCHIVE = "handbook-notebooks.zip"
@@ -62,7 +63,7 @@ def write_downloads(
     engine: Pandoc,
     out: Path,
 ) -> list[Path]:
-    """Write notebooks, scripts and the data archive into the finished site `out`.
+    """Write notebooks, scripts, the cheat sheet and the data archive into the finished site `out`.
 
     Returns
     -------
@@ -87,8 +88,11 @@ def write_downloads(
     archive = out / DATA_ARCHIVE
     archive.write_bytes(data_archive(project.root))
     notebooks = out / NOTEBOOK_ARCHIVE
-    notebooks.write_bytes(packed({path.name: path.read_bytes() for path in written}))
-    return [*written, archive, notebooks, *write_wheel(project, out)]
+    # those of all chapters, also when Quarto renders one of them again
+    pages = [(out / c.href).with_suffix(end) for c in project.chapters for end in (".ipynb", ".py")]
+    notebooks.write_bytes(packed({p.name: p.read_bytes() for p in pages if p.is_file()}))
+    more = [*write_wheel(project, out), *write_sheet(project, out)]
+    return [*written, archive, notebooks, *more]
 
 
 def wheel_name(project: Project) -> str:

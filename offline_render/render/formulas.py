@@ -72,8 +72,29 @@ def _tidy(text: str) -> str:
             _fill_root(parent)
         if parent.tag in ("msup", "msubsup") and parent[0].tag == "mover":
             _lower_accent(parent)
+    _unwrap(math)
     math.set("xmlns", "http://www.w3.org/1998/Math/MathML")
     return ElementTree.tostring(math, encoding="unicode")
+
+
+def _unwrap(math: ElementTree.Element) -> None:
+    """Leave out what groups one thing alone: it shows nothing, and a page has hundreds."""
+    for parent in [*math.iter()]:
+        for place, child in enumerate(parent):
+            while child.tag in ("mrow", "semantics") and len(child) == 1 and not child.attrib:
+                child = child[0]
+            parent[place] = child
+            if (
+                child.tag == "mrow"
+                and [c.tag for c in child] == ["mi", "mn"]
+                and child[0].text == "−"
+            ):
+                # the sign of an exponent belongs to its number, and no space parts them
+                number = ElementTree.Element("mn")
+                number.text = f"−{child[1].text}"
+                parent[place] = number
+    if len(math) == 1 and math[0].tag == "mrow" and not math[0].attrib:
+        math[:] = list(math[0])
 
 
 def _begin_infix(cell: ElementTree.Element) -> None:

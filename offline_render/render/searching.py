@@ -13,19 +13,21 @@ from .pandoc import Node
 
 INDEX = "search-index.js"
 #: Blocks that answer no search: lists of what a chapter teaches, code, and what a page folds away.
-LEFT_OUT = {"objectives", "needs", "hb-fold", "proof", "model-answer", "hint", "cell-output"}
+UNSEARCHED = {"objectives", "needs", "hb-fold", "proof", "model-answer", "hint", "cell-output"}
 ROUTINE = {"Objectives", "Check yourself"}
+#: Sections that repeat, optional ones and appendices answer after those that explain.
+ASIDE = {"Summary", "Common mistakes", "Agreement with lme4"}
 GLOSSARY = "gls-"
 
 
-def write_index(documents: list[Document], libs: Path) -> None:
+def write_index(documents: list[Document], out: Path) -> None:
     """Write the index as a script: a page opened as a file may load one, but read no other file."""
     told = json.dumps(entries(documents), ensure_ascii=False, separators=(",", ":"))
-    (libs / INDEX).write_text(f"window.handbookIndex={told};\n", encoding="utf-8")
+    (out / INDEX).write_text(f"window.handbookIndex={told};\n", encoding="utf-8")
 
 
 def entries(documents: list[Document]) -> list[dict[str, str]]:
-    """One entry for a section or a term: kind, url, title, page and text."""
+    """One entry for a section, an aside or a term: kind, url, title, page and text."""
     out: list[dict[str, str]] = []
     for document in documents:
         page = f"{document.chapter.number} {document.title}".strip()
@@ -35,8 +37,9 @@ def entries(documents: list[Document]) -> list[dict[str, str]]:
             if block["t"] == "Header":
                 _, attr, inlines = block["c"]
                 words = plain(inlines)
+                aside = words in ASIDE or "optional" in attr[1] or document.chapter.appendix
                 current = {
-                    "kind": "section",
+                    "kind": "aside" if aside else "section",
                     "url": f"{document.chapter.href}#{attr[0]}",
                     "title": f"{numbers.get(attr[0], '')} {words}".strip(),
                     "page": page,
@@ -87,7 +90,7 @@ def words_of(block: Any) -> str:
         return inline_words(content)
     if kind == "Div":
         classes = content[0][1]
-        if LEFT_OUT & set(classes):
+        if UNSEARCHED & set(classes) or ["when-format", "typst"] in content[0][2]:
             return ""
         inner = content[1]
         if "quiz" in classes:

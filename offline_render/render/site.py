@@ -39,7 +39,7 @@ def write_site(
     for path in extras:
         shutil.copy(path, libs / path.name)
     fonts.write_web_fonts(project.work / "fonts", libs)
-    write_index(documents, libs)
+    write_index(documents, out)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -56,7 +56,7 @@ def write_site(
             titles=titles,
             title_block=title_block,
             body=body,
-            toc=in_levels(document.headings),
+            toc=in_levels([h for h in document.headings if f'id="{h.identifier}"' in body]),
             edition=edition(project),
             about=about,
             text_of=pandoc.text_of,

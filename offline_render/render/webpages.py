@@ -15,6 +15,22 @@ from .crossref import Document, Heading, line_of
 from .formulas import readable_tex, tidy_mathml
 from .pandoc import Node, Pandoc, raw
 
+# each line of code that pandoc colours is a target of links that no page shows
+CODE_LINE = re.compile(
+    r'<span id="cb\d+-\d+"><a href="#cb\d+-\d+"[^>]*></a>(.*?)</span>(?=\n|</code>)'
+)
+#: Kinds of words in code, by the colour that the stylesheet gives them; others have none.
+COLOURS = ("kw cf im", "st ss vs ch sc", "dv fl bn", "co do an", "fu bu", "va at cn pp")
+KINDS = {kind: names.split()[0] for names in COLOURS for kind in names.split()}
+WORD = re.compile(r'<span class="([a-z]{2})">([^<]*)</span>')
+JOIN = re.compile(r'</span>(?=\s*<span)|<span class="[a-z]{2}">')
+SAME_WORD = re.compile(r'(<span class="([a-z]{2})">[^<]*)((?:</span>\s*<span class="\2">[^<]*)+)')
+FOLD = re.compile(
+    r'(?P<kept><details class="(?:code-fold|hb-fold [^"]*|callout [^"]*)"(?! open)[^>]*>'
+    r"\s*<summary[^>]*>.*?</summary>)"
+    r"|(?P<other><details)|(?P<end></details>)",
+    re.S,
+)
 UNCOLOURED = re.compile(r'<pre class="[a-z]+"><code>.*?</code></pre>', re.S)
 CALLOUTS = {
     "note": "Note", "tip": "Tip", "warning": "Warning", "important": "Important",
@@ -165,4 +181,38 @@ def page_body(
         depends = lua.read_text(encoding="utf-8")
     body = tidy_mathml(engine.run(json.dumps(tree), *options, depends=depends))
     # pandoc frames only code whose language it can colour
-    return UNCOLOURED.sub(r'<div class="sourceCode">\g<0></div>', body)
+    return kept_back(slim(UNCOLOURED.sub(r'<div class="sourceCode">\g<0></div>', body)))
+
+
+def slim(body: str) -> str:
+    """The body without elements that nobody sees: on a long page they are every third one."""
+
+    def coloured(word: re.Match[str]) -> str:
+        kind = KINDS.get(word[1])
+        return f'<span class="{kind}">{word[2]}</span>' if kind else word[2]
+
+    body = WORD.sub(coloured, CODE_LINE.sub(r"\1", body))
+    return SAME_WORD.sub(lambda run: run[1] + JOIN.sub("", run[3]), body)
+
+
+def kept_back(body: str) -> str:
+    """The body in which what is folded becomes elements when it is opened first.
+
+    Folds hold half of a long page. A browser that runs scripts leaves a `noscript` as text, which
+    costs nothing, and page.html unfolds it; one that doesn't reads it as the page, once and whole.
+    """
+    out: list[str] = []
+    last, depth = 0, 0
+    for tag in FOLD.finditer(body):
+        if depth == 0:
+            if tag["kept"]:
+                out += [body[last : tag.end()], "<noscript>"]
+                last, depth = tag.end(), 1
+        elif tag["end"]:
+            depth -= 1
+            if depth == 0:
+                out += [body[last : tag.start()], "</noscript>"]
+                last = tag.start()
+        else:
+            depth += 1
+    return "".join([*out, body[last:]])

@@ -26,12 +26,12 @@ def load(name: str) -> pd.DataFrame:
 
     Parameters
     ----------
-    name
+    name : str
         The name in the codebook, such as ``"dairy_herds"``.
 
     Returns
     -------
-    pandas.DataFrame
+    DataFrame
         One row an observation, in the order of the file. Texts with a fixed list of values are
         ordered as in the codebook in a ``category`` column (the first is the reference); other
         texts, such as identifiers, are plain ``object`` columns. Whole numbers are ``int64``, or
@@ -70,12 +70,12 @@ def describe(name: str) -> pd.DataFrame:
 
     Parameters
     ----------
-    name
+    name : str
         As in `load`.
 
     Returns
     -------
-    pandas.DataFrame
+    DataFrame
         Columns ``column``, ``meaning``, ``unit`` (empty where there is none), ``type``
         ("identifier", "category", "integer", "number"), ``values`` (the levels, the
         smallest and largest number, or how many different identifiers there are) and ``missing``

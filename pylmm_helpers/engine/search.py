@@ -25,7 +25,7 @@ from .criterion import (
 )
 from .products import GroupRows
 
-__all__ = ["Optimum", "minimise", "optimise", "settle", "way_down"]
+__all__ = ["Optimum", "minimise", "optimise", "optimise_all", "settle", "way_down"]
 
 MAX_STEPS = 200
 SCORING_STEPS = 2
@@ -204,7 +204,32 @@ def optimise(rows: GroupRows, reml: bool) -> tuple[Array, Criterion, bool]:
     """Global minimum for one response: theta (d,), the criterion there, converged."""
     search = minimise(starts(rows), rows, reml)
     best = int(search.value.argmin())
-    theta, converged = search.theta[best : best + 1], bool(search.converged[best])
+    return finish(search.theta[best : best + 1], bool(search.converged[best]), rows, reml)
+
+
+def optimise_all(each: list[GroupRows], reml: bool) -> list[tuple[Array, Criterion, bool]]:
+    """`optimise` for many responses that share X and Z, searched together."""
+    together = GroupRows(
+        each[0].Z,
+        np.concatenate([rows.R for rows in each]),
+        np.concatenate([rows.within for rows in each]),
+        each[0].nobs,
+    )
+    searches = [
+        minimise(np.tile(start, (len(each), 1)), together, reml) for start in starts(each[0])
+    ]
+    best = np.array([search.value for search in searches]).argmin(axis=0)
+    return [
+        finish(searches[s].theta[b : b + 1], bool(searches[s].converged[b]), each[b], reml)
+        for b, s in enumerate(best)
+    ]
+
+
+def finish(
+    theta: Array, converged: bool, rows: GroupRows, reml: bool
+) -> tuple[Array, Criterion, bool]:
+    """From where a search for one response ended, theta (1, d), to a minimum that is none of
+    rounding and no false boundary."""
     if not converged:
         theta, converged = polish(theta, rows, reml)
     theta, at = settle(theta, rows, reml)

@@ -62,17 +62,17 @@ def require_column(frame: pd.DataFrame, name: str) -> None:
 
 
 def in_order(values: Any, index: pd.Index, label: str) -> Any:
-    """A Series in the order of the rows' index; refuses one that belongs to other rows."""
-    if not isinstance(values, pd.Series) or values.index.equals(index):
+    """A Series or DataFrame in the order of the rows' index; refuses one of other rows."""
+    if not isinstance(values, pd.Series | pd.DataFrame) or values.index.equals(index):
         return values
     if len(values) == len(index) and index.is_unique and values.index.is_unique:
         positions = values.index.get_indexer(index)
         if (positions >= 0).all():
             return values.iloc[positions]
     raise ValueError(
-        f"{label} is a Series of {len(values)} values whose index is not that of the {len(index)} "
-        "rows, so it is not clear which value belongs to which row; give it the data's index, or "
-        "its values alone (.to_numpy()) if they stand in the order of the rows."
+        f"{label} is a {type(values).__name__} of {len(values)} values whose index is not that of "
+        f"the {len(index)} rows, so it is not clear which value belongs to which row; give it the "
+        "data's index, or its values alone (.to_numpy()) if they stand in the order of the rows."
     )
 
 

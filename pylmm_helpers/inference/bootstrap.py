@@ -100,6 +100,7 @@ def parametric_bootstrap(
     Parameters
     ----------
     fit : LMMResults or statsmodels MixedLMResults
+        A fitted linear mixed model; the larger one of a test.
     reduced : fitted model or "ols", optional
         With it: test of `reduced` within `fit` by the likelihood ratio, simulated under `reduced`.
         Without: percentile intervals for every parameter, simulated under `fit`.
@@ -113,6 +114,7 @@ def parametric_bootstrap(
     Returns
     -------
     BootstrapTest or BootstrapIntervals
+        The test, with the simulated statistics; or the intervals, as a DataFrame in `table`.
 
     Notes
     -----

@@ -40,8 +40,8 @@ def coef_table(
     Parameters
     ----------
     fit : LMMResults, SeveralResults or statsmodels MixedLMResults
-        With ``df="cr2"`` also an OLS fit of statsmodels, or a GEE fit with a Gaussian response and
-        independent or exchangeable rows.
+        A fitted linear mixed model. With ``df="cr2"`` also an OLS fit of statsmodels, or a GEE fit
+        with a Gaussian response and independent or exchangeable rows.
     df : {"kenward-roger", "satterthwaite", "wald", "cr2"}
         Kenward-Roger (REML fits only) also enlarges the standard errors; "wald" is the normal
         approximation (df infinite) that statsmodels prints, with lme4's standard errors; "cr2"
@@ -110,7 +110,8 @@ def contrast(
     Parameters
     ----------
     fit : LMMResults, SeveralResults or statsmodels MixedLMResults
-        With ``df="cr2"`` also OLS and GEE fits of statsmodels, as in `coef_table`.
+        A fitted linear mixed model. With ``df="cr2"`` also OLS and GEE fits of statsmodels, as in
+        `coef_table`.
     L : str, mapping, array or list of these
         Text as in ``"x - z"``, ``"x = 1"`` or ``"x = 0, z = 0"``; ``{"x": 1, "z": -1}``; a row of p
         coefficients; or a (k, p) array. A list of texts or mappings gives one row each, tested
@@ -118,6 +119,7 @@ def contrast(
     rhs : float or sequence
         Hypothesised value of each row (0).
     df : {"kenward-roger", "satterthwaite", "wald", "cr2"}
+        As in `coef_table`.
     level : float
         Confidence level (one row only).
     cluster : str or sequence (n,), optional

@@ -51,6 +51,7 @@ def profile_ci(
     Parameters
     ----------
     fit : LMMResults, SeveralResults or statsmodels MixedLMResults
+        A fitted linear mixed model.
     level : float
         Confidence level.
     parameters : list of str, optional

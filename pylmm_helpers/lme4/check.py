@@ -87,6 +87,8 @@ def lmer(
     Returns
     -------
     LmerFit
+        Estimates, standard errors, degrees of freedom, variances and BLUPs, in attributes named as
+        those of `LMMResults`.
 
     Raises
     ------

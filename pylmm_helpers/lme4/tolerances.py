@@ -82,5 +82,12 @@ TOLERANCES: dict[str, Tolerance] = {
 
 @shown_whole
 def tolerance_table() -> pd.DataFrame:
-    """`TOLERANCES` as a DataFrame: one row per kind of quantity, with unit and reason."""
+    """Tolerances of the comparisons with lme4, each with its reason.
+
+    Returns
+    -------
+    DataFrame
+        One row for each kind of quantity: the tolerance, what a difference is divided by, and why
+        it may be so large.
+    """
     return pd.DataFrame({kind: vars(t) for kind, t in TOLERANCES.items()}).T.rename_axis("quantity")

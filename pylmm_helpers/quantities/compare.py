@@ -32,6 +32,7 @@ def compare_groups(
     Parameters
     ----------
     fit : LMMResults, SeveralResults or statsmodels MixedLMResults
+        A fitted linear mixed model.
     first, second : label
         Two groups of the fit; tuples for a factor of several columns, as in ``("H01", "H01-02")``.
     new_data : DataFrame or dict, optional

@@ -37,6 +37,7 @@ def marginal_means(
     Parameters
     ----------
     fit : LMMResults, SeveralResults or statsmodels MixedLMResults
+        A fitted linear mixed model.
     specs : str or list of str
         Columns whose categories, or whose combinations of categories, get a mean each. A column of
         numbers needs its values in `at`.

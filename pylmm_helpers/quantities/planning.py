@@ -187,12 +187,18 @@ def power(
 
     Parameters
     ----------
-    effect, level, icc, sd, sigma2_g, sigma2, sigma2_sub, sigma2_slope, repeats, cv, allocation
+    effect : float
         As in `sample_size`.
     groups, cluster_size : int or list of int
         Numbers of groups and of rows (in three levels subgroups) in each; every combination gets a
         row.
-    predictor_sd, alpha : float
+    level : {"group", "subgroup", "row"}
+        As in `sample_size`.
+    icc, sd, sigma2_g, sigma2, sigma2_sub, sigma2_slope : float, optional
+        As in `sample_size`.
+    repeats : int
+        As in `sample_size`.
+    cv, allocation, predictor_sd, alpha : float
         As in `sample_size`.
     method : {"formula", "simulation"}
         The formula of `sample_size`, or studies that are simulated, fitted with `fit_lmm` and

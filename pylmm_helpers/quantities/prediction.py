@@ -122,7 +122,9 @@ def predict(
     weight: float | None = None,
 ) -> pd.DataFrame:
     r"""Predictions for the average group or for particular groups, also groups that were not in the
-    data. The fit's formula is code that is run: never take one from strangers.
+    data.
+
+    The fit's formula is code that is run: never take one from strangers.
 
     Parameters
     ----------
@@ -162,24 +164,20 @@ def predict(
     -----
     Variance of the prediction's error, for a row with predictors x and random-effect columns z:
 
-    ========== ============ =======================================================================
-    level      group        confidence
-    ========== ============ =======================================================================
-    population any          :math:`x'\Phi x`
-    group      known        :math:`z'C_gz + (x - B_g'z)'\Phi(x - B_g'z)`
-    group      new          :math:`z'Gz + x'\Phi x`
-    ========== ============ =======================================================================
+    - ``"population"``: :math:`x'\Phi x`;
+    - ``"group"``, a known one: :math:`z'C_gz + (x - B_g'z)'\Phi(x - B_g'z)`;
+    - ``"group"``, a new one: :math:`z'Gz + x'\Phi x`.
 
     For ``prediction`` add :math:`\sigma^2` (over the weight), and for the population
-    :math:`z'Gz` too. The second row is the quadratic form of (x, z) in the inverse of Henderson's
+    :math:`z'Gz` too. The second is the quadratic form of (x, z) in the inverse of Henderson's
     mixed-model equations: errors in the fixed effects and in the BLUPs are correlated, and adding
     their variances as if they were not would be wrong. Variances are taken as known, as everywhere
     in BLUP theory.
 
     A new group's error is mostly z'u, whose variance is estimated from the G groups of the fit: the
     normal would be too narrow, and t with G - 2 degrees of freedom allows for it roughly (Higgins
-    et al. 2009). That concerns the third row, and ``prediction`` for the population. With several
-    factors, G is the smallest number of levels among those whose level is new.
+    et al. 2009). That concerns the third variance, and ``prediction`` for the population. With
+    several factors, G is the smallest number of levels among those whose level is new.
 
     With ``correlation=`` the prediction is still x'b + z'u, as nlme gives it: the observed
     residuals of a known group do not move it, though they say something about rows near in time.

@@ -33,6 +33,7 @@ def r_squared(fit: Any, by_level: bool = False) -> pd.DataFrame:
     Parameters
     ----------
     fit : LMMResults, SeveralResults or statsmodels MixedLMResults
+        A fitted linear mixed model.
     by_level : bool
         Give what the predictors explain at each level, beside the model without predictors.
 

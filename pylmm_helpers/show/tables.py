@@ -19,8 +19,19 @@ _ESCAPED = re.compile(r"\\([\\|\[\]*~^<])")
 
 @dataclass(frozen=True)
 class Table:
-    """A table ready to show; notebooks and the book call ``_repr_markdown_``, terminals get lines
-    of their own width."""
+    """A table ready to show.
+
+    Notebooks and the book call ``_repr_markdown_``, terminals get lines of their own width.
+
+    Attributes
+    ----------
+    markdown : str
+        The table as Markdown.
+    frame : DataFrame
+        What it was made of.
+    text : str
+        Its lines in a terminal.
+    """
 
     markdown: str
     frame: pd.DataFrame

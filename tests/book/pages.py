@@ -27,6 +27,7 @@ LEFT_OUT = {
     ("class", "quarto-page-breadcrumbs"): "the way to an appendix",
     ("class", "screen-reader-only"): "the kind of a callout, read aloud",
     ("class", "anchor"): "the sign that links to a section",
+    ("class", "page-toc"): "the page's contents once more, for narrow screens",
     ("class", "turn"): "to the next chapter",
     ("class", "page-navigation"): "to the next chapter",
     ("class", "footnote-back"): "the way back from a footnote",

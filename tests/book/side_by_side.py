@@ -34,7 +34,7 @@ def blocks(chapter: str) -> tuple[str, str]:
 
 def run_python(code: str) -> dict[str, Any]:
     """The names that the code leaves behind, run alone."""
-    import matplotlib
+    import matplotlib.pyplot
 
     matplotlib.use("Agg")
     names: dict[str, Any] = {}

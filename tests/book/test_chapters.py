@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from codeop import compile_command
 from pathlib import Path
 
 import pytest
+from side_by_side import blocks
 
 from offline_render.book import BuildError, Cell, check_dialect, load_project, split
 from offline_render.book.dialect import CODE_SPAN, MATH_SPAN
@@ -15,7 +17,16 @@ from pylmm_helpers.lme4.agreement import chapter_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [c.path for c in load_project(ROOT).chapters] + [ROOT / "chapters" / "_template.qmd"]
-DECIMAL = re.compile(r"(?<![\w.])\d+\.\d+(?!\.\d|\w)")
+CHAPTERS = [path for path in DOCUMENTS if re.match(r"\d\d-|_template", path.name)]
+#: Documents whose chunks are pasted one after another.
+PASTED = [path for path in DOCUMENTS if re.match(r"\d\d-|[GH]-|_template", path.name)]
+#: Names for what a single figure or table is made of.
+PARTS = {
+    "_", "ax", "axes", "columns", "digits", "fig", "formula", "in_r", "left_ax", "lines", "names",
+    "right_ax", "rng", "rows", "said", "shown", "fixed_part",
+    "studies",
+}  # fmt: skip
+DECIMAL = re.compile(r"(?<![\w.])(?<!CC BY )\d+\.\d+(?!\.\d|\w)")
 PERCENT = re.compile(r"(?<![\w.])\d+(?:\.\d+)?\s?(?:%|per cent)")
 # Conventional levels and shares say nothing about the data.
 CONVENTIONS = {"50", "80", "90", "95", "99", "100"}
@@ -103,7 +114,8 @@ def test_chunks_are_short_and_one_sentence_stands_on_a_line(path: Path) -> None:
         text = re.sub(r"^ *(```+|~~~+).*?^ *\1", _blank, part.text, flags=re.S | re.M)
         for offset, line in enumerate(text.split("\n")):
             plain = MATH_SPAN.sub("m", CODE_SPAN.sub("c", line))
-            if plain.startswith(("|", "#", ":")):
+            # the words for a drawing that can't be seen are an attribute, which takes one line
+            if plain.startswith(("|", "#", ":", "![")):
                 continue
             breaks = re.findall(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)[a-z)]\. [A-Z]", plain)
             assert not breaks, f"{path.name}:{part.line + offset}: two sentences on one line"
@@ -143,14 +155,56 @@ def test_every_chapter_ran_and_its_models_agree_with_lme4(book: Path) -> None:
     assert said and said.groups() == (str(len(used)), str(len(used)))
 
 
-def test_every_chapter_follows_the_contract() -> None:
-    for path in DOCUMENTS:
-        if not re.match(r"\d\d-", path.name):
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.name)
+def test_every_chapter_follows_the_contract(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    titles = re.findall(r"^## (.+?)(?: \{[^}]*\})?$", text, flags=re.M)
+    for needed in (
+        "Objectives", "Python and R side by side", "Common mistakes", "Check yourself", "Summary",
+        "Agreement with lme4",
+    ):  # fmt: skip
+        assert titles.count(needed) == 1, f"{path.name} lacks the section {needed!r}"
+    assert text.count("{.quiz") >= 3 or path.name == "_template.qmd"
+    assert "{.quiz" in text and "{.reflection" in text and ".model-answer" in text
+    assert "::: {.needs}" in text and "::: {.objectives}" in text and "::: {.summary}" in text
+    assert "crosscheck(" in text and "agreement_summary(" in text
+    assert "session" not in " ".join(re.findall(r"^#+ .*$", text.lower(), flags=re.M))
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.name)
+def test_both_languages_are_complete_and_run_by_a_test(path: Path) -> None:
+    python, r = blocks(path.stem)
+    assert re.match(r"(import|from) ", python) and "load(" in python
+    assert re.search(r"library\((lme4|lmerTest)\)", r) and "lmer(" in r and "read.csv(" in r
+    if path.name != "_template.qmd":
+        tests = (ROOT / "tests" / "book" / f"test_chapter_{path.name[:2]}.py").read_text("utf-8")
+        assert "run_python(" in tests and "run_r(" in tests
+
+
+@pytest.mark.parametrize("path", PASTED, ids=lambda p: p.name)
+def test_no_name_is_reused_for_another_thing(path: Path) -> None:
+    """Parts of a figure or a table aside: they are used up by the chunk that makes them."""
+    bound: dict[str, int] = {}
+    for part in split(path):
+        if not isinstance(part, Cell) or not part.option("eval", True):
             continue
-        text = path.read_text(encoding="utf-8").lower()
-        headings = " ".join(re.findall(r"^#+ .*$", text, flags=re.M))
-        for needed in ("common mistakes", "summary", "session"):
-            assert needed in headings, f"{path.name} lacks the section {needed!r}"
-        assert "in r" in headings and "lmer(" in text
-        assert text.count("{.quiz") >= 3 and "{.reflection" in text and ".model-answer" in text
-        assert "crosscheck(" in text
+        for name, value in _bindings(part.code):
+            line = bound.setdefault(name, part.line)
+            if line == part.line or name in PARTS or name in value:
+                continue
+            pytest.fail(f"{path.name}:{part.line}: {name!r} is another thing since line {line}")
+
+
+def _bindings(code: str) -> list[tuple[str, set[str]]]:
+    """Each name that a cell binds, with the names that it is made of."""
+    found = []
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.FunctionDef):
+            found.append((node.name, set()))
+        if not isinstance(node, ast.Assign):
+            continue
+        value = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
+        for target in node.targets:
+            stored = [n for n in ast.walk(target) if isinstance(n, ast.Name)]
+            found += [(n.id, value) for n in stored if isinstance(n.ctx, ast.Store)]
+    return found

@@ -43,6 +43,5 @@ def test_a_decision_leads_to_a_section_and_not_to_the_top_of_a_chapter() -> None
     led = re.findall(r"\| @(sec-[\w-]+) \|$", table, re.M)
     text = "\n".join(p.read_text(encoding="utf-8") for p in CHAPTERS.glob("[01]*.qmd"))
     levels = {m[2]: len(m[1]) for m in re.finditer(r"^(#+) .*\{#(sec-[\w-]+)", text, re.M)}
-    # the section on missing values has no id
-    assert [section for section in led if levels[section] == 1] == ["sec-box-cox"]
+    assert [section for section in led if levels[section] == 1] == []
     assert len(led) == table.count("\n|") - 1

@@ -1,8 +1,9 @@
-"""The page of functions: every public name once, in one short call, and what it says of figures."""
+"""The reference of functions: an entry for every public name, whose words are its docstring's."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from typing import Any
 
@@ -13,13 +14,18 @@ from cells import CHAPTERS, run_chapter
 import pylmm_helpers as ph
 from offline_render.book import Cell, split
 from pylmm_helpers import plots
+from pylmm_helpers.show.reference import WIDTH, Entry, entry, first, markdown, room
 
 PATH = CHAPTERS / "I-functions.qmd"
 TEXT = PATH.read_text(encoding="utf-8")
 CELLS = [part for part in split(PATH) if isinstance(part, Cell)]
-#: What calls give back, and what reports on a whole book: named in words.
-NAMED = {"BoxCox", "Check", "LMMResults", "SeveralResults", "Table", "agreement_records",
-         "agreement_summary", "plots"}  # fmt: skip
+PUBLIC = [*ph.__all__, *(f"plots.{name}" for name in plots.__all__)]
+ROOMS = ["data", "engine", "sums", "inference", "quantities", "show", "lme4"]
+#: What calls give back, and what reports on a whole book: shown by other calls than their own.
+SHOWN = {
+    "BoxCox": "box.mean", "Check": "check_singular", "LMMResults": "fit_lmm", "Table": "table",
+    "SeveralResults": "fit_lmm", "agreement_records": "entry", "plots": "plots.use_style",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +44,107 @@ def calls() -> list[str]:
     return found
 
 
-def test_every_public_function_is_called_and_named() -> None:
-    public = set(ph.__all__) - NAMED | {f"plots.{name}" for name in plots.__all__}
-    assert public - set(calls()) == set()
-    named = set(re.findall(r"`([\w.]+)(?:\(\))?`", TEXT))
-    assert public | NAMED - {"plots"} <= named
+def entries() -> dict[str, list[Cell]]:
+    """Cells under each heading of the third level, by its words."""
+    found: dict[str, list[Cell]] = {}
+    name = ""
+    for part in split(PATH):
+        if isinstance(part, Cell):
+            found.setdefault(name, []).append(part)
+        else:
+            for words in re.findall(r"^#{2,3} (.+?) \{#", part.text, re.M):
+                name = words
+    return found
+
+
+def thing(name: str) -> Any:
+    found: Any = ph
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def test_every_public_name_has_an_entry_with_an_example() -> None:
+    assert set(calls()) >= {SHOWN.get(name, name) for name in PUBLIC}
+    found = entries()
+    assert set(PUBLIC) <= set(found)
+    for name in PUBLIC:
+        reference, *examples = found[name]
+        assert reference.code.strip() == f'entry("{name}")'
+        if name not in ("agreement_records", "plots"):
+            assert examples, f"{name}: no example"
+        # what compares with lme4 would count among the comparisons of the book
+        asleep = [cell.label for cell in examples if cell.option("eval", True) is False]
+        assert not asleep or name in ("crosscheck", "agreement_summary"), asleep
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_an_entry_says_what_it_is_how_it_is_called_and_what_comes_out(name: str) -> None:
+    it, what = entry(name), thing(name)
+    assert re.fullmatch(r"[^\n]+\.", it.summary) and len(it.summary) < 180
+    documented = [n.lstrip("*") for item in it.arguments for n in item.names]
+    if inspect.isclass(what):
+        assert it.attributes
+    elif inspect.isfunction(what):
+        assert documented == sorted(documented, key=list(inspect.signature(what).parameters).index)
+        assert set(documented) == set(inspect.signature(what).parameters)
+        assert it.returns or inspect.signature(what).return_annotation == "None"
+        assert it.calls[0].startswith(f"{name}(")
+    for line in "\n".join(it.calls).split("\n"):
+        assert len(line) <= WIDTH
+    for item in it.arguments + it.attributes + it.returns + it.raises:
+        assert item.kind and item.text, f"{name}: {item}"
+
+
+def words_of(text: str) -> str:
+    """Letters and digits alone: neither marks, lines nor addresses count."""
+    bare = re.sub(r"\]\(https://doi\.org/[^)]+\)|:math:|\.\. math::", " ", text)
+    return " ".join(re.findall(r"[^\W_]+", bare))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_what_a_page_shows_of_a_docstring_is_its_own_text_and_all_of_it(name: str) -> None:
+    it = entry(name)
+    doc, page = words_of(inspect.getdoc(thing(name)) or ""), words_of(it._page() + it._paper())
+    parts = [it.more, it.notes, it.references]
+    parts += [i.text for i in it.arguments + it.attributes + it.returns + it.raises]
+    for part in parts:
+        assert words_of(part) in doc
+        assert words_of(part) in page
+    assert words_of(it.summary) in doc and words_of(it.summary) in words_of(it._repr_markdown_())
+    for item in it.arguments:
+        assert words_of(first(item.text)) in doc and words_of(first(item.text)) in page
+
+
+def test_the_rooms_stand_in_their_order_with_their_first_sentences(page: dict[str, Any]) -> None:
+    assert re.findall(r'^The room `(\w+)`: `\{python\} room\("(\w+)"\)`$', TEXT, re.M) == [
+        (name, name) for name in ROOMS
+    ]
+    for name in ROOMS:
+        assert re.fullmatch(r"[A-Z][^.]*\.", room(name))
+    position = {name: TEXT.index(f"### {name} {{#") for name in PUBLIC}
+    starts = [TEXT.index(f"The room `{name}`") for name in ROOMS]
+    for name in PUBLIC:
+        home = "show" if name.startswith("plots") else ph._HOME[name]
+        assert sum(start < position[name] for start in starts) == ROOMS.index(home) + 1, name
+
+
+def test_a_docstring_becomes_markdown_and_a_signature_fits_a_line() -> None:
+    assert markdown("sigma^2 of ``y ~ x``, :math:`\\sigma^2`\nand `fit`") == (
+        "sigma\\^2 of `y ~ x`, $\\sigma^2$ and `fit`"
+    )
+    assert markdown("One:\n\n- a\n  b;\n- c.\n\n.. math::\n\n    x") == (
+        "One:\n\n- a b;\n- c.\n\n$$\nx\n$$"
+    )
+    assert markdown("(doi:10.2307/2529430).") == (
+        "([doi:10.2307/2529430](https://doi.org/10.2307/2529430))."
+    )
+    assert first("One thing:\n\n- a\n- b") == "One thing."
+    assert first("Of n rows. Two.") == "Of n rows."
+    assert (
+        entry("sample_size").calls[0].startswith("sample_size(effect, level='group', *, icc=None")
+    )
+    assert isinstance(entry("icc"), Entry) and "icc(fit" in repr(entry("icc"))
 
 
 def test_an_entry_is_one_call_of_at_most_three_lines() -> None:

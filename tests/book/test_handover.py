@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -77,8 +78,12 @@ def test_only_the_downloads_of_the_pages_that_were_written_are_written(copied: P
     before_render(copied, None)
     out = copied / "site"
     (out / "chapters").mkdir(parents=True)
+    (out / "chapters" / "two.ipynb").write_text("of an earlier rendering")
     written = after_render(copied, ["chapters/one.html"], out)
-    assert {p.name for p in written} == {"one.ipynb", "one.py", "handbook-data.zip"}
+    with zipfile.ZipFile(out / "handbook-notebooks.zip") as archive:
+        assert archive.namelist() == ["one.ipynb", "one.py", "two.ipynb"]
+    archives = {"handbook-data.zip", "handbook-notebooks.zip"}
+    assert {p.name for p in written} == {"one.ipynb", "one.py", *archives}
     assert after_render(copied, ["Small-book.pdf"], out) == []
     assert after_render(copied, ["chapters/extra.html"], out) == []
 
@@ -93,7 +98,8 @@ def test_pages_get_the_books_own_fonts_and_ask_nobody_for_them(copied: Path) -> 
     (link,) = re.findall(r'href="([^"]+fonts.css)"', page.read_text())
     css = page.parent / link
     names = re.findall(r'url\("([^"]+)"\)', css.read_text())
-    assert len(names) == 6 and all((css.parent / name).is_file() for name in names)
+    # two weights of each of the two text faces, an italic, code, and formulas
+    assert len(names) == 7 and all((css.parent / name).is_file() for name in names)
 
 
 def test_downloads_are_those_of_the_embedded_renderer(copied: Path) -> None:

@@ -14,6 +14,8 @@ from offline_render.book import load_project
 PROJECT = load_project(CHAPTERS.parent)
 #: The chapters of the parts, and the appendices that are read as chapters are.
 READ = [c for c in PROJECT.chapters if c.part and c.number]
+#: What a new chapter is copied from keeps the order too.
+ORDERED = [*(c.key for c in READ), "_template"]
 LIKE_CHAPTERS = [c for c in PROJECT.chapters if c.key in ("G-classics", "H-large-data")]
 ENDS = ["Python and R side by side", "Common mistakes", "Check yourself", "Summary"]
 
@@ -55,7 +57,7 @@ def test_the_stated_reading_time_is_that_of_the_built_page(
     assert abs(int(stated[1]) - lengths[key].main / 200) <= 4
 
 
-@pytest.mark.parametrize("key", [c.key for c in READ])
+@pytest.mark.parametrize("key", ORDERED)
 def test_a_drawing_opens_the_chapter_and_its_head_follows(key: str) -> None:
     beginning = source(key).partition("\n## ")[0]
     drawing = re.search(
@@ -67,7 +69,7 @@ def test_a_drawing_opens_the_chapter_and_its_head_follows(key: str) -> None:
     assert "**Before you start:**" in beginning[needs:]
 
 
-@pytest.mark.parametrize("key", [c.key for c in READ])
+@pytest.mark.parametrize("key", ORDERED)
 def test_sections_come_in_the_order_of_the_contract(key: str) -> None:
     found = titles(key)
     places = [found.index(name) for name in ENDS]
@@ -79,7 +81,7 @@ def test_sections_come_in_the_order_of_the_contract(key: str) -> None:
     assert [found[k] for k in after] == ["Agreement with lme4"], "only proof follows unmarked"
 
 
-@pytest.mark.parametrize("key", [c.key for c in READ + LIKE_CHAPTERS])
+@pytest.mark.parametrize("key", [*ORDERED, *(c.key for c in LIKE_CHAPTERS)])
 def test_proof_is_one_line_and_every_comparison_is_in_it(key: str) -> None:
     text = source(key)
     assert text.count("agreement_summary(") == 1

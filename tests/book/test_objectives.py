@@ -9,11 +9,11 @@ from offline_render.book import load_project
 
 ROOT = Path(__file__).resolve().parents[2]
 OBJECTIVE = re.compile(r"^- (?P<text>.+)\n(?P<places>  \(.+\))$", re.M)
-PLACE = re.compile(r"@(sec-[\w-]+), \[question\]\((chapters/[\w-]+\.qmd)#(quiz-[\w-]+)\)")
+PLACE = re.compile(r"@(sec-[\w-]+), \[question\]\(([\w-]+\.qmd)#(quiz-[\w-]+)\)")
 
 
 def test_each_objective_has_its_chapter_and_a_question_there() -> None:
-    text = (ROOT / "index.qmd").read_text(encoding="utf-8")
+    text = (ROOT / "chapters" / "preface.qmd").read_text(encoding="utf-8")
     listed = text.partition("::: {.objectives}")[2].partition("\n:::")[0]
     objectives = list(OBJECTIVE.finditer(listed))
     assert len(objectives) == len(re.findall(r"^- ", listed, re.M)) == 8
@@ -21,7 +21,7 @@ def test_each_objective_has_its_chapter_and_a_question_there() -> None:
         places = PLACE.findall(objective["places"])
         assert places, objective["text"]
         for section, chapter, quiz in places:
-            there = (ROOT / chapter).read_text(encoding="utf-8")
+            there = (ROOT / "chapters" / chapter).read_text(encoding="utf-8")
             assert f"{{#{section}}}" in there.splitlines()[0]
             assert f"::: {{.quiz #{quiz}}}" in there
 

@@ -27,12 +27,24 @@ FILTER = ROOT / "_extensions" / "handbook" / "paper.lua"
 # The part of Quarto's Lua API that the filter calls. Quarto hands tab sets and callouts over as
 # nodes of its own; here they are read from the blocks that authors write.
 QUARTO = """
+local at = {} -- what Quarto says of the file that a block is from
 quarto = {
   project = { directory = %s },
-  doc = { include_text = function() end },
-  utils = { as_blocks = function(it)
-    return pandoc.utils.type(it) == "Block" and pandoc.Blocks({ it }) or pandoc.Blocks(it)
-  end },
+  doc = { include_text = function() end, file_metadata = function() return at end },
+  utils = {
+    as_blocks = function(it)
+      return pandoc.utils.type(it) == "Block" and pandoc.Blocks({ it }) or pandoc.Blocks(it)
+    end,
+    file_metadata_filter = function()
+      return { RawBlock = function(raw)
+        local depth = raw.text:match("^depth (%%d)")
+        if depth then at.file = { bookItemType = "chapter", bookItemDepth = tonumber(depth) } end
+      end }
+    end,
+    combineFilters = function(list)
+      return { traverse = "topdown", RawBlock = list[1].RawBlock, Header = list[2].Header }
+    end,
+  },
 }
 local passes = dofile(%s)
 if #passes == 0 then return {} end
@@ -143,8 +155,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Pandoc:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A book whose pre-render step has run."""
-    inline = "$\\beta_0$ and $\\sigma^2$ and $\\sigma_g$ and"
-    formulas = f"# Second {{#sec-later}}\n\n{inline}\n\n$$\nx_1 = 2\n$$\n"
+    formulas = "$\\beta_0$ and $\\sigma^2$ and $\\sigma_g$ and\n\n$$\nx_1 = 2\n$$\n"
+    formulas = f"# Second\n\n## Later {{#sec-later}}\n\n{formulas}"
     root = write(tmp_path_factory.mktemp("book"), two=formulas)
     before_render(root, None)
     return root
@@ -352,3 +364,20 @@ def test_settings_for_paper_are_those_that_the_design_needs() -> None:
     assert paper["syntax-highlighting"] == "idiomatic"  # Typst's own code blocks carry the look
     assert paper["variant"] == "-smart"
     assert paper["font-paths"] == [".handbook/pdf-fonts"]
+
+
+def test_parts_of_the_template_become_marks_and_a_chapter_without_one_ends_them(
+    as_typst: Callable[[str, Path], str], project: Path
+) -> None:
+    def chapter(title: str, depth: int) -> str:
+        return f"```{{=html}}\ndepth {depth}\n```\n\n# {title}\n\n"
+
+    part = "```{=typst}\n#part[Models]\n```\n\n"
+    body = as_typst(
+        chapter("Home", 0) + part + chapter("First", 1) + chapter("Second", 1) + chapter("Last", 0),
+        project,
+    )
+    found = re.findall(r'^#metadata\("(.*)"\) <hb-part>|^= (\w+)', body, re.M)
+    assert ["".join(pair) for pair in found] == [
+        "", "Home", "Models", "First", "Second", "", "Last",
+    ]  # fmt: skip

@@ -15,6 +15,16 @@ from pypdf import PdfReader
 from offline_render.book import BuildError, load_project
 from offline_render.render import build
 
+EXTRA = """\
+# Extra {#sec-extra}
+
+::: {.content-visible when-format="typst"}
+## Index of terms {#sec-index}
+
+::: {.book-index}
+:::
+:::
+"""
 EXTENSION = Path(__file__).parents[2] / "_extensions"
 CHAPTER = """\
 # First {#sec-first}
@@ -78,7 +88,7 @@ Two models agree.
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write(tmp_path_factory.mktemp("path"), one=CHAPTER, two="# Second\n\nText.\n",
-                 extra="# Extra {#sec-extra}\n\n::: {.book-index}\n:::\n")  # fmt: skip
+                 extra=EXTRA)  # fmt: skip
     shutil.copytree(EXTENSION, root / "_extensions")
     (root / "index.qmd").write_text("# Home {.unnumbered}\n\nSee @sec-derived.\n")
     parts = CONFIG.replace(
@@ -164,7 +174,7 @@ def test_code_of_a_figure_is_folded_on_pages_and_left_out_on_paper(small: Path) 
 
 
 def test_search_holds_sections_and_terms_but_no_code_objectives_or_proof(small: Path) -> None:
-    script = (small / "_book/site_libs/search-index.js").read_text(encoding="utf-8")
+    script = (small / "_book/search-index.js").read_text(encoding="utf-8")
     index = json.loads(script.removeprefix("window.handbookIndex=").rstrip(";\n"))
     by_title = {entry["title"]: entry for entry in index}
     assert by_title["1.2 Herds differ"]["url"] == "chapters/one.html#sec-main"
@@ -193,7 +203,8 @@ def test_the_index_of_the_pdf_has_terms_and_functions_with_their_pages(small: Pa
     number = reader.page_labels[place]
     [index] = [text for text in pages if f"fit_lmm, {number}" in text]
     assert f"Shrinkage, {number}" in index
-    assert "hb-index" not in page(small, "chapters/extra.html")
+    web = page(small, "chapters/extra.html")
+    assert "hb-index" not in web and "Index of terms" not in web
 
 
 def test_the_index_knows_every_function() -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,31 @@ def test_the_lock_satisfies_pyproject(root: Path) -> None:
         versions = pins.get(canonicalize_name(requirement.name), [])
         assert versions, f"{requirement.name} is not in requirements.lock; run make lock"
         assert all(requirement.specifier.contains(v) for v in versions), (line, versions)
+
+
+def test_the_tests_bring_what_checks_the_epub() -> None:
+    assert "epubcheck" in debian.TEST_PACKAGES
+
+
+def test_the_wheel_holds_the_helpers_and_an_editable_install_finds_the_renderer_too(
+    root: Path, tmp_path: Path
+) -> None:
+    from hatchling.builders.wheel import WheelBuilder
+
+    def built(version: str) -> zipfile.ZipFile:
+        folder = str(tmp_path / version)
+        [path] = WheelBuilder(str(root)).build(directory=folder, versions=[version])
+        return zipfile.ZipFile(path)
+
+    names = built("standard").namelist()
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {
+        "pylmm_helpers"
+    }
+    assert "pylmm_helpers/_datasets/dairy_herds.csv" in names
+    editable = built("editable")
+    [path_file] = [name for name in editable.namelist() if name.endswith(".pth")]
+    folders = [Path(line) for line in editable.read(path_file).decode().split()]
+    assert any((folder / "offline_render" / "__init__.py").is_file() for folder in folders)
 
 
 # --- when set-up is done, and when it isn't ---------------------------------------------------
@@ -474,6 +500,20 @@ def test_readme_starts_with_the_two_commands(root: Path) -> None:
 def test_every_target_that_readme_names_exists_and_every_target_is_named(root: Path) -> None:
     named = set(re.findall(r"`make (\w+)", (root / "README.md").read_text()))
     assert named == set(targets(root)) - {"help"}
+
+
+def test_readme_says_what_each_dependency_is_for(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    wanted = {*project["dependencies"], *(line for extra in extras for line in extra)}
+    text = (root / "README.md").read_text()
+    table = text.partition("## What it stands on")[2].partition("\n## ")[0]
+    said = {canonicalize_name(word) for word in re.findall(r"[\w.-]*\w", table)}
+    direct = {canonicalize_name(Requirement(line).name) for line in wanted}
+    stubs = {name for name in direct if re.search("^types-|-stubs$", name)}
+    assert direct - stubs - said == set()
+    assert "epubcheck" in said
+    assert "pagefind" not in text.lower()  # the pages have a search of their own
 
 
 def test_ci_calls_the_test_command_and_nothing_else(root: Path) -> None:

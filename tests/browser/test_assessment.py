@@ -79,6 +79,7 @@ def test_the_end_survives_a_reload_and_gives_a_summary(page: Any) -> None:
     page.find_element(By.CSS_SELECTOR, ".hb-name input").send_keys("A. Reader")
     summary = page.find_element(By.CLASS_NAME, "hb-summary")
     assert "A. Reader, completed on" in summary.text
+    assert re.match(r"Mixed Models for Continuous Data\. Edition \d", summary.text)
     assert "15 of 15 questions right" in summary.text
     assert len(summary.find_elements(By.TAG_NAME, "li")) == 15
     assert WORDS.strip() in summary.text

@@ -231,7 +231,7 @@ def test_answers_survive_a_reload_under_one_key_and_are_forgotten_on_reset(page:
     assert seen(page, "#quiz-icc .hb-feedback") == ""
 
 
-def test_resetting_the_page_keeps_other_pages_and_resetting_the_book_does_not(page: Any) -> None:
+def test_resetting_the_page_keeps_other_pages_and_resetting_the_book_asks(page: Any) -> None:
     other = {"questions": {"elsewhere": {"choice": ["A"], "right": True}}, "reflections": {}}
     page.execute_script("localStorage['handbook-quiz'] = arguments[0]", json.dumps(other))
     page.refresh()
@@ -241,7 +241,17 @@ def test_resetting_the_page_keeps_other_pages_and_resetting_the_book_does_not(pa
     assert json.loads(stored(page)["handbook-quiz"]) == other
     tab_to(page, ".hb-reset-book")
     press(page, Keys.ENTER)
+    assert seen(page, ".hb-count-book").startswith(
+        "This forgets what you answered in every chapter: 1 question and 0 reflections."
+    )
+    press(page, Keys.ENTER)  # the focus stands on the button that keeps them
+    assert json.loads(stored(page)["handbook-quiz"]) == other
+    assert page.switch_to.active_element.get_attribute("class") == "hb-reset-book"
+    press(page, Keys.ENTER, Keys.TAB, Keys.ENTER)
     assert stored(page) == {}
+    assert seen(page, ".hb-score .hb-feedback") == "All answers of the book are forgotten."
+    press(page, Keys.ENTER)
+    assert seen(page, ".hb-score .hb-feedback") == "No answers are kept yet."
 
 
 @pytest.mark.parametrize("content", ["not json", "null", "[]", '{"questions": null}', '"text"'])

@@ -8,8 +8,8 @@
   box.hidden = true;
   document.body.append(box);
 
-  const pageOf = (address) => {
-    if (address === location.href.split("#")[0]) return Promise.resolve(document);
+  const pageOf = (address, id) => {
+    if (address === location.href.split("#")[0] && document.getElementById(id)) return Promise.resolve(document);
     if (location.protocol === "file:") return Promise.reject(new Error("browsers read no other file"));
     if (!pages.has(address)) {
       pages.set(address, fetch(address).then((answer) => answer.text())
@@ -52,8 +52,9 @@
   const show = async (link) => {
     current = link;
     const url = new URL(link.href), address = link.href.split("#")[0];
+    const id = decodeURIComponent(url.hash.slice(1));
     let parts;
-    try { parts = partsAt(await pageOf(address), decodeURIComponent(url.hash.slice(1))); }
+    try { parts = partsAt(await pageOf(address, id), id); }
     catch (e) { return; }  // the link itself still leads there
     if (current !== link || !parts.length) return;
     box.replaceChildren(...parts.filter(Boolean).map((part) => copyOf(part, address)));
@@ -65,13 +66,15 @@
     box.style.top = `${scrollY + (below ? place.bottom + 6 : place.top - height - 6)}px`;
   };
 
-  document.querySelectorAll("main a[href*='#']").forEach((link) => {
-    if (!KINDS.test(link.getAttribute("href")) || link.classList.contains("anchor")) return;
+  const listen = (part) => part.querySelectorAll("a[href*='#']").forEach((link) => {
+    if (!KINDS.test(link.getAttribute("href")) || link.matches(".anchor, .hb-letters a")) return;
     link.addEventListener("pointerenter", (event) => {
       if (event.pointerType === "mouse") later(() => show(link), 350);  // a finger follows the link
     });
     link.addEventListener("pointerleave", () => later(hide, 200));
   });
+  listen(document.querySelector("main"));
+  document.addEventListener("hb-unfold", (event) => listen(event.target));
   box.addEventListener("mouseenter", () => clearTimeout(timer));
   box.addEventListener("mouseleave", () => later(hide, 200));
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });

@@ -11,15 +11,17 @@
 
   const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase()
     .replace(/[\u2019']/g, "").replace(/[^\p{L}\p{N}]+/gu, " ").trim();
-  // "halve" finds "halved" and "herds" finds "herd": a word stands for all that begin with its stem
-  const stem = (word) => (word.length > 4 ? word.replace(/(?:es|s)$/, "") : word);
+  // "halve" finds "halving" and "herds" finds "herd": a word stands for all that begin with its stem,
+  // and one of a letter or two ("p-value") for itself alone
+  const stem = (word) => (word.length > 4 ? word.replace(/(?:es|s|e)$/, "") : word);
+  const needle = (word) => (word.length < 3 ? ` ${word} ` : ` ${stem(word)}`);
 
   let index = null;
   const load = () => {
     if (!index) {
       index = new Promise((resolve, reject) => {
         const script = document.createElement("script");
-        script.src = `${base}site_libs/search-index.js`;
+        script.src = `${base}search-index.js`;
         script.onload = () => resolve(window.handbookIndex.map((entry) => ({
           ...entry, head: ` ${plain(entry.title)} `, body: ` ${plain(entry.text)} `,
         })));
@@ -35,7 +37,7 @@
 
   // How well an entry answers: rare words count more, words in its title most, the whole phrase besides.
   const rank = (entries, words) => {
-    const stems = words.split(" ").map((word) => ` ${stem(word)}`);
+    const stems = words.split(" ").map(needle);
     const holds = (entry, s) => entry.head.includes(s) || entry.body.includes(s);
     const rarity = stems.map((s) => Math.log(1 + entries.length / (1 + entries.filter((e) => holds(e, s)).length)));
     const phrase = ` ${stem(words)}`;
@@ -52,9 +54,11 @@
         const often = count(entry.body, phrase);
         score += (entry.head.includes(phrase) ? 12 : 0) + (often ? 6 * often / (often + 1) : 0);
       }
-      // a definition of what was asked for stands above all sections
-      const named = entry.kind === "term" && entry.head.startsWith(phrase);
-      const exact = named && (entry.head === `${phrase} ` || entry.head.includes(` ${words} `));
+      if (entry.kind === "aside") score *= 0.6;
+      // a definition of what was asked for, by name or abbreviation, stands above all sections
+      const names = entry.kind === "term" ? entry.title.split(/[()]/).map(plain) : [];
+      const named = names.some((name) => ` ${name}`.startsWith(phrase));
+      const exact = names.some((name) => ` ${name} `.startsWith(` ${words} `));
       return [{ entry, score, first: exact ? 2 : named ? 1 : 0 }];
     }).sort((a, b) => b.first - a.first || b.score - a.score);
   };

@@ -14,11 +14,12 @@
 
   // Contents drawer on narrow screens.
   const menu = document.querySelector(".menu-button");
-  const sections = document.querySelector(".page-toc ol");
+  const sections = document.querySelector(".page-toc noscript");
   const setMenu = (open) => {
     if (open && sections && !document.querySelector(".book-nav .sections")) {
       const entry = document.querySelector(".book-nav [aria-current]").parentElement;
-      const copy = sections.cloneNode(true);
+      const copy = document.createElement("div");
+      copy.innerHTML = sections.textContent;
       copy.className = "sections";
       copy.addEventListener("click", () => setMenu(false));
       entry.append(copy);
@@ -35,8 +36,10 @@
   const nav = document.querySelector(".book-nav"), here = nav.querySelector("[aria-current]");
   if (here) nav.scrollTop = here.offsetTop - nav.offsetTop - nav.clientHeight / 2;
 
+  const within = (part, selector) => [...part.querySelectorAll(selector)];
+
   // Copy buttons.
-  document.querySelectorAll("div.sourceCode").forEach((block) => {
+  const copying = (part) => within(part, "div.sourceCode").forEach((block) => {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "copy";
@@ -51,28 +54,36 @@
   });
 
   // Chromium gives a root the width that its sign would have at another size.
-  document.fonts.ready.then(() => document.querySelectorAll("msqrt").forEach((el) => {
+  const rooted = (part) => document.fonts.ready.then(() => {
     const right = (node) => node.getBoundingClientRect().right;
-    const gap = right(el) - Math.max(...[...el.children].map(right));
-    const size = parseFloat(getComputedStyle(el).fontSize);
-    if (gap > 0.15 * size) el.style.marginInlineEnd = `${(0.08 - gap / size).toFixed(3)}em`;
-  }));
+    const gaps = within(part, "msqrt").map((el) => [
+      el, right(el) - Math.max(...[...el.children].map(right)), parseFloat(getComputedStyle(el).fontSize),
+    ]);
+    // all are measured before one is changed: the page is laid out once
+    for (const [el, gap, size] of gaps) {
+      if (gap > 0.15 * size) el.style.marginInlineEnd = `${(0.08 - gap / size).toFixed(3)}em`;
+    }
+  });
 
   // Regions that scroll sideways can be reached with the keyboard.
-  const reach = () => document.querySelectorAll("pre, .table-wrap, math[display=block]").forEach((el) => {
-    const wide = el.scrollWidth > el.clientWidth + 1;
-    if (wide) el.tabIndex = 0; else el.removeAttribute("tabindex");
-    if (el.tagName === "math") return;  // a label would be read in place of the formula
-    if (wide) {
-      el.setAttribute("role", "group");
-      el.setAttribute("aria-label", `${el.tagName === "PRE" ? "Code" : "Table"}, scrolls sideways`);
-    } else { el.removeAttribute("role"); el.removeAttribute("aria-label"); }
-  });
-  reach();
-  addEventListener("resize", reach);
+  const reach = (part) => {
+    const regions = within(part, "pre, .table-wrap, math[display=block]");
+    const wide = regions.map((el) => el.scrollWidth > el.clientWidth + 1);
+    regions.forEach((el, k) => {
+      if (wide[k]) el.tabIndex = 0; else el.removeAttribute("tabindex");
+      if (el.tagName === "math") return;  // a label would be read in place of the formula
+      if (wide[k]) {
+        el.setAttribute("role", "group");
+        el.setAttribute("aria-label", `${el.tagName === "PRE" ? "Code" : "Table"}, scrolls sideways`);
+      } else { el.removeAttribute("role"); el.removeAttribute("aria-label"); }
+    });
+  };
+  addEventListener("resize", () => reach(document));
 
   // Tab sets: plain sections until now.
-  document.querySelectorAll(".tabset").forEach((set, k) => {
+  let sets = 0;
+  const tabbed = (part) => within(part, ".tabset").forEach((set) => {
+    const k = sets++;
     const tabs = [...set.children];
     const bar = document.createElement("div");
     bar.className = "tab-bar";
@@ -93,7 +104,7 @@
       tab.setAttribute("role", "tabpanel");
       tab.setAttribute("aria-labelledby", button.id);
       button.setAttribute("aria-controls", tab.id);
-      button.addEventListener("click", () => show(i));
+      button.addEventListener("click", () => { show(i); reach(tab); });
       button.addEventListener("keydown", (event) => {
         const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
         if (step) { event.preventDefault(); show((i + step + tabs.length) % tabs.length, true); }
@@ -105,6 +116,23 @@
     show(0);
   });
 
+  const dress = (part) => { tabbed(part); copying(part); rooted(part); reach(part); };
+  dress(document);
+  document.addEventListener("hb-unfold", (event) => dress(event.target));
+
+  // A link into a fold opens it; what it leads to is text until then.
+  const arrive = () => {
+    const id = decodeURIComponent(location.hash.slice(1));
+    if (!id || document.getElementById(id)) return;
+    const held = within(document, "details > noscript").find((el) => el.textContent.includes(`id="${id}"`));
+    if (!held) return;
+    const fold = held.parentElement;
+    fold.addEventListener("hb-unfold", () => document.getElementById(id).scrollIntoView(), { once: true });
+    fold.open = true;
+  };
+  addEventListener("hashchange", arrive);
+  arrive();
+
   // The section being read, marked in the page's contents.
   const links = new Map([...document.querySelectorAll(".toc a")].map((a) => [decodeURIComponent(a.hash.slice(1)), a]));
   const heads = [...links.keys()].map((id) => document.getElementById(id)).filter(Boolean);
@@ -113,6 +141,8 @@
   const mark = () => {
     let current = heads[0];
     for (const head of heads) if (head.getBoundingClientRect().top < 120) current = head;
+    const left = root.scrollHeight - innerHeight - scrollY;
+    if (left < 4 && scrollY) current = heads[heads.length - 1];  // a short last section never comes to the top
     if (current === marked) return;
     marked = current;
     links.forEach((a) => a.removeAttribute("aria-current"));

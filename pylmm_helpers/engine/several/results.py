@@ -41,7 +41,7 @@ class SeveralResults(FixedResults):
 
     Attributes
     ----------
-    fe_params, bse_fe, cov_fe, scale, criterion, llf, aic, bic
+    fe_params, bse_fe, cov_fe, scale, criterion, llf, aic, bic : Series, DataFrame or float
         As in `LMMResults`.
     theta : ndarray (d,)
         Relative covariance factors as lme4 orders them: term by term, those with most levels first.
@@ -56,7 +56,9 @@ class SeveralResults(FixedResults):
     fittedvalues, resid : Series (n,)
         Conditional fitted values X beta + Z u, and what they leave of the response.
     nobs, df_resid, n_params, n_dropped : int
+        Rows used, n - p, parameters (those of the residuals counted), rows dropped as incomplete.
     converged, singular, reml : bool
+        As in `LMMResults`.
     """
 
     @property

@@ -239,7 +239,7 @@ end
 
 local QUESTION = "breakable: false, above: 1.6em, below: 1.6em, inset: (left: 1em, y: 0.2em), "
   .. "stroke: (left: 1.5pt + luma(65%))"
-local ANSWER = "above: 1.4em, below: 1.4em"
+local ANSWER = "above: 1.2em, below: 1.2em"
 
 -- Set blocks off from the text, as a target of links.
 local function framed(blocks, id, look)
@@ -313,6 +313,7 @@ local function key_entry(item)
     out:extend(kept_with_next({ pandoc.Para(title) }))
     out:extend(item.answer)
   end
+  if FORMAT == "typst" then out:insert(1, pandoc.RawBlock("typst", "#set text(size: 0.9em)")) end
   return framed(out, "answer-" .. item.id, ANSWER)
 end
 

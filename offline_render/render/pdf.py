@@ -140,7 +140,9 @@ class TypstWriter(Writer):
             label = f"{self.document.chapter.key}--{label}"
         name = "appendix" if self.document.chapter.appendix else "chapter"
         routine = level > 1 and pandoc.text_of(inlines) in ROUTINE
-        listed = ", listed: false" if routine or "unlisted" in attr[1] else ""
+        # two pages of contents; the bookmarks have these sections too
+        left_out = routine or {"unlisted", "optional"} & set(attr[1])
+        listed = ", listed: false" if left_out else ""
         start = raw("typst", f'#hb-heading({level}, "{number}", "{name}"{listed})[', inline=True)
         end = raw("typst", f"] <{label}>" if label else "]", inline=True)
         return [{"t": "Para", "c": [start, *inlines, end]}]

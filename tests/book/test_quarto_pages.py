@@ -161,8 +161,6 @@ SHARED = {
     "number": (".hb-float-number", ".float-number", ["font-weight", "color"]),
     "tables": ("main.content table", "table", ["margin"]),
     "measure": ("main.content", "main", ["--measure"]),
-    "needs": (".needs", ".needs", ["margin", "padding", "background", "font"]),
-    "optional": (".hb-optional-mark", ".hb-optional-mark", ["font-size", "color"]),
     "code": ("main.content div.sourceCode pre", "div.sourceCode pre", ["background", "padding"]),
     "formulas": ('math[display="block"]', 'math[display="block"]', ["background"]),
 }

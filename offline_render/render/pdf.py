@@ -93,7 +93,7 @@ class TypstWriter(Writer):
         return []  # code that a page folds away stands in notebook and script
 
     def panels(self, columns: str, body: list[Node]) -> list[Node]:
-        out = [raw("typst", f"#grid(columns: {columns}, gutter: 10pt,")]
+        out = [raw("typst", f"#hb-panels({columns},")]
         for block in body:
             out += [raw("typst", "["), block, raw("typst", "],")]
         return [*out, raw("typst", ")")]

@@ -7,10 +7,10 @@ from .building import build, install, recover, write_book_as_epub
 from .crossref import Target, numbered
 from .downloads import offered, write_downloads
 from .fonts import pdf_font_folder, write_web_fonts
-from .formulas import tidy_mathml
+from .formulas import formula_code, quoted, tidy_mathml
 from .pandoc import Node, Pandoc
 from .paper import WIDE_TABLE, WORDY_COLUMN, edition
-from .pdf import design, formula_code, quoted, typst_formulas
+from .pdf import design, typst_formulas
 from .searching import UNSEARCHED
 from .site import ASSETS
 

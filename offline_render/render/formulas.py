@@ -9,6 +9,8 @@ import re
 from itertools import cycle
 from xml.etree import ElementTree
 
+from ..speech import read_tex
+
 THOUSANDS = re.compile(r"(?<=\d)\{,\}(?=\d{3})")
 BAR = re.compile(r"(?<!\\)(?<!\\left)(?<!\\right)\|")
 SIZED = re.compile(r"\\(?:big|Big|bigg|Bigg)(l|r)(?![a-zA-Z])")
@@ -16,6 +18,8 @@ OPERATOR_NAME = re.compile(r"\\operatorname\{(\w+)\}")
 APPLY = "\u2061"
 THIN = "0.167em"
 INFIX = {"=", "∼", "+", "-", "−", "≈", "≤", "≥", "<", ">"}
+#: Characters up to which a formula in a sentence stays on one line.
+UNBROKEN = 28
 TORN = re.compile(r'(\(?)(<math display="inline".*?</math>)([.,;:!?)’”]*)', re.S)
 
 
@@ -150,3 +154,17 @@ def _apart(one: ElementTree.Element, two: ElementTree.Element) -> bool:
 def _is_sign(node: ElementTree.Element) -> bool:
     """Whether a node brings its own space, or none is wanted after it."""
     return node.tag == "mspace" or (node.tag == "mo" and node.get("form") != "postfix")
+
+
+def quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
+
+
+def formula_code(kind: str, tex: str, body: str) -> str:
+    """A formula for Typst, ``body``, with its reading in words."""
+    display = kind == "DisplayMath"
+    block = "true" if display else "false"
+    code = f"math.equation(block: {block}, alt: {quoted(read_tex(tex))}, {body})"
+    # A short formula in a sentence stays on one line.
+    short = not display and len(re.sub(r"\\[a-z]+|[{}_^\s]", "x", tex)) <= UNBROKEN
+    return f"#box({code});" if short else f"#{code};"

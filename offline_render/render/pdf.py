@@ -11,11 +11,10 @@ from pathlib import Path
 import typst
 
 from ..book import BuildError, Project, remembered
-from ..speech import read_tex
 from . import fonts, pandoc
 from .blocks import Writer, transform
 from .crossref import Document, Heading
-from .formulas import print_tex, tidy_typst
+from .formulas import formula_code, print_tex, quoted, tidy_typst
 from .pandoc import Node, Pandoc, raw
 from .paper import column_widths, edition, leading
 
@@ -26,12 +25,7 @@ ROUTINE = {
     "Objectives", "Python and R side by side", "Common mistakes", "Check yourself", "Summary",
     "Agreement with lme4",
 }  # fmt: skip
-UNBROKEN = 28
 ALIGN = {"AlignLeft": "left", "AlignRight": "right", "AlignCenter": "center"}
-
-
-def quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
 
 
 class TypstWriter(Writer):
@@ -160,16 +154,6 @@ class TypstWriter(Writer):
             return node
         # In one document a link to another file can only lead to its words.
         return {"t": "Span", "c": [["", [], []], node["c"][1]]}
-
-
-def formula_code(kind: str, tex: str, body: str) -> str:
-    """A formula for Typst, ``body``, with its reading in words."""
-    display = kind == "DisplayMath"
-    block = "true" if display else "false"
-    code = f"math.equation(block: {block}, alt: {quoted(read_tex(tex))}, {body})"
-    # A short formula in a sentence stays on one line.
-    short = not display and len(re.sub(r"\\[a-z]+|[{}_^\s]", "x", tex)) <= UNBROKEN
-    return f"#box({code});" if short else f"#{code};"
 
 
 def typst_formulas(trees: list[Node], engine: Pandoc) -> dict[tuple[str, str], str]:

@@ -31,7 +31,7 @@ def test_agreement_has_a_row_for_each_record_and_says_which_model_it_is(
     rows = table_rows((book / "chapters" / "B-agreement.html").read_text("utf-8"), "tbl-agreement")
     assert len(rows) == len(records)
     for row, (_, record) in zip(rows, records.iterrows(), strict=True):
-        assert row[0] == record["chapter"].partition("-")[0].lstrip("0")
+        assert row[0] == record["number"]
         method, data = "REML" if record["reml"] else "ML", record["data"] or "data of the chapter"
         assert row[1] == f"{record['formula']} by {method}, {data}"
     # outcomes that a chapter draws, and rows that no file holds, are ascribed to no file

@@ -30,8 +30,8 @@ def prose(path: Path) -> str:
 
 
 def chapters() -> list[Path]:
-    """The documents that may define terms, in order: all but the glossary."""
-    return [c.path for c in load_project(ROOT).chapters if c.path != GLOSSARY]
+    """The documents that may define terms, in order: all but the home page and the glossary."""
+    return [c.path for c in load_project(ROOT).chapters[1:] if c.path != GLOSSARY]
 
 
 def sections() -> dict[str, str]:

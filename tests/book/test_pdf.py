@@ -62,6 +62,8 @@ def test_every_figure_and_table_of_the_pages_is_in_the_pdf(reader: PdfReader, bo
     text = text.replace("\u00a0", " ")
     captions = 0
     for path in book.rglob("*.html"):
+        if path.stem == "I-functions":  # its examples are on the web alone
+            continue
         html = path.read_text(encoding="utf-8")
         for label in re.findall(r'class="float-number">([^<]+):<', html):
             assert label.replace("\u00a0", " ") + ":" in text, label
@@ -87,12 +89,12 @@ def test_every_page_has_text_and_none_is_cut_at_the_margin(reader: PdfReader) ->
 
 def test_the_contents_are_short_and_leave_the_answers_out(reader: PdfReader) -> None:
     pages = [" ".join(page.extract_text().split()) for page in reader.pages[:6]]
-    first, preface = (
+    first, home = (
         next(k for k, text in enumerate(pages) if text.startswith("Contents")),
-        next(k for k, text in enumerate(pages) if "Cows of one herd" in text),
+        next(k for k, text in enumerate(pages) if "Cows share a herd" in text),
     )
-    assert preface - first <= 2
-    assert " ".join(pages[first:preface]).count("Data larger than memory") == 1
+    assert home - first <= 2
+    assert " ".join(pages[first:home]).count("Data larger than memory") == 1
 
 
 PAGES = 330

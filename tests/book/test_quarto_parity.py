@@ -60,7 +60,7 @@ def written(engine: Pandoc, chapter: Chapter, form: str, lua: Path) -> str:
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: c.key)
 def test_titles_of_tabs_are_too_low_to_be_sections(engine: Pandoc, chapter: Chapter) -> None:
     """Quarto, "Tabsets" and "Book structure": number-depth 3, so level 4 has no number."""
-    tree = engine.read(chapter.path.read_text(encoding="utf-8"))
+    tree = engine.read(skeleton(split(chapter.path)).markdown)
     for div in nodes(tree["blocks"], "Div"):
         if "panel-tabset" in div["c"][0][1]:
             assert min(header["c"][0] for header in nodes(div["c"][1], "Header")) >= 4
@@ -139,7 +139,8 @@ def test_sections_have_the_same_numbers_and_ids_everywhere(
     web = [
         (int(level), "unnumbered" not in attrs, re.search(r'id="([^"]+)"', attrs)[1])  # type: ignore[index]
         for level, attrs, _ in HEADING_TAG.findall(written(engine, chapter, "html", as_in_quarto))
-        if int(level) <= 3
+        # a section for paper alone has its id on the block around it
+        if int(level) <= 3 and "id=" in attrs
     ]
     paper = [
         (int(plain_level) if plain_level else len(marks), not plain_level)
@@ -192,7 +193,10 @@ def test_only_labelled_equations_are_numbered_and_none_is_lost(
     paper = written(engine, chapter, "typst", as_in_quarto)
     page = page_of(book, chapter)
     displays = web.count('<math display="block"')
-    assert displays == page.count('<math display="block"') == displays_in(paper)
+    assert displays == displays_in(paper)
+    # the reference of functions shows formulas of docstrings, which are no cell's source
+    if chapter.key != "I-functions":
+        assert displays == page.count('<math display="block"')
     assert len(labels) <= displays
     expected = [(name, f"{chapter.number}.{n}") for n, name in enumerate(labels, 1)]
     pattern = r'class="equation" id="([\w-]+)".*?equation-number">\(([\w.]+)\)<'

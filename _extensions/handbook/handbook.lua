@@ -454,12 +454,13 @@ local function download_name(doc)
   end
   if not quarto then return nil end
   local name = pandoc.path.filename(quarto.doc.input_file or ""):match("^(%w%w?%-[%w-]+)%.")
-  local code, reports = false, false
+  local code, compares = false, false
   doc.blocks:walk({ CodeBlock = function(block)
     code = code or block.classes:includes("cell-code")
-    reports = reports or block.text:match("agreement_records%(") ~= nil
+    compares = compares or block.text:match("= crosscheck%(") ~= nil
   end })
-  return code and not reports and name or nil
+  -- an appendix without models of its own reports on the book, and can't run without it
+  return code and (compares or name:match("^%d") ~= nil) and name or nil
 end
 
 local function add_downloads(doc)

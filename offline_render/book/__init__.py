@@ -9,7 +9,7 @@ from .dialect import check_dialect
 from .errors import BuildError
 from .kept import cannot_write, keep, recall, remembered, tell_damage, write_whole
 from .lock import HELD, only_one
-from .order import check_order, reports
+from .order import check_order, compares, reports
 from .project import Chapter, Project, find_root, load_project
 from .source import INLINE, Cell, Part, Prose, lines_of, split
 
@@ -25,6 +25,7 @@ __all__ = [
     "cannot_write",
     "check_dialect",
     "check_order",
+    "compares",
     "find_root",
     "keep",
     "lines_of",

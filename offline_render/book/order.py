@@ -44,6 +44,11 @@ def reports(chapter: Chapter, parts: list[Part]) -> bool:
     return READS in called(chapter, parts)
 
 
+def compares(chapter: Chapter, parts: list[Part]) -> bool:
+    """Whether a document compares models of its own with lme4."""
+    return WRITES in called(chapter, parts)
+
+
 def called(chapter: Chapter, parts: list[Part]) -> dict[str, int]:
     """Names of the functions that a document's cells call, with the line of the first call."""
     found: dict[str, int] = {}

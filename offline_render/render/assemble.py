@@ -210,7 +210,8 @@ def _figures(chapter: Chapter, cell: Cell, figures: list[str]) -> str:
 
 
 def _panel_caption(k: int, caption: str) -> str:
-    return f"({chr(ord('a') + k)}) {caption}" if caption else ""
+    # without the backslash it would begin a list
+    return f"\\({chr(ord('a') + k)}) {caption}" if caption else ""
 
 
 def _image(path: str, alt: str) -> str:

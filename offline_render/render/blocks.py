@@ -74,7 +74,7 @@ class Writer(ABC):
 
     def unwanted(self, classes: list[str], attributes: dict[str, str]) -> bool:
         """Whether ``.content-visible``/``.content-hidden`` removes a block in this format."""
-        mine = {"html": {"html"}, "typst": {"typst", "pdf"}}[self.form]
+        mine = {"html": {"html"}, "typst": {"typst", "pdf"}, "epub": {"epub"}}[self.form]
         when = attributes.get("when-format")
         matches = when in mine if when else attributes.get("unless-format") not in mine
         return ("content-visible" in classes and not matches) or (

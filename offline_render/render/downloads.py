@@ -20,7 +20,7 @@ from typing import Any
 import jupytext
 import nbformat
 
-from ..book import Cell, Chapter, Part, Project, lines_of, remembered, reports
+from ..book import Cell, Chapter, Part, Project, lines_of, remembered
 from .assemble import prose_with_values
 from .crossref import Document, Target
 from .pandoc import Pandoc
@@ -133,8 +133,12 @@ def write_wheel(project: Project, out: Path) -> list[Path]:
 
 
 def offered(chapter: Chapter, parts: list[Part]) -> bool:
-    """Numbered documents with code; one that reports on the book can't run without it."""
-    return bool(chapter.number) and has_code(parts) and not reports(chapter, parts)
+    """Numbered chapters with code, and appendices with models of their own.
+
+    The others report on the book, and can't run without it.
+    """
+    own = not chapter.appendix or compares(chapter, parts)
+    return bool(chapter.number) and own and has_code(parts)
 
 
 def chapter_notebook(

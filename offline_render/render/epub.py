@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -23,6 +24,8 @@ COVER = Path("chapters") / "drawings" / "cover.svg"
 
 class EpubWriter(HtmlWriter):
     """HTML for one document of many: identifiers are unique in the book, and nothing moves."""
+
+    form = "epub"
 
     def fold(self, summary: str, body: list[Node]) -> list[Node]:
         return []  # as on paper: the code of figures stands in notebook and script
@@ -105,9 +108,10 @@ def write_epub(
         title, *rest = transform(document, EpubWriter(project, chapter))
         # the title begins the file of the chapter, so the anchor stands after it
         blocks += [title, pandoc.div(start_of(chapter), [], []), *rest]
-    tree = {**documents[0].tree, "meta": metadata(project), "blocks": pandoc.walk(blocks, readable)}
+    blocks = pandoc.walk(pandoc.walk(blocks, readable), _within_the_book)
+    tree = {**documents[0].tree, "meta": metadata(project), "blocks": blocks}
     pictures = {
-        f"{document.chapter.key}/{path}": data
+        f"{document.chapter.key}/{path}": without_doctype(data)
         for document in documents
         for path, data in files[document.chapter.source].items()
     }
@@ -125,6 +129,18 @@ def write_epub(
     target.write_bytes(remembered(project.work / "made", "epub", inputs, made))
 
 
+def without_doctype(picture: bytes) -> bytes:
+    """A drawing without the declaration by which it would call for files from elsewhere."""
+    return re.sub(rb"<!DOCTYPE[^>\[]*>", b"", picture, count=1)
+
+
+def _within_the_book(node: Node) -> Node | None:
+    """A file that stands beside the pages is not in the EPUB: its link becomes its words."""
+    if node["t"] != "Link" or re.match(r"#|[a-z]+:", str(node["c"][2][0])):
+        return None
+    return {"t": "Span", "c": [["", [], []], node["c"][1]]}
+
+
 def packed(text: str, pictures: dict[str, bytes], cover: Path | None, engine: Pandoc) -> bytes:
     """The EPUB of a document tree, by pandoc."""
     with tempfile.TemporaryDirectory(prefix="handbook-") as name:
@@ -138,7 +154,8 @@ def packed(text: str, pictures: dict[str, bytes], cover: Path | None, engine: Pa
             "--split-level=1", f"--css={STYLE}", "-o", str(folder / "book.epub"),
         ]  # fmt: skip
         if cover is not None:
-            options.append(f"--epub-cover-image={cover}")
+            (folder / cover.name).write_bytes(without_doctype(cover.read_bytes()))
+            options.append(f"--epub-cover-image={cover.name}")
         done = subprocess.run(
             [pandoc.executable(), f"--data-dir={engine.home}", *options],
             input=text, capture_output=True, encoding="utf-8", cwd=folder,

@@ -88,8 +88,7 @@ class TypstWriter(Writer):
 
     def panels(self, columns: str, body: list[Node]) -> list[Node]:
         out = [raw("typst", f"#hb-panels({columns},")]
-        for block in body:
-            out += [raw("typst", "["), block, raw("typst", "],")]
+        out += [n for block in body for n in (raw("typst", "["), block, raw("typst", "],"))]
         return [*out, raw("typst", ")")]
 
     def output(self, kind: str, body: list[Node]) -> list[Node]:
@@ -134,9 +133,8 @@ class TypstWriter(Writer):
             label = f"{self.document.chapter.key}--{label}"
         name = "appendix" if self.document.chapter.appendix else "chapter"
         routine = level > 1 and pandoc.text_of(inlines) in ROUTINE
-        # two pages of contents; the bookmarks have these sections too
-        left_out = routine or {"unlisted", "optional"} & set(attr[1])
-        listed = ", listed: false" if left_out else ""
+        # so the contents have two pages; the bookmarks have these sections too
+        listed = ", listed: false" if routine or {"unlisted", "optional"} & set(attr[1]) else ""
         start = raw("typst", f'#hb-heading({level}, "{number}", "{name}"{listed})[', inline=True)
         end = raw("typst", f"] <{label}>" if label else "]", inline=True)
         return [{"t": "Para", "c": [start, *inlines, end]}]

@@ -28,6 +28,7 @@ LEFT_OUT = {
     ("class", "screen-reader-only"): "the kind of a callout, read aloud",
     ("class", "anchor"): "the sign that links to a section",
     ("class", "page-toc"): "the page's contents once more, for narrow screens",
+    ("class", "cover"): "the book's title on the home page, which Quarto has in a block of its own",
     ("class", "turn"): "to the next chapter",
     ("class", "page-navigation"): "to the next chapter",
     ("class", "footnote-back"): "the way back from a footnote",

@@ -30,7 +30,7 @@ ANSWERS = {
     "nested": ["E-glossary.html#gls-nested-factor"],
     "missing values": ["C-dictionary.html#sec-di-defaults", "recipes.html#"],
     "sample size": ["E-glossary.html#gls-effective-sample-size", "recipes.html#sec-rec-size"],
-    "LinAlgError": ["13-failed-fits.html#sec-ff-linalg"],
+    "LinAlgError": ["13-failed-fits.html#sec-ff-linalg", "recipes.html#sec-rec-singular"],
     "p-value": ["09-inference.html#", "recipes.html#", "E-glossary.html#gls-p-value"],
 }
 WATCH = """

@@ -20,7 +20,7 @@ from typing import Any
 import jupytext
 import nbformat
 
-from ..book import Cell, Chapter, Part, Project, lines_of, remembered
+from ..book import Cell, Chapter, Part, Project, compares, lines_of, remembered
 from .assemble import prose_with_values
 from .crossref import Document, Target
 from .pandoc import Pandoc

@@ -111,7 +111,7 @@ def write_epub(
     blocks = pandoc.walk(pandoc.walk(blocks, readable), _within_the_book)
     tree = {**documents[0].tree, "meta": metadata(project), "blocks": blocks}
     pictures = {
-        f"{document.chapter.key}/{path}": without_doctype(data)
+        f"{document.chapter.key}/{path}": strict(data)
         for document in documents
         for path, data in files[document.chapter.source].items()
     }
@@ -129,9 +129,11 @@ def write_epub(
     target.write_bytes(remembered(project.work / "made", "epub", inputs, made))
 
 
-def without_doctype(picture: bytes) -> bytes:
-    """A drawing without the declaration by which it would call for files from elsewhere."""
-    return re.sub(rb"<!DOCTYPE[^>\[]*>", b"", picture, count=1)
+def strict(picture: bytes) -> bytes:
+    """A drawing as EPUB asks for it: no declaration that calls for files from elsewhere, and an
+    outline in each path, if the empty one of a blank."""
+    picture = re.sub(rb"<!DOCTYPE[^>\[]*>", b"", picture, count=1)
+    return re.sub(rb"<path (?![^>]*\sd=)", b'<path d="" ', picture)
 
 
 def _within_the_book(node: Node) -> Node | None:
@@ -154,7 +156,7 @@ def packed(text: str, pictures: dict[str, bytes], cover: Path | None, engine: Pa
             "--split-level=1", f"--css={STYLE}", "-o", str(folder / "book.epub"),
         ]  # fmt: skip
         if cover is not None:
-            (folder / cover.name).write_bytes(without_doctype(cover.read_bytes()))
+            (folder / cover.name).write_bytes(strict(cover.read_bytes()))
             options.append(f"--epub-cover-image={cover.name}")
         done = subprocess.run(
             [pandoc.executable(), f"--data-dir={engine.home}", *options],

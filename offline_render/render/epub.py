@@ -50,7 +50,9 @@ class EpubWriter(HtmlWriter):
         level, attr, inlines = block["c"]
         attr[0] = own(self.chapter, attr[0])
         number = f"{found.number} " if found and found.number else ""
-        return [{"t": "Header", "c": [level, attr, [*pandoc_words(number), *inlines]]}]
+        # pandoc declares no formulas for the list of contents
+        words = pandoc.walk(inlines, _letters)
+        return [{"t": "Header", "c": [level, attr, [*pandoc_words(number), *words]]}]
 
     def reference(self, source: str, node: Node) -> Node:
         return node
@@ -67,6 +69,12 @@ class EpubWriter(HtmlWriter):
             fragment = start_of(target)
         node["c"][2][0] = f"#{fragment}"
         return node
+
+
+def _letters(node: Node) -> Node | None:
+    if node["t"] != "Math":
+        return None
+    return {"t": "Emph", "c": [pandoc.string(str(node["c"][1]).replace("\\", ""))]}
 
 
 def pandoc_words(text: str) -> list[Node]:
@@ -133,7 +141,7 @@ def strict(picture: bytes) -> bytes:
     """A drawing as EPUB asks for it: no declaration that calls for files from elsewhere, and an
     outline in each path, if the empty one of a blank."""
     picture = re.sub(rb"<!DOCTYPE[^>\[]*>", b"", picture, count=1)
-    return re.sub(rb"<path (?![^>]*\sd=)", b'<path d="" ', picture)
+    return re.sub(rb"<path (?![^>]*\bd=)", b'<path d="" ', picture)
 
 
 def _within_the_book(node: Node) -> Node | None:

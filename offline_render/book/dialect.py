@@ -14,13 +14,14 @@ CLASSES = {
     "panel-tabset", "content-visible", "content-hidden", "column-margin", "aside",
     "quiz", "hint", "reflection", "model-answer", "answer-key", "unnumbered", "unlisted",
     "appendix", "objectives", "summary", "explorer",
-    "assessment", "needs", "optional", "proof", "exercise", "solution",
+    "assessment", "needs", "optional", "proof", "exercise", "solution", "check",
     "doors", "door", "book-index",
 }  # fmt: skip
 ATTRIBUTES = {
     "title", "collapse", "when-format", "unless-format", "fig-alt", "width", "fig-cap", "summary",
+    "kind", "within", "unit",
 }  # fmt: skip
-DIV_IDS = ("refs", "sec-", "fig-", "tbl-", "eq-", "quiz-", "reflection-")
+DIV_IDS = ("refs", "sec-", "fig-", "tbl-", "eq-", "quiz-", "reflection-", "exercise-")
 DIV = re.compile(r"^\s*:{3,}\s*\{(?P<attrs>[^}]*)\}\s*$")
 BARE_DIV = re.compile(r"^\s*:{3,}\s*(?P<name>[A-Za-z][\w-]*)\s*$")
 SHORTCODE = re.compile(r"\{\{<.*?>\}\}")

@@ -163,7 +163,7 @@ def contextual_effects() -> Any:
 def repeated_measures() -> Any:
     figure, axes = canvas(height=2.3, columns=2)
     weeks = np.arange(6)
-    thickness = {"a random intercept": np.full(5, 2.0), "what time does": 5.4 * 0.55 ** np.arange(5)}
+    thickness = {"a random intercept": np.full(5, 2.0), "what time does": 5.4 * 0.55 ** weeks[:5]}
     for ax, (title, width) in zip(axes, thickness.items(), strict=True):
         for k in weeks[1:]:
             turn = np.linspace(0, np.pi, 60)

@@ -69,12 +69,22 @@ def labels_used_twice(
 
 
 def start_anew(outer: Factor, inner: Factor) -> bool:
-    """Whether the labels within most outer levels are the first ones in the order of labels."""
+    """Whether the labels within most outer levels are the first ones of all labels.
+
+    First in the order of labels, or, since numbers that are text stand as 1, 10, 2, with the most
+    frequent label first: a label that starts anew is in the more outer levels the lower it is.
+    """
     if outer.levels * inner.levels > MOST_CELLS * 100:
         return False
     cell = np.zeros((outer.levels, inner.levels), dtype=bool)
     cell[outer.codes, inner.codes] = True
-    last = inner.levels - cell[:, ::-1].argmax(axis=1)
+    by_frequency = cell[:, np.argsort(-cell.sum(axis=0), kind="stable")]
+    return first_ones(cell) or first_ones(by_frequency)
+
+
+def first_ones(cell: np.ndarray) -> bool:
+    """Whether the true cells of most rows come before the others."""
+    last = cell.shape[1] - cell[:, ::-1].argmax(axis=1)
     return bool(np.mean(last == cell.sum(axis=1)) >= MOSTLY)
 
 

@@ -8,6 +8,7 @@ parameters the nested reading fits far better. Both together are pointed out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
@@ -44,9 +45,12 @@ def labels_used_twice(
         The criterion of another design, on the same scale.
     """
     factors, found = design.factors, []
+    labels = {part.group_name: part.group_labels for part in design.parts}
     for outer, inner in permutations(factors, 2):
         a, b = factors[outer], factors[inner]
-        if ":" in outer + inner or not crossed(a, b) or not start_anew(a, b):
+        if ":" in outer + inner or not crossed(a, b):
+            continue
+        if not start_anew(a, b, labels[inner]):
             continue
         if any(inner in bar.columns and len(bar.columns) > 1 for bar in design.bars):
             continue  # it is the outer factor of another one
@@ -68,18 +72,18 @@ def labels_used_twice(
     ]
 
 
-def start_anew(outer: Factor, inner: Factor) -> bool:
-    """Whether the labels within most outer levels are the first ones of all labels.
+def start_anew(outer: Factor, inner: Factor, labels: pd.Index) -> bool:
+    """Whether the labels within most outer levels are the first ones of all.
 
-    First in the order of labels, or, since numbers that are text stand as 1, 10, 2, with the most
-    frequent label first: a label that starts anew is in the more outer levels the lower it is.
+    Numbers that are text stand as 1, 10, 2, and count as numbers here.
     """
     if outer.levels * inner.levels > MOST_CELLS * 100:
         return False
     cell = np.zeros((outer.levels, inner.levels), dtype=bool)
     cell[outer.codes, inner.codes] = True
-    by_frequency = cell[:, np.argsort(-cell.sum(axis=0), kind="stable")]
-    return first_ones(cell) or first_ones(by_frequency)
+    by_number = [re.sub(r"\d+", lambda digits: digits[0].zfill(20), str(x)) for x in labels]
+    numbered = cell[:, np.argsort(by_number, kind="stable")]
+    return first_ones(cell) or first_ones(numbered)
 
 
 def first_ones(cell: np.ndarray) -> bool:

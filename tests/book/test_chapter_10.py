@@ -180,7 +180,7 @@ STATEMENTS: list[Statement] = [
             slope_of_coverage(p["uneven"].loc["mixed, Kenward-Roger"]) < 4
             and slope_of_coverage(p["no_slope"].loc["Kenward-Roger, no slope"]) < 4
             and p["uneven"].loc["mixed, Kenward-Roger", 40] < 0.95 - 3 * doubt(0.9, p["few"])
-            and p["no_slope"].loc["Kenward-Roger, no slope", 40] < 0.95 - 3 * doubt(0.85, 400)
+            and p["no_slope"].loc["Kenward-Roger, no slope", 40] < 0.95 - 3 * doubt(0.85, 300)
         ),
     ),
     (

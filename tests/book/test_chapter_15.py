@@ -88,7 +88,8 @@ STATEMENTS: list[Statement] = [
         lambda p: herds_at_target(p, 20) < 1.12 * herds_at_target(p, 40),
     ),
     (
-        "their standard error is large, and the effect must be twice as many of them as with forty.",
+        "their standard error is large, and the effect must be twice as many of them as with "
+        "forty.",
         lambda p: 1.9 < p["few"]["times SE"].iloc[0] / p["few"]["times SE"].iloc[5] < 2.1,
     ),
     (

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.patches import FancyBboxPatch
-from pens import BLUE, INK, RED, SOFT, arrow, canvas, drawing, say
+from pens import BLUE, GREEN, INK, RED, SOFT, arrow, canvas, drawing, say
 from scipy import stats
 
 
@@ -73,6 +73,29 @@ def inference() -> Any:
     say(axes[1], 1.6, 0.2, r"the other half: $\chi^2_1$", BLUE, ha="left", fontsize=9.5)
     say(axes[1], 3, -0.085, "test of a variance, which can't be below zero", fontsize=9.5)
     axes[1].set(xlim=(-0.2, 6.2), ylim=(-0.12, 0.62))
+    return figure
+
+
+@drawing("few-clusters")
+def few_clusters() -> Any:
+    figure, axes = canvas(height=2.6, columns=2)
+    sizes = np.array([3, 6, 11, 18, 34])
+    places = np.arange(5)
+    height = np.array([1.5, 0.7, 1.9, 0.4, 1.1])
+    axes[0].scatter(places, height, s=22 * sizes, color=BLUE, alpha=0.85, lw=0)
+    axes[0].plot([-0.6, 4.6], [-0.35, -0.35], color=INK, lw=1)
+    say(axes[0], 2.0, -0.7, "five herds, from small to large", fontsize=9.5)
+    say(axes[0], -0.75, 1.1, "mean of its cows", fontsize=9.5, rotation=90)
+    axes[0].set(xlim=(-1.0, 4.9), ylim=(-0.95, 2.4))
+    rows = [("each herd once", np.ones(5), BLUE),
+            ("in between:\nGEE, mixed model", sizes / (1 + 0.12 * (sizes - 1)), GREEN),
+            ("each cow once", sizes, RED)]  # fmt: skip
+    for (words, weight, color), base in zip(rows, (2.3, 1.15, 0.0), strict=True):
+        axes[1].bar(places, 2.1 * weight / weight.sum(), 0.62, bottom=base, color=color)
+        axes[1].plot([-0.5, 4.5], [base, base], color=INK, lw=1)
+        say(axes[1], 4.75, base + 0.3, words, color, ha="left", fontsize=9.5)
+    say(axes[1], 2.0, -0.3, "weights of the same five herds", fontsize=9.5)
+    axes[1].set(xlim=(-0.6, 8.6), ylim=(-0.5, 3.3))
     return figure
 
 

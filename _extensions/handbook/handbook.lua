@@ -19,7 +19,7 @@
 In HTML each answer stands in a fold under its question; quiz.js makes a live form of it. In every
 other format the questions are numbered within their chapter, and the answers move to `.answer-key`,
 or to the end of the document where there is none. More than one [x] makes a question with several
-right options.
+right options. Exercises are in exercises.lua, beside this file.
 
 Also here: `::: {.proof summary="..."}`, a fold on the web that paper leaves out; headings with
 `.optional`, which say so in their title; code of a figure (`code-fold`), which paper leaves out; and
@@ -57,6 +57,13 @@ local function box_of(item)
   end
 end
 
+local function after_box(item)
+  local label = pandoc.Inlines(item[1].content)
+  label:remove(1)
+  if label[1] and label[1].t == "Space" then label:remove(1) end
+  return label
+end
+
 local function is_options(block)
   if block.t ~= "BulletList" then return false end
   for _, item in ipairs(block.content) do
@@ -70,9 +77,7 @@ local function read_option(item, letter, div)
   if not box then
     refuse("Quiz", div, "option " .. letter .. " has no box. Begin it with [ ] or [x].")
   end
-  local label = pandoc.Inlines(item[1].content)
-  label:remove(1)
-  if label[1] and label[1].t == "Space" then label:remove(1) end
+  local label = after_box(item)
   local why = pandoc.Blocks({ table.unpack(item, 2) })
   if #label == 0 then
     refuse("Quiz", div, "option " .. letter .. " has no text. Write it after its box.")
@@ -259,16 +264,18 @@ local function kept_with_next(blocks)
   return out
 end
 
-local PAGE = [=[#text(size: 0.85em)[Answer on page #context {
+local PAGE = [=[#text(size: 0.85em)[%s on page #context {
   let place = locate(<%s>)
   let style = place.page-numbering()
   numbering(if style == none { "1" } else { style }, counter(page).at(place).first())
 }]]=]
 
-local function link_to_answer(item)
+local function link_to_answer(item, word)
   local target = "answer-" .. item.id
-  local text = pandoc.Str("Answer")
-  if FORMAT == "typst" then text = pandoc.RawInline("typst", PAGE:format(target)) end
+  local text = pandoc.Str(word or "Answer")
+  if FORMAT == "typst" then
+    text = pandoc.RawInline("typst", PAGE:format(word or "Answer", target))
+  end
   return pandoc.Para({ pandoc.Link({ text }, "#" .. target) })
 end
 
@@ -294,12 +301,30 @@ local function print_reflection(reflection)
   return framed(out, reflection.id, QUESTION)
 end
 
+-- Exercises have a file of their own, beside this one whoever loads it.
+local folder = debug.getinfo(1, "S").source:match("^@(.*[/\\])") or ""
+local exercises = assert(loadfile(folder .. "exercises.lua"))({
+  refuse = refuse, is_options = is_options, html = html, tag = tag, prefixed = prefixed,
+  framed = framed, kept_with_next = kept_with_next, link_to_answer = link_to_answer,
+  -- "right" or "wrong" by an option's box, and the words after it
+  box_of = function(item)
+    local box = box_of(item)
+    return box and (box == CHECKED and "right" or "wrong"), box and after_box(item)
+  end,
+})
+
+local NAMES = { quiz = "Question", reflection = "Reflection", exercise = "Exercise" }
+
 local function key_entry(item)
-  local name = (item.options and "Question " or "Reflection ") .. item.number
+  local name = NAMES[item.sort] .. " " .. item.number
   local link = pandoc.Link({ pandoc.Str(name) }, "#" .. item.id)
   local title = { pandoc.Strong({ link }), pandoc.Str(":"), pandoc.Space() }
   local out = pandoc.Blocks({})
-  if item.options then
+  if item.sort == "exercise" then
+    title = pandoc.Inlines(title) .. exercises.key_words(item)
+    out:extend(kept_with_next({ pandoc.Para(title) }))
+    out:extend(item.solution)
+  elseif item.sort == "quiz" then
     table.insert(title, pandoc.Strong({ pandoc.Str(listed(item.right)) }))
     out:extend(kept_with_next({ pandoc.Para(title) }))
     local items = {}
@@ -412,14 +437,15 @@ local function enrol(state, item, kind, div)
   state.made[kind] = (state.made[kind] or 0) + 1
   item.id = div.identifier ~= "" and div.identifier or (kind .. "-" .. state.made[kind])
   if state.ids[item.id] then
-    refuse(kind == "quiz" and "Quiz" or "Reflection", div,
+    refuse(kind:gsub("^%l", string.upper), div,
       "its id #" .. item.id .. " is taken by another one. Give it an id of its own.")
   end
   state.ids[item.id] = true
   local chapter = state.chapters[#state.chapters]
   chapter[kind] = (chapter[kind] or 0) + 1
   item.number = chapter[kind]
-  local digest = pandoc.utils.sha1(own_words(div.content)):sub(1, 12)
+  item.sort = kind
+  local digest = pandoc.utils.sha1(item.words or own_words(div.content)):sub(1, 12)
   state.keys[digest] = (state.keys[digest] or 0) + 1
   item.key = digest .. (state.keys[digest] > 1 and "-" .. state.keys[digest] or "")
   table.insert(chapter.items, item)
@@ -431,11 +457,13 @@ local function add_files_in_quarto()
     name = "handbook-quiz",
     version = "1.0.0",
     scripts = {
-      { path = "assessment.js", afterBody = true }, -- listens to quiz.js, so it comes first
+      -- these two listen to quiz.js, so they come first
+      { path = "assessment.js", afterBody = true },
+      { path = "exercise.js", afterBody = true },
       { path = "quiz.js", afterBody = true },
       { path = "explorer.js", afterBody = true },
     },
-    stylesheets = { "quiz.css", "explorer.css", "assessment.css", "pages.css" },
+    stylesheets = { "quiz.css", "exercise.css", "explorer.css", "assessment.css", "pages.css" },
   })
 end
 
@@ -587,6 +615,12 @@ function Pandoc(doc)
         local reflection = read_reflection(div)
         enrol(state, reflection, "reflection", div)
         return (web and html_reflection or print_reflection)(reflection), false
+      elseif div.classes:includes("exercise") then
+        local exercise = exercises.read(div)
+        enrol(state, exercise, "exercise", div)
+        return (web and exercises.to_html or exercises.to_print)(exercise), false
+      elseif exercises.is_part(div) then
+        refuse("Solution or check", div, "it stands outside an exercise. Put it inside one.")
       elseif div.classes:includes("book-index") then
         if FORMAT ~= "typst" then return {}, false end
         return pandoc.RawBlock("typst", "#hb-index()"), false

@@ -11,9 +11,10 @@
   const REASONS = "The reasons stand under the options.";
   const NO = '<span aria-hidden="true">✗</span> ';
 
-  // What the browser remembers: {questions: {key: {choice, right}}, reflections: {key: text}}
+  // What the browser remembers: {questions: {key: {choice, right}}, reflections: {key: text},
+  // exercises: {key: {given, right}}}
 
-  const empty = () => ({ questions: {}, reflections: {} });
+  const empty = () => ({ questions: {}, reflections: {}, exercises: {} });
   let memory = empty();
   try {
     const kept = JSON.parse(localStorage.getItem(STORE));
@@ -196,7 +197,7 @@
 
   let panel;
 
-  function score(quizzes, reflections) {
+  function score(quizzes, reflections, exercises) {
     const element = make("section", "hb-score", `
       <p class="hb-kicker">Your answers</p>
       <p class="hb-count"></p>
@@ -220,9 +221,15 @@
     function update() {
       const right = quizzes.filter((quiz) => memory.questions[quiz.key]?.right).length;
       const count = element.querySelector(".hb-count");
+      const done = exercises.filter((exercise) => memory.exercises[exercise.key]?.right).length;
+      const all = quizzes.length + exercises.length;
       count.innerHTML = `<strong>${right} of ${quizzes.length}</strong> right on this page`;
-      count.hidden = element.querySelector(".hb-bar").hidden = quizzes.length === 0;
-      const share = right / Math.max(quizzes.length, 1);
+      if (exercises.length) {
+        count.innerHTML = `<strong>${right} of ${quizzes.length}</strong> questions and `
+          + `<strong>${done} of ${exercises.length}</strong> checks of exercises right on this page`;
+      }
+      count.hidden = element.querySelector(".hb-bar").hidden = all === 0;
+      const share = (right + done) / Math.max(all, 1);
       element.querySelector(".hb-bar span").style.inlineSize = `${100 * share}%`;
       status.textContent = "";
       document.dispatchEvent(new CustomEvent("hb-progress", { detail: {
@@ -234,7 +241,7 @@
     }
 
     function restoreAll() {
-      for (const item of [...quizzes, ...reflections]) item.restore();
+      for (const item of [...quizzes, ...reflections, ...exercises]) item.restore();
       update();
     }
 
@@ -247,6 +254,7 @@
     element.querySelector(".hb-reset-page").addEventListener("click", () => reset(() => {
       for (const quiz of quizzes) delete memory.questions[quiz.key];
       for (const reflection of reflections) delete memory.reflections[reflection.key];
+      for (const exercise of exercises) delete memory.exercises[exercise.key];
     }, "The answers of this page are forgotten."));
 
     // What was answered in weeks goes with a second, deliberate press only.
@@ -259,14 +267,15 @@
     }
     opener.addEventListener("click", () => {
       const count = (part) => Object.keys(memory[part]).length;
-      if (!count("questions") && !count("reflections")) {
+      if (!Object.keys(memory).some(count)) {
         status.textContent = "No answers are kept yet.";
         return;
       }
       const some = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
       ask.querySelector(".hb-count-book").textContent = "This forgets what you answered in every "
-        + `chapter: ${some(count("questions"), "question")} and `
-        + `${some(count("reflections"), "reflection")}. It can't be undone.`;
+        + `chapter: ${some(count("questions"), "question")}, `
+        + `${some(count("reflections"), "reflection")} and `
+        + `${some(count("exercises"), "exercise")}. It can't be undone.`;
       status.textContent = "";
       asking(true);
     });
@@ -280,11 +289,13 @@
     return { element, update };
   }
 
-  const items = document.querySelectorAll(".hb-quiz, .hb-reflection");
+  const items = document.querySelectorAll(".hb-quiz, .hb-reflection, .hb-exercise[data-hb-key]");
   if (items.length) {
     const quizzes = [...document.querySelectorAll(".hb-quiz")].map(liven);
     const reflections = [...document.querySelectorAll(".hb-reflection")].map(listen);
-    panel = score(quizzes, reflections);
+    const asked = { exercises: [], answers: () => memory.exercises, remember };
+    document.dispatchEvent(new CustomEvent("hb-exercises", { detail: asked }));
+    panel = score(quizzes, reflections, asked.exercises);
     items[items.length - 1].after(panel.element);
   }
 })();

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets.generate import bp_trial, dairy_herds, hospital_costs, neighbourhood_health
+from datasets.generate import (
+    bp_trial,
+    dairy_herds,
+    hospital_costs,
+    neighbourhood_health,
+    test_days,
+)
 from datasets.generate._codebook import codebook_bytes
 from datasets.generate._shared import DataSet, csv_bytes
 
@@ -17,12 +23,13 @@ DATASETS: tuple[DataSet, ...] = (
     bp_trial.DATASET,
     neighbourhood_health.DATASET,
     hospital_costs.DATASET,
+    test_days.DATASET,
 )
 FOLDER = Path(__file__).resolve().parents[1]
 
 
 def write_all(into: Path = FOLDER, published: Path = FOLDER / "published") -> list[Path]:
-    """Write the four csv files and datapackage.json, and return their paths.
+    """Write the csv files and datapackage.json, and return their paths.
 
     Parameters
     ----------

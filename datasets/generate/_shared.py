@@ -42,7 +42,8 @@ class Truth:
     """One model that holds for the data, in lme4's notation, with its true parameters.
 
     `fixed` has the term names that formulaic gives. `random` has sigma2_g and sigma2 for a
-    random intercept, and sigma2_u0, sigma2_u1, sigma_u01 and sigma2 for a random slope.
+    random intercept, sigma2_u0, sigma2_u1, sigma_u01 and sigma2 for a random slope, and
+    sigma2_herd and the like for several grouping factors.
     """
 
     model: str
@@ -58,7 +59,8 @@ class DataSet:
     The seed is chosen, so that a worked example need not explain away bad luck: it is the smallest
     from 1 upwards for which the REML estimates of the first truth's variance parameters lie
     within 0.3 standard errors, and all estimates of all truths within 0.8. Estimates in these
-    files therefore lie closer to the truth than a fresh sample's would.
+    files therefore lie closer to the truth than a fresh sample's would. `test_days`, with its
+    eleven fixed effects and six variance parameters, has a wider rule, which its module states.
     """
 
     name: str

@@ -23,3 +23,10 @@ for (name in c("sleepstudy", "Dyestuff", "Dyestuff2", "Pastes", "Penicillin"))
   export(from_package(name, "lme4"), tolower(name))
 for (name in c("Rail", "Orthodont", "Milk"))
   export(from_package(name, "nlme"), tolower(name))
+
+# A part of InstEval, small enough to be read at once: the departments whose students rated nine or
+# more lecturers of the department each, on average. All their rows are kept.
+evaluations <- from_package("InstEval", "lme4")
+each <- tapply(as.character(evaluations$s), evaluations$dept,
+               function(s) length(s) / length(unique(s)))
+export(evaluations[evaluations$dept %in% names(each)[each >= 9], ], "insteval")

@@ -8,38 +8,27 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Iterator
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import jupytext
 import nbformat
 
-from ..book import Cell, Chapter, Part, Project, compares, lines_of, remembered
+from ..book import Cell, Chapter, Part, Project, compares, remembered
 from .assemble import prose_with_values
 from .crossref import Document, Target
 from .pandoc import Pandoc
+from .plain import plain_line, plain_markdown
 from .scripts import as_script
 from .sheet import write_sheet
 
 DATA_ARCHIVE = "handbook-data.zip"
 NOTEBOOK_ARCHIVE = "handbook-notebooks.zip"
-OPEN = re.compile(r"^(?P<colons>:{3,})\s*(?:\{(?P<attrs>[^}]*)\}|(?P<name>[A-Za-z][\w-]*))\s*$")
-CLOSE = re.compile(r"^:{3,}\s*$")
-TITLE = re.compile(r'title="([^"]*)"')
-REFERENCE = re.compile(r"\[-@((?:sec|fig|tbl|eq)-[\w-]+)\]|(?<![\w\\])@((?:sec|fig|tbl|eq)-[\w-]+)")
-CITATIONS = re.compile(r"\[([^\]\[]*@[^\]\[]*)\]")
-CITATION = re.compile(r"-?@([A-Za-z][\w:-]*)")
-LABEL = re.compile(r"\s*\{#(?P<id>[\w-]+)[^}]*\}")
-FOOTNOTE = re.compile(r"\^\[([^\]]*)\]")
-DOCUMENT_LINK = re.compile(r"\[([^\]]+)\]\([\w./-]+\.qmd(?:#[\w-]+)?\)")
-LEFT_OUT = {"quiz", "reflection", "answer-key", "explorer"}
-QUESTIONS = "*The questions of this section are on the book's page.*"
 NO_NAMES = "et al."
 INSTALL = (
     "This notebook belongs to *{title}*. It needs the book's package, a file that the book's first "
@@ -151,6 +140,7 @@ def chapter_notebook(
 ) -> nbformat.NotebookNode:
     """One chapter as a notebook without results."""
     cells = []
+    exercises = count(1)
     for index, part in enumerate(parts):
         if isinstance(part, Cell):
             if part.option("eval", True) and part.code.strip():
@@ -159,7 +149,8 @@ def chapter_notebook(
                 if caption:
                     cells.append(nbformat.v4.new_markdown_cell(caption))
             continue
-        text = plain_markdown(prose_with_values(part, outputs.get(index, [])), targets, words)
+        prose = prose_with_values(part, outputs.get(index, []))
+        text = plain_markdown(prose, targets, words, exercises)
         if text:
             cells.append(nbformat.v4.new_markdown_cell(text))
     install = nbformat.v4.new_markdown_cell(
@@ -180,80 +171,8 @@ def _caption(cell: Cell, targets: dict[str, Target], words: dict[str, tuple[str,
     caption = cell.options.get("fig-cap") or cell.options.get("tbl-cap")
     if not caption:
         return ""
-    target, text = targets.get(cell.label), _plain_line(str(caption), targets, words)
+    target, text = targets.get(cell.label), plain_line(str(caption), targets, words)
     return f"*{target.words}: {text}*" if target else f"*{text}*"
-
-
-def plain_markdown(text: str, targets: dict[str, Target], words: dict[str, tuple[str, str]]) -> str:
-    """Markdown that any notebook shows: no fenced blocks, labels, references or citations."""
-    out = [
-        line if in_code else _plain_line(line, targets, words)
-        for line, in_code in _without_blocks(text)
-    ]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(out)).strip()
-
-
-def _without_blocks(text: str) -> Iterator[tuple[str, bool]]:
-    """The lines inside fenced blocks, and which are code: no questions, titles in bold."""
-    left_out = depth = 0
-    announced = False
-    for line, in_code in lines_of(text):
-        opened = None if in_code else OPEN.match(line)
-        closed = None if in_code else CLOSE.match(line)
-        if opened:
-            depth += 1
-            attrs = opened["attrs"] or "." + opened["name"]
-            names = {word[1:] for word in attrs.split() if word.startswith(".")}
-            if not left_out and names & LEFT_OUT:
-                left_out = depth
-                if not announced:
-                    yield QUESTIONS, False
-                announced = True
-            elif not left_out and (title := TITLE.search(attrs)):
-                yield f"**{title[1]}.**", False
-                yield "", False
-            continue
-        if closed:
-            if left_out == depth:
-                left_out = 0
-            depth -= 1
-            continue
-        if not left_out:
-            yield line, in_code
-
-
-def _plain_line(line: str, targets: dict[str, Target], words: dict[str, tuple[str, str]]) -> str:
-    label = LABEL.search(line)
-    if label:
-        identifier = label["id"]
-        target = targets.get(identifier)
-        line = LABEL.sub("", line)
-        if line.startswith(": ") and target:
-            line = f"*{target.words}: {line[2:]}*"
-        if identifier.startswith("eq-") and target:
-            line = f"{line}\n\n({target.number})"
-    if line.startswith("#"):
-        line = re.sub(r"\s*\{[^}]*\}\s*$", "", line)
-    if line.startswith(": "):
-        line = line[2:]  # the text of a definition
-    line = FOOTNOTE.sub(r" (\1)", line)
-    line = DOCUMENT_LINK.sub(r"\1", line)  # the other chapters are not beside a notebook
-
-    def reference(match: re.Match[str]) -> str:
-        found = targets.get(match[1] or match[2])
-        return match[0] if found is None else found.number if match[1] else found.words
-
-    def group(match: re.Match[str]) -> str:
-        inside = CITATION.sub(lambda m: ", ".join(words.get(m[1], (m[1], ""))), match[1])
-        return f"({inside})"
-
-    def single(match: re.Match[str]) -> str:
-        author, year = words.get(match[1], (match[0], ""))
-        return f"{author} ({year})" if year else author
-
-    line = REFERENCE.sub(reference, line)
-    line = CITATIONS.sub(group, line)
-    return re.sub(r"(?<![\w`./])@([A-Za-z][\w:-]*\d{4}\w?)", single, line)
 
 
 def citations(project: Project, engine: Pandoc) -> dict[str, tuple[str, str]]:

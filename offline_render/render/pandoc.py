@@ -101,6 +101,11 @@ class Pandoc:
         return dict(json.loads(self.run(markdown, "-f", READER, "-t", "json")))
 
 
+def filter_text(lua: Path) -> str:
+    """The filter's own text and that of the files beside it which it loads."""
+    return "\0".join(path.read_text(encoding="utf-8") for path in sorted(lua.parent.glob("*.lua")))
+
+
 def walk(node: Any, visit: Callable[[Node], Any]) -> Any:
     """Rebuild a tree bottom-up; ``visit`` returns a node, a list of nodes, or None to keep."""
     if isinstance(node, list):

@@ -22,8 +22,8 @@ ASSETS = Path(__file__).parent / "assets"
 MARK = "HBFORMULA"
 #: Sections that every chapter has, and that say nothing in the contents; look.typ has them too.
 ROUTINE = {
-    "Objectives", "Python and R side by side", "Common mistakes", "Check yourself", "Summary",
-    "Agreement with lme4",
+    "Objectives", "Python and R side by side", "Common mistakes", "Check yourself", "Exercises",
+    "Summary", "Agreement with lme4",
 }  # fmt: skip
 ALIGN = {"AlignLeft": "left", "AlignRight": "right", "AlignCenter": "center"}
 
@@ -185,7 +185,7 @@ def with_questions(
     text = engine.run(
         json.dumps({**documents[0].tree, "meta": {}, "blocks": blocks}),
         "-f", "json", "-t", "json", "--lua-filter", str(lua),
-        depends=lua.read_text(encoding="utf-8"), target=form,
+        depends=pandoc.filter_text(lua), target=form,
     )  # fmt: skip
     out = json.loads(text)["blocks"]
     count = len(documents)

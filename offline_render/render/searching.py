@@ -13,10 +13,13 @@ from .pandoc import Node
 
 INDEX = "search-index.js"
 #: Blocks that answer no search: lists of what a chapter teaches, code, and what a page folds away.
-UNSEARCHED = {"objectives", "needs", "hb-fold", "proof", "model-answer", "hint", "cell-output"}
+UNSEARCHED = {
+    "objectives", "needs", "hb-fold", "proof", "model-answer", "hint", "solution", "check",
+    "cell-output",
+}  # fmt: skip
 ROUTINE = {"Objectives", "Check yourself"}
 #: Sections that repeat, optional ones and appendices answer after those that explain.
-ASIDE = {"Summary", "Common mistakes", "Agreement with lme4"}
+ASIDE = {"Summary", "Common mistakes", "Exercises", "Agreement with lme4"}
 GLOSSARY = "gls-"
 
 

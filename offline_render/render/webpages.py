@@ -178,8 +178,12 @@ def page_body(
         options += ["--lua-filter", str(lua)]
         if download:
             options += ["-M", f"handbook-download={document.chapter.key}"]
-        depends = lua.read_text(encoding="utf-8")
-    body = tidy_mathml(engine.run(json.dumps(tree), *options, depends=depends))
+        depends = pandoc.filter_text(lua)
+    try:
+        body = tidy_mathml(engine.run(json.dumps(tree), *options, depends=depends))
+    except BuildError as error:
+        # the filter quotes the block that it refuses, but doesn't know its file
+        raise BuildError(str(error), document.chapter.path) from None
     # pandoc frames only code whose language it can colour
     return kept_back(slim(UNCOLOURED.sub(r'<div class="sourceCode">\g<0></div>', body)))
 

@@ -9,6 +9,7 @@ from codeop import compile_command
 from pathlib import Path
 
 import pytest
+from exercises import Exercise, cells, exercises
 from side_by_side import blocks
 
 from offline_render.book import BuildError, Cell, check_dialect, load_project, split
@@ -54,6 +55,7 @@ def typed_results(path: Path, allowed: set[str]) -> list[str]:
         text = re.sub(r"^ *(```+|~~~+).*?^ *\1", _blank, part.text, flags=re.S | re.M)
         text = MATH_SPAN.sub(_blank, CODE_SPAN.sub(_blank, text))
         text = re.sub(r"\]\([^)]*\)|https?://\S+", _blank, text)
+        text = re.sub(r'\bwithin="[^"]*"', _blank, text)  # how near an answer has to be
         for offset, line in enumerate(text.split("\n")):
             found += [f"{path.name}:{part.line + offset}: {hit}" for hit in _hits(line, allowed)]
     return found
@@ -160,8 +162,8 @@ def test_every_chapter_follows_the_contract(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     titles = re.findall(r"^## (.+?)(?: \{[^}]*\})?$", text, flags=re.M)
     for needed in (
-        "Objectives", "Python and R side by side", "Common mistakes", "Check yourself", "Summary",
-        "Agreement with lme4",
+        "Objectives", "Python and R side by side", "Common mistakes", "Check yourself", "Exercises",
+        "Summary", "Agreement with lme4",
     ):  # fmt: skip
         assert titles.count(needed) == 1, f"{path.name} lacks the section {needed!r}"
     assert text.count("{.quiz") >= 3 or path.name == "_template.qmd"
@@ -169,6 +171,42 @@ def test_every_chapter_follows_the_contract(path: Path) -> None:
     assert "::: {.needs}" in text and "::: {.objectives}" in text and "::: {.summary}" in text
     assert "crosscheck(" in text and "agreement_summary(" in text
     assert "session" not in " ".join(re.findall(r"^#+ .*$", text.lower(), flags=re.M))
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.name)
+def test_every_chapter_has_exercises_of_several_kinds(path: Path) -> None:
+    found = exercises(path)
+    assert 2 <= len(found) <= 4
+    assert len({exercise.kind for exercise in found}) >= 2
+    section = path.read_text(encoding="utf-8").partition("\n## Exercises")[2].partition("\n## ")[0]
+    assert section.count("{.exercise") == len(found), "they stand in the section of that name"
+
+
+@pytest.mark.parametrize(
+    "exercise",
+    [pytest.param(e, id=e.identifier) for path in CHAPTERS for e in exercises(path)],
+)
+def test_every_exercise_has_a_task_a_hint_and_a_solution_that_computes(exercise: Exercise) -> None:
+    assert exercise.identifier.startswith("exercise-")
+    assert {"task", "hint", "solution"} <= set(exercise.parts)
+    solution = exercise.parts["solution"]
+    chunks = cells(solution)
+    assert chunks, "its solution computes"
+    assert re.sub(r"```.*?```", "", solution, flags=re.S).strip(), "and says the answer in words"
+    for chunk in chunks:
+        label = re.search(r"^#\| label: (exercise-[\w-]+)$", chunk, re.M)
+        assert label, "a solution prints: it has no figure or table of its own"
+    if "check" in exercise.parts:
+        options = re.findall(r"^- \[( |x)\] ", exercise.parts["check"], re.M)
+        value = re.search(r"`\{python\} [^`]+`$", exercise.parts["check"].strip())
+        assert options or value, "its check ends in an inline expression, or has options"
+
+
+def test_every_kind_of_exercise_is_used_and_no_name_stands_twice() -> None:
+    found = [exercise for path in DOCUMENTS for exercise in exercises(path)]
+    assert {exercise.kind for exercise in found} == {"again", "decide", "mistake"}
+    names = [exercise.identifier for exercise in found]
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.name)

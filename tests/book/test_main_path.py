@@ -17,7 +17,9 @@ READ = [c for c in PROJECT.chapters if c.part and c.number]
 #: What a new chapter is copied from keeps the order too.
 ORDERED = [*(c.key for c in READ), "_template"]
 LIKE_CHAPTERS = [c for c in PROJECT.chapters if c.key in ("G-classics", "H-large-data")]
-ENDS = ["Python and R side by side", "Common mistakes", "Check yourself", "Summary"]
+ENDS = [
+    "Python and R side by side", "Common mistakes", "Check yourself", "Exercises", "Summary",
+]  # fmt: skip
 
 
 def source(key: str) -> str:

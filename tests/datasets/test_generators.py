@@ -73,6 +73,7 @@ def test_another_seed_gives_other_data(dataset: DataSet) -> None:
         ("bp_trial", "hospital", 30, 12, 60),
         ("neighbourhood_health", "neighbourhood", 120, 10, 40),
         ("hospital_costs", "hospital", 25, 3, 100),
+        ("test_days", "lactation", 548, 1, 10),
     ],
 )
 def test_numbers_and_sizes_of_groups_are_those_of_the_design(

@@ -37,7 +37,7 @@ class Stream(io.TextIOBase):
     """What a cell prints, sent whenever a line is whole."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.held = name, ""
+        self.name, self.held, self.told = name, "", True
 
     def writable(self) -> bool:
         return True
@@ -45,26 +45,26 @@ class Stream(io.TextIOBase):
     def write(self, text: str) -> int:
         self.held += text
         whole, newline, self.held = self.held.rpartition("\n")
-        if newline:
+        if newline and self.told:
             tell("text", name=self.name, text=whole + newline)
         return len(text)
 
     def flush(self) -> None:
-        if self.held:
+        if self.held and self.told:
             tell("text", name=self.name, text=self.held)
-            self.held = ""
+        self.held = ""
 
 
 def start() -> None:
     """Import what every page needs; the packages take seconds, and the page says so."""
-    os.chdir("/work")
+    os.chdir("/files")
     os.environ["COLUMNS"] = "80"
     import matplotlib
 
     matplotlib.use("agg")
     import formulaic  # noqa: F401
     import matplotlib.backends.backend_svg
-    import matplotlib.pyplot  # noqa: F401
+    import matplotlib.pyplot
     import statsmodels.formula.api  # noqa: F401
 
     import pylmm_helpers
@@ -90,6 +90,7 @@ def turn() -> None:
     sys.stdout, sys.stderr = Stream("stdout"), Stream("stderr")
     failed = False
     try:
+        sys.stderr.told = not job.get("quiet")
         run(job["code"], job["label"], job.get("width"), job.get("height"))
     except BaseException as error:
         failed = True
@@ -162,7 +163,7 @@ def points(artist: Any) -> int:
 
 
 def told(error: BaseException) -> dict[str, str]:
-    """An error as Python prints it, without the frames of this file, and a word on what's absent."""
+    """An error as Python prints it, without this file's frames, and a word on what's absent."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..book import Cell, Chapter, Part, write_whole
+from ..book import Cell, Chapter, Part, reports, write_whole
 from ..run import seconds_of
 
 FOLDER = "live"
@@ -20,7 +20,8 @@ RECIPES = "recipes"
 def runnable(chapter: Chapter, parts: list[Part]) -> bool:
     """Chapters with code of their own; a page that reports on the book can't run without it."""
     cells = [part for part in parts if isinstance(part, Cell)]
-    return chapter.key == RECIPES or any(shown(cell) for cell in cells)
+    own = any(shown(cell) for cell in cells) and not reports(chapter, parts)
+    return chapter.key == RECIPES or own
 
 
 def shown(cell: Cell) -> bool:
@@ -42,6 +43,8 @@ def page_data(parts: list[Part], seconds: dict[str, float]) -> dict[str, Any]:
             if size := part.option(f"fig-{side}", 0):
                 cell[side] = size
         cell["seconds"] = round(seconds.get(part.label, 0), 1)
+        if not part.option("warning", True):
+            cell["quiet"] = True
         if not shown(part):
             cell["hidden"] = True
         cells.append(cell)
@@ -61,7 +64,8 @@ def given(code: str) -> set[str]:
         elif isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):
             names |= root_of(node)
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            names |= root_of(node.value.func) if isinstance(node.value.func, ast.Attribute) else set()
+            if isinstance(node.value.func, ast.Attribute):
+                names |= root_of(node.value.func)
     return names
 
 
@@ -83,9 +87,7 @@ def with_buttons(text: str, chapter: Chapter, digest: str) -> str:
     return text if f"{place}/live.js" in text else text.replace("</head>", f"{lines}</head>", 1)
 
 
-def write_page(
-    chapter: Chapter, parts: list[Part], digest: str, out: Path, work: Path
-) -> None:
+def write_page(chapter: Chapter, parts: list[Part], digest: str, out: Path, work: Path) -> None:
     """Put the buttons on a finished page, and its cells beside the runtime."""
     page = out / chapter.href
     if not page.is_file() or not runnable(chapter, parts):

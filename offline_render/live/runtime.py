@@ -10,39 +10,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from .library import ARTIFACTS
+from .module import smaller
 
 #: Bytes of one script; the page shows its progress by them.
 SCRIPT = 3_500_000
 #: Characters that can't stand in a string of a script: new lines, the backslash, the quote.
 HELD = (0x0A, 0x0D, 0x22, 0x5C)
-
-
-def module(wheel: zipfile.ZipFile) -> bytes:
-    """Python as WebAssembly, without the names of its functions, which only a debugger reads."""
-    return b"".join(sections(wheel.read(f"{ARTIFACTS}python-snapshot.wasm")))
-
-
-def sections(whole: bytes) -> Iterable[bytes]:
-    yield whole[:8]
-    at = 8
-    while at < len(whole):
-        start, kind = at, whole[at]
-        length, at = number(whole, at + 1)
-        if kind != 0:
-            yield whole[start : at + length]
-        at += length
-
-
-def number(data: bytes, at: int) -> tuple[int, int]:
-    """An unsigned number of WebAssembly's encoding, and where it ends."""
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            return value, at
 
 
 def packed(files: Iterable[tuple[str, bytes]]) -> bytes:
@@ -72,7 +45,8 @@ def seven(content: bytes) -> str:
 
 
 def module_scripts(wheel: zipfile.ZipFile) -> bytes:
-    return scripts(module(wheel))
+    """Python as WebAssembly, from the module whose interpreter has been started already."""
+    return scripts(smaller(wheel.read(f"{ARTIFACTS}python-snapshot.wasm")))
 
 
 def file_scripts(files: Iterable[tuple[str, bytes]]) -> bytes:

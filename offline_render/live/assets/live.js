@@ -17,7 +17,7 @@
   const able = () => {
     try {
       return typeof DecompressionStream === "function" && WebAssembly.validate(Uint8Array.of(
-        0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 10, 1, 8, 0, 6, 64, 25, 11, 0, 11, 11));
+        0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 8, 1, 6, 0, 31, 64, 0, 11, 11));
     } catch (e) { return false; }
   };
 

@@ -87,7 +87,7 @@ async function start({ module, files, image }) {
       mounted("/usr/local/lib", at("usr/local/lib")),
       mounted("/book", at("book")),
       mounted("/tmp", tmp),
-      mounted("/work", work),
+      mounted("/files", work),
     ],
   );
   instance = await WebAssembly.instantiate(module, {

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import html
 import json
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from ..run import seconds_of
 FOLDER = "live"
 #: Its blocks of code are programs of their own, which read the reader's file.
 RECIPES = "recipes"
+#: Calls of modules that later cells feel.
+SETTINGS = {"filterwarnings", "seed", "simplefilter", "update", "use"}
 
 
 def runnable(chapter: Chapter, parts: list[Part]) -> bool:
@@ -33,12 +36,20 @@ def shown(cell: Cell) -> bool:
 
 def page_data(parts: list[Part], seconds: dict[str, float]) -> dict[str, Any]:
     """The cells of a page: code, names they give, size of their figures, how long they took."""
+    own = [part for part in parts if isinstance(part, Cell)]
+    imported = {
+        name
+        for part in own
+        for node in ast.walk(ast.parse(part.code))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in brought(node)
+    }
     cells = []
     for part in parts:
         if not isinstance(part, Cell) or not part.option("eval", True) or not part.code.strip():
             continue
         code = part.code.strip("\n")
-        cell = {"label": part.label, "code": code, "defines": sorted(given(code))}
+        cell = {"label": part.label, "code": code, "defines": sorted(given(code, imported))}
         for side in ("width", "height"):
             if size := part.option(f"fig-{side}", 0):
                 cell[side] = size
@@ -51,8 +62,16 @@ def page_data(parts: list[Part], seconds: dict[str, float]) -> dict[str, Any]:
     return {"cells": cells}
 
 
-def given(code: str) -> set[str]:
-    """Names that a cell binds at its top, or whose objects it may change."""
+def given(code: str, imported: Set[str] = frozenset()) -> set[str]:
+    """Names that a cell binds, or whose objects it may change; a call of a module changes it not.
+
+    Parameters
+    ----------
+    code : str
+        The cell.
+    imported : set of str
+        Names of the page that stand for modules and what they offer.
+    """
     names: set[str] = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
@@ -60,13 +79,18 @@ def given(code: str) -> set[str]:
         elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             names.add(node.id)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+            names |= brought(node)
         elif isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):
             names |= root_of(node)
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            if isinstance(node.value.func, ast.Attribute):
-                names |= root_of(node.value.func)
+            function = node.value.func
+            if isinstance(function, ast.Attribute):
+                names |= root_of(function) - (set() if function.attr in SETTINGS else imported)
     return names
+
+
+def brought(node: ast.Import | ast.ImportFrom) -> set[str]:
+    return {alias.asname or alias.name.partition(".")[0] for alias in node.names}
 
 
 def root_of(node: ast.expr) -> set[str]:

@@ -292,9 +292,14 @@
     }
   }
 
-  live.pressed = (block, what) => {
+  live.pressed = async (block, what) => {
     known();
     if (!block) {
+      document.querySelectorAll("details.code-fold").forEach((fold) => { fold.open = true; });
+      await new Promise((done) => { setTimeout(done, 60); });
+      for (const one of document.querySelectorAll("div.sourceCode")) {
+        if (one.querySelector(":scope > .live-tools")) cellOf(one);
+      }
       const status = document.querySelector(".live-page .live-status");
       work(status, cells.filter((cell) => cell.block || cell.hidden), null);
       return;

@@ -11,7 +11,8 @@
     element.onerror = () => { element.remove(); delete loaded[name]; failed(new Error(`${name} can't be read`)); };
     document.head.append(element);
   });
-  const live = window.handbookLive = { base, load, page: script.dataset.page, digest: script.dataset.runtime };
+  const live = window.handbookLive = { base, load, page: script.dataset.page, digest: script.dataset.runtime, own: new Map() };
+  live.put = (name, content) => { live.own.set(name, content); live.python?.put(name, content); };
 
   // Python's module needs exceptions of WebAssembly: the smallest module that has one.
   const able = () => {
@@ -73,12 +74,31 @@
   }
   dress(document);
   document.addEventListener("hb-unfold", (event) => dress(event.target));
+  const status = document.createElement("span");
+  status.className = "live-status";
+  status.setAttribute("role", "status");
   if (!script.dataset.each) {
-    const status = document.createElement("span");
-    status.className = "live-status";
-    status.setAttribute("role", "status");
     bar.append("The code of this page runs in your browser: ", button("Run all", () => press(null, "all")), " ", status);
-    const downloads = document.querySelector(".hb-downloads");
-    (downloads || head)?.after(bar);
+    (document.querySelector(".hb-downloads") || head)?.after(bar);
+    return;
   }
+  // Recipes read a file of the reader's own: it is read here and goes nowhere else.
+  const area = document.createElement("div");
+  area.className = "live-page live-files";
+  const label = document.createElement("label");
+  const input = document.createElement("input");
+  Object.assign(input, { type: "file", accept: ".csv,.txt,text/csv", multiple: true });
+  const read = async (files) => {
+    for (const file of files) {
+      const content = new Uint8Array(await file.arrayBuffer());
+      for (const name of [file.name, "my_data.csv", "my_file.csv", "my_wide.csv"]) live.put(name, content);
+    }
+    if (files.length) status.textContent = `${files[files.length - 1].name} stands as my_data.csv, my_file.csv and my_wide.csv.`;
+  };
+  input.addEventListener("change", () => read(input.files));
+  area.addEventListener("dragover", (event) => event.preventDefault());
+  area.addEventListener("drop", (event) => { event.preventDefault(); read(event.dataTransfer.files); });
+  label.append("Your own file, chosen or dropped here, is read in this browser and sent nowhere: ", input);
+  area.append(label, " ", status);
+  head?.after(area);
 })();

@@ -93,7 +93,7 @@
         waiting = { done, failed, progress };
         begin({ kind: "start", ...held });
       });
-      for (const [path, content] of python.own) worker.postMessage({ kind: "file", path, content });
+      for (const [path, content] of live.own) worker.postMessage({ kind: "file", path, content });
     })().catch((error) => { stop(); throw error; });
   }
 
@@ -116,10 +116,7 @@
   }
 
   // The reader's own files: they go from the page to the worker and nowhere else.
-  function put(path, content) {
-    python.own.set(path, content);
-    worker?.postMessage({ kind: "file", path, content });
-  }
+  const put = (path, content) => worker?.postMessage({ kind: "file", path, content });
 
-  const python = live.python = { start, stop, run, put, own: new Map(), session: 0 };
+  const python = live.python = { start, stop, run, put, session: 0 };
 })();

@@ -27,6 +27,7 @@ from ..book import (
     split,
     write_whole,
 )
+from ..live import add_live_code
 from ..render import (
     SHEETS,
     Pandoc,
@@ -139,6 +140,8 @@ def after_render(root: Path, rendered: Iterable[str], out: Path) -> list[Path]:
         engine = Pandoc(project.work / "pandoc")
         documents, targets = numbered(project, sources, engine)
         finish(project, pages, targets, out)
+        if said := add_live_code(project, sources, out, pages):
+            print(said)
         runner, digest = Runner(project), inputs_digest(project)
         outputs: dict[str, dict[int, list[Any]]] = {}
         for chapter in project.chapters:

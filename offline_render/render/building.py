@@ -19,6 +19,7 @@ from ..book import (
     only_one,
     split,
 )
+from ..live import add_live_code
 from ..run import Reporter, run_cells
 from ..speech import read_tex
 from . import crossref, epub, pdf, site, webpages
@@ -93,6 +94,8 @@ def build(root: Path, use_cache: bool = True) -> Path:
                 write_downloads(project, sources, outputs, documents, targets, engine, staging)
                 paper.result()
                 book.result()
+            if said := add_live_code(project, sources, staging):
+                reporter.say(said)
             site.check_links(staging)
             install(project, staging)
         reporter.say(f"HTML: {project.output / 'index.html'}")

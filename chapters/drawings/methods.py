@@ -184,3 +184,32 @@ def box_cox() -> Any:
     say(axes[0], 5.2, 0.34, r"$\dfrac{y^\lambda - 1}{\lambda}$" + "   \u2192", fontsize=14)
     say(axes[0], 5.2, 0.2, "which λ do the data ask for?", fontsize=9.5)
     return figure
+
+
+@drawing("planning")
+def planning() -> Any:
+    figure, ax = canvas(height=2.9)
+    cows = np.linspace(0.6, 10.0, 200)
+    for ceiling, color, name, rows in ((1.5, RED, "few herds", 1), (3.4, BLUE, "more herds", 2)):
+        top = 0.75 if rows == 1 else 2.55
+        ax.plot(cows, ceiling * cows / (cows + 1.6), color=color, lw=2.2)
+        ax.plot([0.6, 10.0], [ceiling] * 2, color=color, lw=1.2, ls="--")
+        say(ax, 10.2, ceiling, "their ceiling", color, ha="left", fontsize=9.5)
+        say(ax, -1.75, top + 0.6, name, color, weight="semibold", fontsize=9.5)
+        for k in range(3 * rows):
+            corner = (-2.75 + 0.75 * (k % 3), top - 0.52 * (k // 3))
+            ax.add_patch(FancyBboxPatch(corner, 0.5, 0.3, fc="white", ec=color, lw=1.2,
+                                        boxstyle="round,pad=0.02,rounding_size=0.06"))  # fmt: skip
+            for dot in (0.12, 0.25, 0.38):
+                ax.plot([corner[0] + dot], [corner[1] + 0.15], "o", color=color, ms=2)
+    start = (2.6, 1.5 * 2.6 / 4.2)
+    arrow(ax, (start[0] + 0.1, start[1] - 0.28), (7.6, 1.5 * 7.6 / 9.2 - 0.28), RED)
+    say(ax, 5.6, 0.4, "more cows from the same herds", RED, fontsize=9.5)
+    arrow(ax, (2.6, start[1] + 0.12), (2.6, 3.4 * 2.6 / 4.2 - 0.1), BLUE)
+    say(ax, 2.85, 1.68, "more herds", BLUE, ha="left", fontsize=9.5)
+    ax.plot([0.6, 10.0], [0, 0], color=INK, lw=1)
+    ax.plot([0.6, 0.6], [0, 3.7], color=INK, lw=1)
+    say(ax, 5.3, -0.3, "cows from each herd", fontsize=9.5)
+    say(ax, 0.75, 3.75, "what the study is worth", ha="left", fontsize=9.5)
+    ax.set(xlim=(-3.0, 12.4), ylim=(-0.5, 3.95))
+    return figure

@@ -157,3 +157,53 @@ def contextual_effects() -> Any:
     say(ax, 2.5, -0.1, r"within a place, slope $\beta_W$", BLUE, ha="left", fontsize=9.5)
     ax.set(xlim=(0.2, 9.6), ylim=(-0.6, 3.1))
     return figure
+
+
+@drawing("repeated-measures")
+def repeated_measures() -> Any:
+    figure, axes = canvas(height=2.3, columns=2)
+    weeks = np.arange(6)
+    thickness = {"a random intercept": np.full(5, 2.0), "what time does": 5.4 * 0.55 ** weeks[:5]}
+    for ax, (title, width) in zip(axes, thickness.items(), strict=True):
+        for k in weeks[1:]:
+            turn = np.linspace(0, np.pi, 60)
+            x, y = k / 2 * (1 - np.cos(turn)), 0.28 * k * np.sin(turn)
+            ax.plot(x, 0.12 + y, color=BLUE, lw=width[k - 1], solid_capstyle="butt", zorder=1)
+        ax.plot(weeks, np.zeros(6), "o", color=INK, ms=8, zorder=2)
+        for k in weeks:
+            say(ax, k, -0.28, f"week {k + 1}", SOFT, fontsize=8)
+        say(ax, 2.5, 1.85, title, weight="semibold")
+        ax.set(xlim=(-0.5, 5.5), ylim=(-0.45, 2.0))
+    return figure
+
+
+@drawing("levels")
+def levels() -> Any:
+    figure, ax = canvas(height=3.3)
+    heights = {"herd": 3.0, "cow": 2.1, "lactation": 1.2, "test day": 0.3}
+    for name, y in heights.items():
+        say(ax, -0.25, y, name, ha="right", weight="semibold")
+    technicians = {2.6: "technician 1", 6.2: "technician 2"}
+    for k, (color, lactations) in enumerate(zip(HERDS, ([2, 1], [1, 2], [1, 1]), strict=True)):
+        top = 3.0 * k + 1.35
+        for cow, count in enumerate(lactations):
+            middle = 3.0 * k + (0.75 if cow == 0 else 2.0)
+            ax.plot([top, middle], [3.0, 2.1], color=color, lw=1.4)
+            for n in range(count):
+                x = middle if count == 1 else middle + (-0.38 if n == 0 else 0.38)
+                ax.plot([middle, x], [2.1, 1.2], color=color, lw=1.4)
+                for day in (-0.15, 0.15):
+                    ax.plot([x, x + day], [1.2, 0.3], color=color, lw=1)
+                    who = 2.6 if day < 0 else 6.2
+                    ax.plot([x + day, who], [0.3, -0.75], color=SOFT, lw=0.6, zorder=0)
+                    ax.plot([x + day], [0.3], "o", color=color, ms=5)
+                ax.plot([x], [1.2], "s", color=color, ms=6)
+            ax.plot([middle], [2.1], "o", color=color, ms=9)
+        ax.plot([top], [3.0], "o", color=color, ms=13)
+    for x, words in technicians.items():
+        ax.plot([x], [-0.75], "D", color=INK, ms=8)
+        say(ax, x, -1.08, words, fontsize=9.5)
+    say(ax, 9.1, 2.1, "nested:\none parent\nabove each", ha="left", fontsize=9.5)
+    say(ax, 9.1, -0.6, "crossed:\nlines from\nevery herd", ha="left", fontsize=9.5)
+    ax.set(xlim=(-1.5, 10.6), ylim=(-1.3, 3.3))
+    return figure

@@ -257,6 +257,42 @@ STATEMENTS: list[Statement] = [
         "would miss the herds in about half of such studies.",
         lambda p: 0.4 < p["power"] < 0.6,
     ),
+    (
+        "and the sizes of the groups are nearly those of the herds",
+        lambda p: (
+            abs(p["worth_survey"]["icc"] - p["effect"]["icc"]) < 0.03
+            and abs(p["worth_survey"]["mean_size"] / p["effect"]["mean_size"] - 1) < 0.05
+        ),
+    ),
+    (
+        "so the loss is nearly the same too",
+        lambda p: abs(p["worth_survey"]["design_effect"] / p["effect"]["design_effect"] - 1) < 0.05,
+    ),
+    (
+        "With more than a thousand patients the difference is significant",
+        lambda p: len(p["trial_bp"]) > 1000 and p["p_patients"] < 0.05,
+    ),
+    (
+        "The estimate hardly moves; its interval does, and it includes differences in either",
+        lambda p: (
+            abs(p["type_row"]["estimate"] - p["by_patients"].params.iloc[1])
+            < 0.3 * p["type_row"]["std_error"]
+            and p["type_row"]["std_error"] > 2 * p["by_patients"].bse.iloc[1]
+            and p["type_row"]["ci_low"] < 0 < p["type_row"]["ci_high"]
+        ),
+    ),
+    (
+        "Fifty herds of ten cows give the mean with a standard error of",
+        lambda p: (
+            p["plans"]["std_error"].idxmin() == 2
+            and p["plans"].loc[2, ["herds", "cows"]].tolist() == [50, 10]
+            and (p["plans"]["cost"].between(990, 1000)).all()
+        ),
+    ),
+    (
+        "ninety herds with one cow each spend nearly everything on visits",
+        lambda p: p["plans"]["std_error"][3] > p["plans"]["std_error"][2],
+    ),
 ]
 
 

@@ -170,6 +170,20 @@ def test_labels_used_twice_are_pointed_out(herds: pd.DataFrame) -> None:
         fit_lmm("strength ~ (1 | cask) + (1 | batch)", read("pastes"))
 
 
+def test_numbers_that_are_text_are_used_twice_all_the_same() -> None:
+    """Text stands as 1, 10, 11, 2: a herd of five cows hasn't the first five labels in order."""
+    rng = np.random.default_rng(5)
+    sizes = rng.integers(5, 14, 12)
+    herd = np.repeat(np.arange(12), sizes)
+    cow = np.concatenate([np.arange(1, size + 1) for size in sizes])
+    own = rng.normal(0, 3, len(cow))
+    data = pd.DataFrame({"herd": np.repeat(herd, 4), "cow": np.repeat(cow, 4).astype(str)})
+    data["y"] = np.repeat(own, 4) + rng.normal(size=len(data))
+    for cows in (data["cow"], data["cow"].astype(int)):
+        with pytest.warns(UserWarning, match=r"\(1 \| herd/cow\)"):
+            fit_lmm("y ~ 1 + (1 | herd) + (1 | cow)", data.assign(cow=cows))
+
+
 @pytest.mark.parametrize(
     "formula, name",
     [

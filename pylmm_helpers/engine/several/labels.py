@@ -8,6 +8,7 @@ parameters the nested reading fits far better. Both together are pointed out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
@@ -44,9 +45,12 @@ def labels_used_twice(
         The criterion of another design, on the same scale.
     """
     factors, found = design.factors, []
+    labels = {part.group_name: part.group_labels for part in design.parts}
     for outer, inner in permutations(factors, 2):
         a, b = factors[outer], factors[inner]
-        if ":" in outer + inner or not crossed(a, b) or not start_anew(a, b):
+        if ":" in outer + inner or not crossed(a, b):
+            continue
+        if not start_anew(a, b, labels[inner]):
             continue
         if any(inner in bar.columns and len(bar.columns) > 1 for bar in design.bars):
             continue  # it is the outer factor of another one
@@ -68,13 +72,23 @@ def labels_used_twice(
     ]
 
 
-def start_anew(outer: Factor, inner: Factor) -> bool:
-    """Whether the labels within most outer levels are the first ones in the order of labels."""
+def start_anew(outer: Factor, inner: Factor, labels: pd.Index) -> bool:
+    """Whether the labels within most outer levels are the first ones of all.
+
+    Numbers that are text stand as 1, 10, 2, and count as numbers here.
+    """
     if outer.levels * inner.levels > MOST_CELLS * 100:
         return False
     cell = np.zeros((outer.levels, inner.levels), dtype=bool)
     cell[outer.codes, inner.codes] = True
-    last = inner.levels - cell[:, ::-1].argmax(axis=1)
+    by_number = [re.sub(r"\d+", lambda digits: digits[0].zfill(20), str(x)) for x in labels]
+    numbered = cell[:, np.argsort(by_number, kind="stable")]
+    return first_ones(cell) or first_ones(numbered)
+
+
+def first_ones(cell: np.ndarray) -> bool:
+    """Whether the true cells of most rows come before the others."""
+    last = cell.shape[1] - cell[:, ::-1].argmax(axis=1)
     return bool(np.mean(last == cell.sum(axis=1)) >= MOSTLY)
 
 

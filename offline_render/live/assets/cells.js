@@ -4,7 +4,7 @@
   const live = window.handbookLive;
   const button = live.button;
   // WebAssembly beside the machine that made the book; longer than this is asked about
-  const SLOWER = 4, LONG = 10;
+  const SLOWER = 2, LONG = 20;
   let cells = null, busy = null, session = -1;
   const byBlock = new Map();
 

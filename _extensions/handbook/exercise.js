@@ -63,7 +63,7 @@
         : hint ? "The hint may help; then try again."
           : "The solution shows one way.";
       say("hb-bad", NOT_YET + more);
-      if (toHint) toHint.hidden = wrong < TRIES;
+      if (toHint) toHint.hidden = wrong < TRIES || hint.open;
     }
 
     form.addEventListener("submit", (event) => {

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.patches import FancyBboxPatch
-from pens import BLUE, INK, RED, SOFT, arrow, canvas, drawing, say
+from pens import BLUE, GREEN, INK, RED, SOFT, arrow, canvas, drawing, say
 from scipy import stats
 
 
@@ -73,6 +73,29 @@ def inference() -> Any:
     say(axes[1], 1.6, 0.2, r"the other half: $\chi^2_1$", BLUE, ha="left", fontsize=9.5)
     say(axes[1], 3, -0.085, "test of a variance, which can't be below zero", fontsize=9.5)
     axes[1].set(xlim=(-0.2, 6.2), ylim=(-0.12, 0.62))
+    return figure
+
+
+@drawing("few-clusters")
+def few_clusters() -> Any:
+    figure, axes = canvas(height=2.6, columns=2)
+    sizes = np.array([3, 6, 11, 18, 34])
+    places = np.arange(5)
+    height = np.array([1.5, 0.7, 1.9, 0.4, 1.1])
+    axes[0].scatter(places, height, s=22 * sizes, color=BLUE, alpha=0.85, lw=0)
+    axes[0].plot([-0.6, 4.6], [-0.35, -0.35], color=INK, lw=1)
+    say(axes[0], 2.0, -0.7, "five herds, from small to large", fontsize=9.5)
+    say(axes[0], -0.75, 1.1, "mean of its cows", fontsize=9.5, rotation=90)
+    axes[0].set(xlim=(-1.0, 4.9), ylim=(-0.95, 2.4))
+    rows = [("each herd once", np.ones(5), BLUE),
+            ("in between:\nGEE, mixed model", sizes / (1 + 0.12 * (sizes - 1)), GREEN),
+            ("each cow once", sizes, RED)]  # fmt: skip
+    for (words, weight, color), base in zip(rows, (2.3, 1.15, 0.0), strict=True):
+        axes[1].bar(places, 2.1 * weight / weight.sum(), 0.62, bottom=base, color=color)
+        axes[1].plot([-0.5, 4.5], [base, base], color=INK, lw=1)
+        say(axes[1], 4.75, base + 0.3, words, color, ha="left", fontsize=9.5)
+    say(axes[1], 2.0, -0.3, "weights of the same five herds", fontsize=9.5)
+    axes[1].set(xlim=(-0.6, 8.6), ylim=(-0.5, 3.3))
     return figure
 
 
@@ -160,4 +183,33 @@ def box_cox() -> Any:
         ax.set_title(title, loc="center", fontsize=10.5)
     say(axes[0], 5.2, 0.34, r"$\dfrac{y^\lambda - 1}{\lambda}$" + "   \u2192", fontsize=14)
     say(axes[0], 5.2, 0.2, "which λ do the data ask for?", fontsize=9.5)
+    return figure
+
+
+@drawing("planning")
+def planning() -> Any:
+    figure, ax = canvas(height=2.9)
+    cows = np.linspace(0.6, 10.0, 200)
+    for ceiling, color, name, rows in ((1.5, RED, "few herds", 1), (3.4, BLUE, "more herds", 2)):
+        top = 0.75 if rows == 1 else 2.55
+        ax.plot(cows, ceiling * cows / (cows + 1.6), color=color, lw=2.2)
+        ax.plot([0.6, 10.0], [ceiling] * 2, color=color, lw=1.2, ls="--")
+        say(ax, 10.2, ceiling, "their ceiling", color, ha="left", fontsize=9.5)
+        say(ax, -1.75, top + 0.6, name, color, weight="semibold", fontsize=9.5)
+        for k in range(3 * rows):
+            corner = (-2.75 + 0.75 * (k % 3), top - 0.52 * (k // 3))
+            ax.add_patch(FancyBboxPatch(corner, 0.5, 0.3, fc="white", ec=color, lw=1.2,
+                                        boxstyle="round,pad=0.02,rounding_size=0.06"))  # fmt: skip
+            for dot in (0.12, 0.25, 0.38):
+                ax.plot([corner[0] + dot], [corner[1] + 0.15], "o", color=color, ms=2)
+    start = (2.6, 1.5 * 2.6 / 4.2)
+    arrow(ax, (start[0] + 0.1, start[1] - 0.28), (7.6, 1.5 * 7.6 / 9.2 - 0.28), RED)
+    say(ax, 5.6, 0.4, "more cows from the same herds", RED, fontsize=9.5)
+    arrow(ax, (2.6, start[1] + 0.12), (2.6, 3.4 * 2.6 / 4.2 - 0.1), BLUE)
+    say(ax, 2.85, 1.68, "more herds", BLUE, ha="left", fontsize=9.5)
+    ax.plot([0.6, 10.0], [0, 0], color=INK, lw=1)
+    ax.plot([0.6, 0.6], [0, 3.7], color=INK, lw=1)
+    say(ax, 5.3, -0.3, "cows from each herd", fontsize=9.5)
+    say(ax, 0.75, 3.75, "what the study is worth", ha="left", fontsize=9.5)
+    ax.set(xlim=(-3.0, 12.4), ylim=(-0.5, 3.95))
     return figure

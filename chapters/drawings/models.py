@@ -159,6 +159,24 @@ def contextual_effects() -> Any:
     return figure
 
 
+@drawing("repeated-measures")
+def repeated_measures() -> Any:
+    figure, axes = canvas(height=2.3, columns=2)
+    weeks = np.arange(6)
+    thickness = {"a random intercept": np.full(5, 2.0), "what time does": 5.4 * 0.55 ** weeks[:5]}
+    for ax, (title, width) in zip(axes, thickness.items(), strict=True):
+        for k in weeks[1:]:
+            turn = np.linspace(0, np.pi, 60)
+            x, y = k / 2 * (1 - np.cos(turn)), 0.28 * k * np.sin(turn)
+            ax.plot(x, 0.12 + y, color=BLUE, lw=width[k - 1], solid_capstyle="butt", zorder=1)
+        ax.plot(weeks, np.zeros(6), "o", color=INK, ms=8, zorder=2)
+        for k in weeks:
+            say(ax, k, -0.28, f"week {k + 1}", SOFT, fontsize=8)
+        say(ax, 2.5, 1.85, title, weight="semibold")
+        ax.set(xlim=(-0.5, 5.5), ylim=(-0.45, 2.0))
+    return figure
+
+
 @drawing("levels")
 def levels() -> Any:
     figure, ax = canvas(height=3.3)

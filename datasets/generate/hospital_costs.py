@@ -14,7 +14,7 @@ Severity has variance 1.4275 and age 169, the same in every hospital, so the two
 1.69 x 1.4275 + 0.0036 x 169 = 3 to the residual variance of recovery and
 0.0169 x 1.4275 + 0.000036 x 169 = 0.03 to that of log cost.
 
-Severity is the one column of the generated files with missing values: some 5 % of the patients in the
+Severity is the one column with missing values in a generated file: some 5 % of the patients in the
 twenty large hospitals, more often the older ones (3.5 % at 52 years, 7 % at 72), are not graded.
 Given age, missingness depends on nothing else (missing at random).
 

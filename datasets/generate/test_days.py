@@ -53,7 +53,7 @@ SCORE_MODEL = "bcs ~ 1 + dim + exp(-0.05 * dim) + (1 | herd) + (1 | cow) + (1 | 
 
 
 def lactation_curve(dim: np.ndarray) -> np.ndarray:
-    """Return Wilmink's curve (1987, Livestock Production Science 17, 1-17), less its intercept."""
+    """Return the curve of Wilmink (1987, Livest. Prod. Sci. 16, 335-348), less its intercept."""
     return LINEAR * dim / 100 + EARLY * np.exp(-DECAY * dim)
 
 

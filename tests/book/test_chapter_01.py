@@ -237,6 +237,34 @@ STATEMENTS: list[Statement] = [
         "$6$ kg for each parity, $10$ kg for mixed and $20$ kg for confined feeding",
         truths_are_those_of_the_file,
     ),
+    (
+        "as in the herds, about a fifth of the variation lies between groups.",
+        lambda p: (
+            round(5 * p["icc_stays"]["estimate"]) == round(5 * p["icc_null"]["estimate"]) == 1
+        ),
+    ),
+    (
+        "because age differs within hospitals.",
+        lambda p: p["stays"].groupby("hospital")["age"].nunique().min() > 1,
+    ),
+    (
+        "She reports that two thirds of the variation in milk solids lie between herds",
+        lambda p: abs(icc(p["fit_merged"])["estimate"] - 2 / 3) < 0.02,
+    ),
+    (
+        "standard deviations above the average, and no other herd lies further than",
+        lambda p: p["in_sds"][p["odd_herd"]] > 5 > 2 > p["in_sds"].abs().nlargest(2).iloc[1],
+    ),
+    (
+        "with its milk divided by $2.2046$ the analysis is that of this chapter.",
+        lambda p: (
+            set(p["merged"].loc[p["other_dairy"], "herd"]) == {p["odd_herd"]}
+            and np.allclose(
+                p["merged"]["milk_kg"] / np.where(p["other_dairy"], 2.2046, 1),
+                p["dairy"]["milk_kg"],
+            )
+        ),
+    ),
 ]
 
 

@@ -234,6 +234,32 @@ STATEMENTS: list[Statement] = [
         "The interval of the ICC reaches well above $0$",
         lambda p: p["rho_few"]["ci_low"] == 0 and p["rho_few"]["ci_high"] > 0.3,
     ),
+    (
+        "the mean square between herds is smaller than the one within",
+        lambda p: (
+            p["anova_dtfs"].loc["between", "mean_sq"] < p["anova_dtfs"].loc["within", "mean_sq"]
+        ),
+    ),
+    (
+        "There are no late farms to visit; what differs are cows.",
+        lambda p: (
+            p["fit_dtfs"].cov_re.iloc[0, 0] < 1e-6
+            and p["rho_dtfs"]["ci_high"] < 0.01
+            and abs(icc(p["fit_dtfs"])["ci_high"] - p["rho_dtfs"]["ci_high"]) < 1e-12
+        ),
+    ),
+    (
+        "It is nearly twice that of this chapter",
+        lambda p: 1.7 < p["icc_naive"] / p["rho"]["estimate"] < 2,
+    ),
+    (
+        "as REML finds from the same cows.",
+        lambda p: abs(icc(p["fit_thirds"])["estimate"] - p["icc_thirds"]) < 1e-4,
+    ),
+    (
+        "It is also what all cows of these herds gave.",
+        lambda p: abs(p["rho"]["estimate"] - p["icc_thirds"]) < 0.005,
+    ),
 ]
 
 

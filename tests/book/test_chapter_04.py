@@ -278,6 +278,39 @@ STATEMENTS: list[Statement] = [
         lambda p: p["outside"] == ["T30"],
     ),
     ("and by a hair.", lambda p: 0 < edges_of_the_slopes(p) < 0.03),
+    (
+        "so the middle 95% of slopes run from about",
+        lambda p: p["decade"]["estimate"] + p["reach_decade"] < 0,
+    ),
+    (
+        "so the same pace everywhere is possible too.",
+        lambda p: p["sd_decade"]["ci_low"] < 0.005,
+    ),
+    (
+        "finds a clearly negative correlation of intercepts and slopes.",
+        lambda p: p["cor_at"][0] < -0.5,
+    ),
+    (
+        "those with the larger distance grow faster, and the lines fan out",
+        lambda p: 0 < p["cor_at"][8] < p["cor_at"][11] < p["cor_at"][14],
+    ),
+    (
+        "it is one and the same fit.",
+        lambda p: (
+            np.ptp(
+                [
+                    fit_lmm(
+                        "distance ~ a",
+                        p["skulls"].assign(a=p["skulls"]["age"] - zero),
+                        "Subject",
+                        "1 + a",
+                    ).criterion
+                    for zero in (0, 8, 11, 14)
+                ]
+            )
+            < 1e-6
+        ),
+    ),
 ]
 
 

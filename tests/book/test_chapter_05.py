@@ -254,7 +254,48 @@ STATEMENTS: list[Statement] = [
         # two estimates with a standard error of 1 each, three apart
         lambda p: 2 * stats.norm.ppf(0.975) > 3 > np.sqrt(2) * stats.norm.ppf(0.975),
     ),
+    (
+        "the steep slope between loses about as much as the flat one within, and the contextual "
+        "effect stays nearly what it was.",
+        lambda p: abs(p["both_rows"].loc["contextual", "with error"] - contextual(p)) < 0.02,
+    ),
+    (
+        "Their difference may go either way:",
+        lambda p: (
+            p["both_rows"].loc["contextual", "no effect"] > 0.05
+            and p["both_rows"].loc["contextual", "mended"] < contextual(p)
+        ),
+    ),
+    (
+        "The second reading gives the slope within back.",
+        lambda p: abs(p["w_mended"] - p["within"]["estimate"]) < 4 * p["error_mc"][2],
+    ),
+    (
+        "and $\\beta_B$ shrinks much less.",
+        lambda p: 1 - p["lambda_b"] < 0.3 * (1 - p["lambda_w"]),
+    ),
+    (
+        "which hardly exists, so report ten percentage points:",
+        lambda p: (p["p_poor"] > 0.9).mean() < 0.05,
+    ),
+    (
+        "the data don't say that there is one, and they couldn't rule out one as large as the "
+        "effect within.",
+        lambda p: (
+            p["of_parity"].loc["contextual", "ci_low"] < 0
+            and p["of_parity"].loc["contextual", "ci_high"] > p["of_parity"]["estimate"].iloc[0]
+        ),
+    ),
+    ("so the first condition is barely met.", lambda p: p["parity_icc"] < 0.02),
+    (
+        "and the contextual effect from their own means is smaller, as @eq-ctx-bias says:",
+        lambda p: p["four_effects"]["estimate"].iloc[0] < p["four_effects"]["estimate"].iloc[1],
+    ),
 ]
+
+
+def contextual(p: dict[str, Any]) -> float:
+    return p["context"]["estimate"]
 
 
 def gone(few: Any) -> float:
@@ -560,3 +601,45 @@ def test_the_r_side_gives_the_effects_of_the_chapter(page: dict[str, Any]) -> No
     assert slopes == pytest.approx(ours["estimate"].iloc[:2].to_list(), rel=1e-4)
     expected = ours.loc["contextual", ["estimate", "std_error", "df"]].to_list()
     assert context == pytest.approx(expected, rel=1e-3)
+
+
+def test_error_in_a_predictor_does_what_its_equation_says(page: dict[str, Any]) -> None:
+    """Slopes within and between by the reliabilities, with either outcome."""
+    foreseen = [page["w_foreseen"], page["b_foreseen"], None, 0.3 * page["lambda_w"]]
+    found = [page["w_told"], page["b_told"], None, page["w_same"]]
+    # one sample of places is behind all draws, whose own error the second outcome averages out
+    assert found[0] == pytest.approx(foreseen[0], abs=4 * page["error_mc"][0])
+    assert found[1] == pytest.approx(foreseen[1], abs=4 * page["error_mc"][1] + 0.003)
+    assert found[3] == pytest.approx(foreseen[3], abs=4 * page["error_mc"][3])
+    assert page["b_same"] == pytest.approx(0.3 * page["lambda_b"], abs=4 * page["error_mc"][4])
+
+
+def test_a_binary_exposure_is_carried_by_places_with_both_kinds(page: dict[str, Any]) -> None:
+    assert page["poor_by_hand"] == pytest.approx(page["fit_poor"].fe_params["poor_within"])
+    alone = page["p_poor"].drop(page["gap_in"].index)
+    assert alone.isin([0, 1]).all(), "the others have one kind only"
+
+
+def test_the_share_of_a_cut_predictor_picks_up_what_the_cut_threw_away(
+    page: dict[str, Any],
+) -> None:
+    """With income in the model the share of the poor has nothing left to say."""
+    fit = on_people(page, "health ~ poor_within + poor_mean + income_within + income_mean")
+    left, before = (coef_table(f).loc["poor_mean"] for f in (fit, page["fit_poor"]))
+    assert left["p_value"] > 0.05 > before["p_value"]
+
+
+@needs_r
+def test_r_splits_the_binary_exposure_and_the_recorded_income_alike(page: dict[str, Any]) -> None:
+    code = """
+suppressMessages(library(lmerTest))
+people <- read.csv("datasets/neighbourhood_health.csv")
+people$poor <- as.numeric(people$income < 30)
+people$poor_mean <- ave(people$poor, people$neighbourhood)
+fit <- lmer(health ~ I(poor - poor_mean) + poor_mean + (1 | neighbourhood), people)
+context <- contest1D(fit, c(0, -1, 1), ddf = "Kenward-Roger")
+"""
+    fixed, context = run_r(code, "fixef(fit)", "context[c('Estimate', 'Std. Error', 'df')]")
+    assert page["fit_poor"].fe_params.to_numpy() == pytest.approx(fixed, rel=1e-4)
+    found = page["of_poor"].loc["contextual", ["estimate", "std_error", "df"]].astype(float)
+    assert found.to_numpy() == pytest.approx(context, rel=1e-3)

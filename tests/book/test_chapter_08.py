@@ -298,6 +298,26 @@ STATEMENTS: list[Statement] = [
         "In the simulations of this chapter the RMSE of ML was smaller.",
         lambda p: (of_groups(p, "RMSE")["ML"] < of_groups(p, "RMSE")["REML"]).all(),
     ),
+    (
+        "a little less than $7/8$.",
+        lambda p: 0.75 < p["factor_ml"] < 7 / 8,
+    ),
+    (
+        "residents it hardly notices.",
+        lambda p: abs(p["eight_ml"].scale / p["eight_reml"].scale - 1) < 0.01,
+    ),
+    (
+        "By REML the herd's size was not significant, so we used maximum likelihood",
+        lambda p: p["p_ml"] < 0.05 < p["p_reml"],
+    ),
+    (
+        "But ML underestimates how much eight herds differ",
+        lambda p: p["size_ml"].cov_re.iloc[0, 0] < p["size_reml"].cov_re.iloc[0, 0],
+    ),
+    (
+        "this test finds something in",
+        lambda p: p["false_ml"] > 0.08 > p["false_kr"] > 0.02,
+    ),
 ]
 
 

@@ -223,7 +223,125 @@ STATEMENTS: list[Statement] = [
         "with the conditional SDs $c$ of two hospitals of one size",
         lambda p: np.isclose(error_of_difference(p, "C16", "C01"), 1, rtol=1e-9),
     ),
+    (
+        "the two can't be told apart, although one of them is known well.",
+        lambda p: p["two"].iloc[0]["ci_low"] < 0 < p["two"].iloc[0]["ci_high"],
+    ),
+    (
+        "which has a hundred patients as well and is the most average of these, it differs "
+        "clearly.",
+        lambda p: p["two"].iloc[1]["ci_low"] > 0 and p["m"][p["usual"]] == 100,
+    ),
+    (
+        "The standard error is nearly the root of the two squared conditional SDs;",
+        lambda p: 1 < p["alone"]["std_error"] / p["from_both"] < 1.02,
+    ),
+    (
+        "The interval of a patient is wide in each row,",
+        lambda p: (width(p["of_case"]) > 2 * 1.96 * np.sqrt(p["fit_mix"].scale)).all(),
+    ),
+    (
+        "a hospital without data adds its own variance.",
+        lambda p: width(p["of_case"]).idxmax() == 3,
+    ),
+    (
+        'so that "outside" says no more than that hospitals differ, which you knew.',
+        lambda p: p["outside_equal"][p["m"] == 100].mean() > 0.5,
+    ),
+    (
+        "The solid limits ask whether a hospital fits in with the others, and every hospital lies "
+        "within them.",
+        lambda p: not p["outside_usual"].any(),
+    ),
+    (
+        "most of the twenty hospitals with a hundred patients lie outside them.",
+        lambda p: (p["m"] == 100).sum() == 20 and p["outside_equal"][p["m"] == 100].sum() > 10,
+    ),
+    (
+        "Dashed limits narrow from about 6 points on either side of the average at 2 patients to "
+        "less than 1 at 100;",
+        lambda p: abs(p["by_luck"][0] - 6) < 0.7 and 1.96 * np.sqrt(p["sigma2"] / 100) < 1,
+    ),
+    (
+        "Solid limits narrow much less, to about 4 points on either side,",
+        lambda p: abs(p["as_usual"][-1] - 4) < 0.7,
+    ),
+    (
+        "the complete rows are right, with wider intervals than all rows would give.",
+        lambda p: all(
+            abs(off(p, way)) < 3 for way in ("severity, by chance", "severity, if it is high")
+        ),
+    ),
+    (
+        "the complete rows are biased, since the gaps depend on the outcome, and imputation, which "
+        "uses the outcome, repairs it.",
+        lambda p: (
+            off(p, "severity, if recovery is poor") > 8
+            and abs(off(p, "severity, if recovery is poor", 2)) < 3
+        ),
+    ),
+    (
+        "imputation is no better than the complete rows but a little worse,",
+        lambda p: off(p, "severity, if it is high", 2) < min(0, off(p, "severity, if it is high")),
+    ),
+    (
+        "right, because severity is in the model.",
+        lambda p: abs(off(p, "recovery, if severity is high")) < 3,
+    ),
+    (
+        "biased, and neither likelihood nor imputation can know.",
+        lambda p: off(p, "recovery, if it is poor") > 8,
+    ),
+    (
+        "where about a third of one column goes missing in one of five ways.",
+        lambda p: len(p["ways"]) == 5 and 0.25 < share_gone(p) < 0.42,
+    ),
+    (
+        "Here the patients without a grade are older than the others,",
+        lambda p: (
+            p["patients"].groupby(p["patients"]["severity"].isna())["age"].mean().diff()[True] > 2
+        ),
+    ),
+    (
+        "and its standard error nearly the same:",
+        lambda p: abs(p["se_20"] / p["per_grade"]["std_error"] - 1) < 0.05,
+    ),
+    (
+        "on the strength of three patients; its prediction is pulled back.",
+        lambda p: (
+            p["m"][p["mean_log"].idxmax()] == 3 and p["mean_log"].idxmax() != p["dear"].index[0]
+        ),
+    ),
+    (
+        "So a list of three names would promise more than is known.",
+        lambda p: p["all_three"] < 0.6 and p["promise"]["patients"].min() == 3,
+    ),
+    (
+        "The predictions are shrunken, so they spread less than the hospitals do:",
+        lambda p: p["sd_of_blups"] < 0.8 * p["sd_between"],
+    ),
+    (
+        "the variance of the predictions is about $\\lambda\\,\\sigma_g^2$.",
+        lambda p: np.isclose(
+            p["sd_of_blups"] ** 2,
+            shrinkage_factor(p["sd_between"] ** 2, p["trio_fit"].scale, 3) * p["sd_between"] ** 2,
+            rtol=0.1,
+        ),
+    ),
 ]
+
+
+def off(p: dict[str, Any], way: str, column: int = 0) -> float:
+    """Mean estimate less the truth, in MC errors: of the complete rows, or (2) of imputation."""
+    found = np.array(p["gaps"][way])[:, column]
+    return (found.mean() + 2) / (found.std(ddof=1) / np.sqrt(len(found)))
+
+
+def share_gone(p: dict[str, Any]) -> float:
+    """Share of rows that lose a value, over the five ways."""
+    world = p["hospital_world"]()
+    lost = [p["with_gaps"](world, *how).isna().to_numpy().any(axis=1) for how in p["ways"].values()]
+    return float(np.mean(lost))
 
 
 def better_than_average(p: dict[str, Any]) -> float:
@@ -443,3 +561,57 @@ def test_r_runs_alone_and_has_the_numbers_of_the_page(page: dict[str, Any]) -> N
     assert factor == pytest.approx(page["sizes"]["shrinkage"].to_numpy(), rel=1e-3)
     assert guess == pytest.approx(page["of_mean"]["prediction"].to_numpy()[1:], abs=1e-3)
     assert average == pytest.approx([page["beta_0"]] * 2, abs=1e-3)
+
+
+def test_the_comparison_of_two_hospitals_is_that_of_the_mixed_model_equations(
+    page: dict[str, Any],
+) -> None:
+    two = page["two"]["std_error"].to_numpy()
+    for (one, other), found in zip(page["asked"], two, strict=True):
+        c = page["u"]["conditional_sd"]
+        by_equations = error_of_difference(page, one, other) * np.hypot(c[one], c[other])
+        assert found == pytest.approx(by_equations, rel=1e-6)
+
+
+def test_a_prediction_with_predictors_is_their_effects_and_the_blup(page: dict[str, Any]) -> None:
+    assert page["grave_by_hand"] == pytest.approx(page["of_case"]["prediction"].iloc[1], rel=1e-9)
+
+
+def test_no_prediction_comes_from_a_missing_value(page: dict[str, Any]) -> None:
+    ungraded = page["cases"].assign(severity=[np.nan, 1, 1, 1])
+    try:
+        found = page["predict"](page["fit_mix"], ungraded, level="group")["prediction"]
+    except ValueError:
+        return
+    assert np.isnan(found.iloc[0]), "a number for a patient without a grade"
+
+
+def test_imputation_gives_what_mice_gives(page: dict[str, Any]) -> None:
+    """R's mice 3.15 with 2l.pan, the same imputation model, 20 imputations, seed 1."""
+    assert page["per_grade_20"] == pytest.approx(-1.3116, abs=0.02)
+    assert page["se_20"] == pytest.approx(0.0781, rel=0.05)
+
+
+@needs_r
+def test_r_predicts_and_compares_the_same(page: dict[str, Any]) -> None:
+    code = """
+library(lme4)
+patients <- read.csv("datasets/hospital_costs.csv")
+null <- lmer(recovery ~ 1 + (1 | hospital), patients)
+u <- ranef(null, condVar = TRUE)$hospital
+v <- attr(u, "postVar")[1, 1, ]; names(v) <- rownames(u)
+mix <- lmer(recovery ~ severity + age + (1 | hospital), patients)
+new <- data.frame(hospital = c("C16", "C16", "C10", "another"), severity = c(1, 5, 5, 5),
+                  age = c(45, 75, 75, 75))
+"""
+    asked = ", ".join(f'"{name}"' for name in page["asked"][1])
+    difference, error, guess = run_r(
+        code,
+        f"diff(rev(u[c({asked}), 1]))",
+        f"sqrt(sum(v[c({asked})]))",
+        "predict(mix, new, allow.new.levels = TRUE)",
+    )
+    assert page["two"]["estimate"].iloc[1] == pytest.approx(difference[0], abs=1e-3)
+    # hospitals of one size: the error of the mean cancels
+    assert page["two"]["std_error"].iloc[1] == pytest.approx(error[0], rel=1e-4)
+    assert page["of_case"]["prediction"].to_numpy() == pytest.approx(guess, abs=1e-3)

@@ -161,6 +161,33 @@ STATEMENTS: list[Statement] = [
             and abs(p["turned"]["treatment"].iloc[2]) < 0.05
         ),
     ),
+    (
+        "Both fits reached the minimum, and both are singular: no zero and no unit changes that.",
+        lambda p: all(
+            p[name].singular and "minimum" in str(check_convergence(p[name]))
+            for name in ("raw_base", "ten_base")
+        ),
+    ),
+    (
+        "The slope of the baseline has hardly any variance",
+        lambda p: p["ten_base"].cov_re.iloc[2, 2] < 0.01 * p["ten_base"].cov_re.iloc[1, 1],
+    ),
+    (
+        "which is $2 \\log 10$: the unit of the fixed effect has changed and nothing else.",
+        lambda p: abs(p["higher"] - 2 * np.log(10)) < 1e-5,
+    ),
+    (
+        "and its standard error hardly.",
+        lambda p: abs(np.diff(p["drug_base"].loc["std_error"].astype(float))[0]) < 0.01,
+    ),
+    (
+        "The variance between herds is estimated as zero.",
+        lambda p: p["service"].cov_re.iloc[0, 0] < 1e-6,
+    ),
+    (
+        "For parity nothing hangs on the choice, since its standard errors agree to",
+        lambda p: abs(p["row_service"]["std_error"] / p["plain_service"].bse["parity"] - 1) < 0.01,
+    ),
 ]
 
 

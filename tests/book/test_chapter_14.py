@@ -291,7 +291,59 @@ STATEMENTS: list[Statement] = [
         "a power is nearly a straight line over the range of the data",
         lambda p: np.corrcoef(y := np.linspace(1, 2, 200), np.log(y))[0, 1] > 0.99,
     ),
+    (
+        "euro for such a patient, inside the interval.",
+        lambda p: p["of_mean"]["ci_low"] < np.exp(8.8175) < p["of_mean"]["ci_high"],
+    ),
+    ("% of the squared error, hardly anything.", lambda p: share_of_v(p) < 0.05),
+    (
+        "so what @eq-bc-cox adds is $\\sigma_g^2 / 2$ times the first part,",
+        lambda p: np.isclose(p["var_v"] / 4 / p["se_mu"] ** 2, p["sigma2_g"] / 2, rtol=0.25),
+    ),
+    (
+        "the limits of the median mostly miss the mean,",
+        lambda p: (p["of_three"].loc["limits of the median"] < 50).all(),
+    ),
+    (
+        "With the fitted variances it makes no difference whether they count as known; with a "
+        "variance of one between hospitals it does, and Cox's interval is the better one.",
+        lambda p: (
+            abs(p["of_three"]["as fitted"].diff()["Cox's"]) < 1.5
+            and p["of_three"]["variance 1"].diff()["Cox's"] > 4
+        ),
+    ),
+    (
+        "It comes close to its promise.",
+        lambda p: (abs(p["of_three"].loc["Cox's"] - 95) < 3).all(),
+    ),
+    (
+        "and holds $1$: leave recovery alone.",
+        lambda p: p["recovery_box"].ci_low > 0 and p["recovery_box"].ci_high > 1,
+    ),
+    (
+        "It is much wider than that of cost, because the largest score is less than twice the "
+        "smallest,",
+        lambda p: (
+            np.ptp([p["recovery_box"].ci_low, p["recovery_box"].ci_high])
+            > 4 * (p["box"].ci_high - p["box"].ci_low)
+            and p["costs"]["recovery"].max() < 2 * p["costs"]["recovery"].min()
+        ),
+    ),
+    (
+        "The recovery score of the same patients is an outcome between some $50$ and $90$ points.",
+        lambda p: p["costs"]["recovery"].between(50, 90).all(),
+    ),
+    (
+        "and an interval that is narrower than hers but far from $1/\\sqrt{200}$ of it,",
+        lambda p: (
+            1 > (p["high_sum"] - p["low_sum"]) / (p["her"]["ci_high"] - p["her"]["ci_low"]) > 0.3
+        ),
+    ),
 ]
+
+
+def share_of_v(p: Page) -> float:
+    return p["var_v"] / 4 / p["se_theta"] ** 2
 
 
 @each(STATEMENTS)
@@ -369,3 +421,33 @@ def test_the_r_side_gives_the_same_numbers(page: dict[str, Any]) -> None:
     )
     terms = ["Intercept", "severity", "age"]
     np.testing.assert_allclose(ratios, page["ratio"].loc[terms, "estimate"], rtol=1e-4)
+
+
+def test_the_interval_of_a_mean_by_hand_is_the_helpers(page: dict[str, Any]) -> None:
+    helper = page["of_mean"][["ci_low", "ci_high"]].to_numpy(dtype=float)
+    np.testing.assert_allclose(page["cox"], helper, rtol=2e-3)
+
+
+def test_the_mended_budget_pays_the_bill(page: dict[str, Any]) -> None:
+    paid = page["costs"]["cost"].sum()
+    assert page["mended_budget"] == pytest.approx(paid, rel=0.02)
+    assert 8 < page["unpaid"] < 12
+
+
+@needs_r
+def test_r_gives_the_interval_of_the_mean(page: dict[str, Any]) -> None:
+    """lmerTest's covariance of theta and sigma, carried to the sum of both variances."""
+    code = """
+suppressMessages(library(lmerTest))
+costs <- subset(read.csv("datasets/hospital_costs.csv"), !is.na(severity))
+fit <- lmer(log(cost) ~ severity + age + (1 | hospital), costs)
+theta <- getME(fit, "theta"); s <- sigma(fit)
+slope <- c(2 * theta * s^2, 2 * s * (theta^2 + 1))
+x <- c(1, 3, 60)
+error <- sqrt(x %*% vcov(fit) %*% x + slope %*% fit@vcov_varpar %*% slope / 4)
+centre <- sum(x * fixef(fit)) + s^2 * (theta^2 + 1) / 2
+limits <- exp(centre + c(-1, 1) * qnorm(0.975) * c(as.matrix(error)))
+"""
+    (limits,) = run_r(code, "limits")
+    helper = page["of_mean"][["ci_low", "ci_high"]].to_numpy(dtype=float)
+    np.testing.assert_allclose(helper, limits, rtol=1e-3)

@@ -142,9 +142,9 @@ def test_leaves_lead_to_recipes_and_sections_that_exist() -> None:
     assert recipes <= sections
 
 
-def test_the_five_tables_of_choices_exist() -> None:
+def test_the_six_tables_of_choices_exist() -> None:
     found = [row[1].lstrip("@") for row in rows("tbl-cho-tables")]
-    assert len(found) == 5 and set(found) <= labels("tbl")
+    assert len(found) == 6 and set(found) <= labels("tbl")
     assert all(row[2] for row in rows("tbl-cho-tables"))
 
 

@@ -232,7 +232,8 @@ def test_answers_survive_a_reload_under_one_key_and_are_forgotten_on_reset(page:
 
 
 def test_resetting_the_page_keeps_other_pages_and_resetting_the_book_asks(page: Any) -> None:
-    other = {"questions": {"elsewhere": {"choice": ["A"], "right": True}}, "reflections": {}}
+    other = {"questions": {"elsewhere": {"choice": ["A"], "right": True}}}
+    other |= {"reflections": {}, "exercises": {}}
     page.execute_script("localStorage['handbook-quiz'] = arguments[0]", json.dumps(other))
     page.refresh()
     answer(page, "quiz-icc", "B")
@@ -242,7 +243,8 @@ def test_resetting_the_page_keeps_other_pages_and_resetting_the_book_asks(page: 
     tab_to(page, ".hb-reset-book")
     press(page, Keys.ENTER)
     assert seen(page, ".hb-count-book").startswith(
-        "This forgets what you answered in every chapter: 1 question and 0 reflections."
+        "This forgets what you answered in every chapter: "
+        "1 question, 0 reflections and 0 exercises."
     )
     press(page, Keys.ENTER)  # the focus stands on the button that keeps them
     assert json.loads(stored(page)["handbook-quiz"]) == other

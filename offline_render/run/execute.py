@@ -17,6 +17,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from ..book import BuildError, Cell, Chapter, Part, Project
 from .cache import CellCache
+from .clock import Clock
 from .environment import KernelPlace, kernel_place
 
 INLINE_MIME = "application/vnd.handbook.inline+json"
@@ -174,13 +175,18 @@ class Runner:
         place: KernelPlace,
     ) -> None:
         total = len(book.cells)
+        clock = Clock()
 
         def on_complete(cell: Any, cell_index: int) -> None:
+            part = parts[cell.metadata["part"]] if cell.metadata["part"] >= 0 else None
+            if isinstance(part, Cell):
+                clock.stop(part.label)
             progress(chapter, cell_index + 1, total)
 
         def on_start(cell: Any, cell_index: int) -> None:
             if stop.is_set():
                 raise _StoppedError
+            clock.start()
 
         client = NotebookClient(
             book,
@@ -200,6 +206,7 @@ class Runner:
             raise _cell_failure(chapter, parts, book, error) from None
         except DeadKernelError as error:
             raise BuildError("Python died while running this document", chapter.path) from error
+        clock.write(self.project.work, chapter)
 
 
 class _StoppedError(Exception):

@@ -18,7 +18,7 @@ from . import spark
 from .steps import Steps
 
 R_PACKAGES = ("r-base-core", "r-cran-lme4", "r-cran-lmertest", "r-cran-pbkrtest")
-TEST_PACKAGES = ("chromium", "chromium-driver", "poppler-utils", "epubcheck")
+TEST_PACKAGES = ("chromium", "chromium-driver", "firefox-esr", "poppler-utils", "epubcheck")
 JAVA_PACKAGES = ("openjdk-17-jre-headless",)
 APT = ("apt-get", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0")
 HAS_R = (

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import debian, spark
+from . import debian, live, spark
 from .steps import SetupError, Steps
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def set_up(command: str) -> None:
     """Do the steps, one more for tests; every one of them skips what is already there."""
-    steps = Steps(4 if command == "test" else 3, LOG)
+    steps = Steps(5 if command == "test" else 4, LOG)
     LOG.parent.mkdir(exist_ok=True)
     LOG.write_text("")
     STAMP.unlink(missing_ok=True)
@@ -72,6 +72,9 @@ def set_up(command: str) -> None:
     install_requirements(pip, steps)
     stamp: dict[str, object] = {"digest": digest(), "given_up": given_up}
     stamp["root"] = os.geteuid() == 0
+    steps.step("Python for the reader's browser")
+    steps.say(live.provide(ROOT, pip, steps))
+    stamp["live"] = live.state(ROOT)
     if command == "test":
         steps.step("Spark, for one of the tests")
         steps.say(spark.provide(ROOT, pip, steps))
@@ -216,6 +219,8 @@ def is_done(command: str) -> bool:
     """Whether an earlier set-up did, or gave up, all that this command needs."""
     stamp = read_stamp()
     if stamp.get("digest") != digest() or not PYTHON.exists():
+        return False
+    if stamp.get("live") != live.state(ROOT):
         return False
     if command == "test" and stamp.get("spark") != spark.state(ROOT):
         return False

@@ -31,10 +31,7 @@ R_ORDER = ["Intercept", "early", "late", "Diet[T.barley+lupins]", "Diet[T.lupins
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
-    # the appendix of the chapter reads what nlme gave from where it is built
-    with pytest.MonkeyPatch.context() as here:
-        here.chdir(CHAPTERS)
-        return run_chapter(CHAPTER)
+    return run_chapter(CHAPTER)
 
 
 def weekly(p: Page, diet: str) -> Any:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "offline_render"
 COMMANDS = {"__main__", "bench", "bootstrap", "post_render", "pre_render", "preview"}
 # from the top down: a room imports from those after it only
-ROOMS = ("quarto", "render", "run", "speech", "book", "setup")
+ROOMS = ("quarto", "render", "live", "run", "speech", "book", "setup")
 LONGEST = 300
 
 

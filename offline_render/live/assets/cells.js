@@ -4,7 +4,7 @@
   const live = window.handbookLive;
   const button = live.button;
   // WebAssembly beside the machine that made the book; longer than this is asked about
-  const SLOWER = 4, LONG = 10;
+  const SLOWER = 2, LONG = 20;
   let cells = null, busy = null, session = -1;
   const byBlock = new Map();
 
@@ -97,6 +97,7 @@
     cell.figures = cell.shown = 0;
     for (const one of [...texts, ...pictures.map((p) => p.closest("a") || p), ...tables]) one.classList.remove("live-away");
     document.querySelectorAll(`[data-live="${cell.at}"]`).forEach((one) => one.remove());
+    if (cell.field) return;
     cell.back?.remove();
     cell.back = null;
   }
@@ -199,12 +200,10 @@
   }
 
   function reset(cell) {
+    cell.field?.remove();
+    cell.field = null;
+    cell.block.querySelector("pre").hidden = false;
     clear(cell);
-    if (cell.field) {
-      cell.field.remove();
-      cell.block.querySelector("pre").hidden = false;
-      cell.field = null;
-    }
     cell.status.textContent = "The printed result stands here again.";
     cell.block.querySelector(".live-run").focus();
   }

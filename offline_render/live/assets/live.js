@@ -78,7 +78,10 @@
   status.className = "live-status";
   status.setAttribute("role", "status");
   if (!script.dataset.each) {
-    bar.append("The code of this page runs in your browser: ", button("Run all", () => press(null, "all")), " ", status);
+    const licences = document.createElement("a");
+    licences.href = base + "licences.txt";
+    licences.textContent = "what it loads, and its licences";
+    bar.append("The code of this page runs in your browser (", licences, "): ", button("Run all", () => press(null, "all")), " ", status);
     (document.querySelector(".hb-downloads") || head)?.after(bar);
     return;
   }

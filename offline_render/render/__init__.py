@@ -13,10 +13,12 @@ from .paper import WIDE_TABLE, WORDY_COLUMN, edition
 from .pdf import design, typst_formulas
 from .quizzes import SHEETS
 from .searching import UNSEARCHED
+from .sheet import SHEET
 from .site import ASSETS
 
 __all__ = [
     "ASSETS",
+    "SHEET",
     "SHEETS",
     "UNSEARCHED",
     "WIDE_TABLE",

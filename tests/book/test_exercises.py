@@ -20,6 +20,7 @@ from offline_render.render import crossref, pandoc, webpages
 from offline_render.render.assemble import assemble
 from offline_render.render.downloads import chapter_notebook
 from offline_render.render.plain import KINDS, plain_markdown
+from offline_render.render.scripts import as_script
 from offline_render.run import INLINE_MIME
 
 NUMBER = """
@@ -279,6 +280,10 @@ def page_of(root: Path) -> str:
     assert [cell.source for cell in book.cells if cell.cell_type == "code"] == [
         "total = 2 + 2\nprint(total)"
     ]
+    assert [cell.metadata for cell in book.cells if cell.cell_type == "code"] == [
+        {"jupyter": {"source_hidden": True}}
+    ]
+    assert "source_hidden" not in as_script(book)
     return webpages.page_body(project, document, engine, EXTENSION / "handbook.lua")
 
 

@@ -149,6 +149,11 @@ def test_an_exercise_is_folded_on_the_page_and_solved_at_the_end_on_paper(small:
     fold = exercise[2].partition("</details>")[0]
     assert "resolved 4" in fold and "<noscript>" in fold
     assert page(small).count('id="exercise-sum"') == 1
+    index = (small / "_book/search-index.js").read_text(encoding="utf-8")
+    assert "Another sum. Add for yourself." in index
+    assert (
+        "Count on" not in index and "as in Figure" not in index and "What is the sum" not in index
+    )
     task, found, key = paper(small).rpartition("Answer key")
     assert found and "Add for yourself." in task and "resolved" not in task
     assert "resolved 4 It is 4, as in Figure 1.1." in key

@@ -109,7 +109,7 @@ STATEMENTS: list[Statement] = [
         lambda p: abs(p["kr"].loc["housing[T.free]", "df"] - 34) < 0.5,
     ),
     (
-        "as many as there are cows, less a few",
+        "not many less than there are cows",
         lambda p: 320 < p["kr"].loc["breed[T.Jersey]", "df"] < 373,
     ),
     (

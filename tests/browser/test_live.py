@@ -211,8 +211,9 @@ def test_the_second_visit_shows_a_result_in_five_seconds(
     browser.get(f"{serve(book)}/{FIRST}")
     started = time.monotonic()
     edit(browser, 0, "print('here')")
-    until(browser, "return document.querySelector('.live-output pre') !== null")
+    until(browser, "return document.querySelector('.live-output pre') !== null", patience=60)
     took = time.monotonic() - started
+    print(f"{took:.1f} s to the first result")
     # other tests share the cores
     assert took < 5 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)), took
 

@@ -70,14 +70,15 @@
   function results(cell) {
     if (cell.results) return cell.results;
     const fold = cell.block.closest("details.code-fold");
-    let at = fold || cell.block;
+    const at = fold || cell.block.closest(".code-copy-outer-scaffold") || cell.block;
     const place = made("div", "live-output");
     place.setAttribute("role", "group");
     place.setAttribute("aria-label", "Result of running this code here");
     place.hidden = true;
     const printed = [];
     for (let next = at.nextElementSibling; next; next = next.nextElementSibling) {
-      if (!next.matches(".cell-output, figure.float, .quarto-float, [class*=cell-output]") && !(cell.label && next.id === cell.label)) break;
+      const own = next.id === cell.label || next.querySelector(`[id="${cell.label}"]`);
+      if (!own && !next.matches("[class*=cell-output]")) break;
       printed.push(next);
     }
     at.after(place);
@@ -255,7 +256,7 @@
           if (!plan.includes(one) && (one.ran !== stamp(one) || one === focus)) plan.push(one);
         }
       }
-      const long = plan.reduce((sum, one) => sum + one.seconds * SLOWER, 0);
+      const long = plan.reduce((sum, one) => sum + (current(one) === one.code ? one.seconds * SLOWER : 0), 0);
       if (long > LONG && !(await asks(status, `This takes about ${seconds(long)} here.`))) return;
       tell("");
       status.before(stopper);

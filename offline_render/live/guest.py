@@ -7,6 +7,7 @@ JSON on the standard output, so that the page shows it while the cell runs.
 from __future__ import annotations
 
 import ast
+import importlib
 import io
 import json
 import linecache
@@ -72,7 +73,41 @@ def start() -> None:
 
     for name in pylmm_helpers.__all__:
         getattr(pylmm_helpers, name)
+    small_api()
     forget()
+
+
+#: What cells take from ``statsmodels.api``; the whole of it would weigh as much as all else.
+API = {
+    "GEE": "statsmodels.genmod.generalized_estimating_equations",
+    "GLM": "statsmodels.genmod.generalized_linear_model",
+    "GLS": "statsmodels.regression.linear_model",
+    "MixedLM": "statsmodels.regression.mixed_linear_model",
+    "OLS": "statsmodels.regression.linear_model",
+    "WLS": "statsmodels.regression.linear_model",
+    "add_constant": "statsmodels.tools.tools",
+    "cov_struct": "statsmodels.genmod",
+    "families": "statsmodels.genmod",
+}
+
+
+def small_api() -> None:
+    """Stand in for ``statsmodels.api``, where the whole of it isn't there."""
+    import statsmodels
+
+    def found(name: str) -> Any:
+        if name not in API:
+            raise AttributeError(
+                f"statsmodels.api.{name} isn't part of the Python in this page; "
+                f"there are {', '.join(API)}"
+            )
+        module = importlib.import_module(API[name])
+        return getattr(module, name)
+
+    api = types.ModuleType("statsmodels.api", "A part of statsmodels.api.")
+    api.__getattr__ = found  # type: ignore[method-assign]
+    sys.modules["statsmodels.api"] = api
+    statsmodels.api = api
 
 
 def forget() -> None:
@@ -168,8 +203,9 @@ def told(error: BaseException) -> dict[str, str]:
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
     lines = traceback.format_exception(type(error), error, trace)
-    absent = ""
-    if isinstance(error, ImportError):
-        top = (error.name or "").partition(".")[0]
-        absent = ABSENT.get(top) or next((n for k, n in ABSENT.items() if k in str(error)), "")
+    absent, cause = "", error
+    while cause is not None and not absent:
+        if isinstance(cause, ImportError):
+            absent = ABSENT.get((cause.name or "").partition(".")[0], "")
+        cause = cause.__cause__ or cause.__context__
     return {"text": "".join(lines), "absent": absent}

@@ -23,15 +23,19 @@ ABSENT = {
     "duckdb": "DuckDB", "ibis": "Ibis", "polars": "Polars", "pyarrow": "Arrow",
     "pymer4": "R", "pyspark": "Spark", "rpy2": "R",
 }  # fmt: skip
-FIGURE = {"format": "svg", "metadata": {"Date": None}, "bbox_inches": "tight", "dpi": 220}
+FIGURE: dict[str, Any] = {
+    "format": "svg",
+    "metadata": {"Date": None},
+    "bbox_inches": "tight",
+    "dpi": 220,
+}
 #: More points of one kind than this are a picture inside the drawing, as in the book.
 MOST_POINTS = 500
 
 
 def tell(kind: str, **more: Any) -> None:
     """Send the page one thing."""
-    sys.__stdout__.write(json.dumps({"kind": kind, **more}) + "\n")
-    sys.__stdout__.flush()
+    print(json.dumps({"kind": kind, **more}), file=sys.__stdout__, flush=True)
 
 
 class Stream(io.TextIOBase):
@@ -144,8 +148,10 @@ def run(code: str, label: str, width: float | None, height: float | None) -> Non
     linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
     tree = ast.parse(code, name)
     last = None
-    if tree.body and isinstance(tree.body[-1], ast.Expr) and not code.rstrip().endswith(";"):
-        last = ast.Expression(tree.body.pop().value)
+    end = tree.body[-1] if tree.body else None
+    if isinstance(end, ast.Expr) and not code.rstrip().endswith(";"):
+        del tree.body[-1]
+        last = ast.Expression(end.value)
     import matplotlib.pyplot as plt
 
     space = sys.modules["__main__"].__dict__
@@ -203,7 +209,8 @@ def told(error: BaseException) -> dict[str, str]:
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
     lines = traceback.format_exception(type(error), error, trace)
-    absent, cause = "", error
+    absent = ""
+    cause: BaseException | None = error
     while cause is not None and not absent:
         if isinstance(cause, ImportError):
             absent = ABSENT.get((cause.name or "").partition(".")[0], "")

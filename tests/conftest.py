@@ -22,7 +22,8 @@ FIRST = (
     "book/test_downloads.py", "helpers/test_symmetries.py", "helpers/test_crosscheck.py",
     "book/test_chapter_09.py", "book/test_large_data.py", "helpers/test_new_rows.py",
     "helpers/test_compute_several.py", "helpers/test_formula_language.py",
-    "book/test_isolation.py", "browser/test_accessibility.py", "book/test_chapter_04.py",
+    "book/test_isolation.py", "browser/test_accessibility.py", "browser/test_live.py",
+    "book/test_chapter_04.py",
     "helpers/test_compute.py", "helpers/test_inference_comparison.py",
     "helpers/test_several_by_factor.py", "helpers/test_planning.py", "book/test_classics.py",
 )  # fmt: skip

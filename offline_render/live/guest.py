@@ -7,6 +7,7 @@ JSON on the standard output, so that the page shows it while the cell runs.
 from __future__ import annotations
 
 import ast
+import importlib
 import io
 import json
 import linecache
@@ -22,15 +23,19 @@ ABSENT = {
     "duckdb": "DuckDB", "ibis": "Ibis", "polars": "Polars", "pyarrow": "Arrow",
     "pymer4": "R", "pyspark": "Spark", "rpy2": "R",
 }  # fmt: skip
-FIGURE = {"format": "svg", "metadata": {"Date": None}, "bbox_inches": "tight", "dpi": 220}
+FIGURE: dict[str, Any] = {
+    "format": "svg",
+    "metadata": {"Date": None},
+    "bbox_inches": "tight",
+    "dpi": 220,
+}
 #: More points of one kind than this are a picture inside the drawing, as in the book.
 MOST_POINTS = 500
 
 
 def tell(kind: str, **more: Any) -> None:
     """Send the page one thing."""
-    sys.__stdout__.write(json.dumps({"kind": kind, **more}) + "\n")
-    sys.__stdout__.flush()
+    print(json.dumps({"kind": kind, **more}), file=sys.__stdout__, flush=True)
 
 
 class Stream(io.TextIOBase):
@@ -72,7 +77,41 @@ def start() -> None:
 
     for name in pylmm_helpers.__all__:
         getattr(pylmm_helpers, name)
+    small_api()
     forget()
+
+
+#: What cells take from ``statsmodels.api``; the whole of it would weigh as much as all else.
+API = {
+    "GEE": "statsmodels.genmod.generalized_estimating_equations",
+    "GLM": "statsmodels.genmod.generalized_linear_model",
+    "GLS": "statsmodels.regression.linear_model",
+    "MixedLM": "statsmodels.regression.mixed_linear_model",
+    "OLS": "statsmodels.regression.linear_model",
+    "WLS": "statsmodels.regression.linear_model",
+    "add_constant": "statsmodels.tools.tools",
+    "cov_struct": "statsmodels.genmod",
+    "families": "statsmodels.genmod",
+}
+
+
+def small_api() -> None:
+    """Stand in for ``statsmodels.api``, where the whole of it isn't there."""
+    import statsmodels
+
+    def found(name: str) -> Any:
+        if name not in API:
+            raise AttributeError(
+                f"statsmodels.api.{name} isn't part of the Python in this page; "
+                f"there are {', '.join(API)}"
+            )
+        module = importlib.import_module(API[name])
+        return getattr(module, name)
+
+    api = types.ModuleType("statsmodels.api", "A part of statsmodels.api.")
+    api.__getattr__ = found  # type: ignore[method-assign]
+    sys.modules["statsmodels.api"] = api
+    statsmodels.api = api
 
 
 def forget() -> None:
@@ -109,8 +148,10 @@ def run(code: str, label: str, width: float | None, height: float | None) -> Non
     linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
     tree = ast.parse(code, name)
     last = None
-    if tree.body and isinstance(tree.body[-1], ast.Expr) and not code.rstrip().endswith(";"):
-        last = ast.Expression(tree.body.pop().value)
+    end = tree.body[-1] if tree.body else None
+    if isinstance(end, ast.Expr) and not code.rstrip().endswith(";"):
+        del tree.body[-1]
+        last = ast.Expression(end.value)
     import matplotlib.pyplot as plt
 
     space = sys.modules["__main__"].__dict__
@@ -169,7 +210,9 @@ def told(error: BaseException) -> dict[str, str]:
         trace = trace.tb_next
     lines = traceback.format_exception(type(error), error, trace)
     absent = ""
-    if isinstance(error, ImportError):
-        top = (error.name or "").partition(".")[0]
-        absent = ABSENT.get(top) or next((n for k, n in ABSENT.items() if k in str(error)), "")
+    cause: BaseException | None = error
+    while cause is not None and not absent:
+        if isinstance(cause, ImportError):
+            absent = ABSENT.get((cause.name or "").partition(".")[0], "")
+        cause = cause.__cause__ or cause.__context__
     return {"text": "".join(lines), "absent": absent}

@@ -44,12 +44,16 @@ def page_data(parts: list[Part], seconds: dict[str, float]) -> dict[str, Any]:
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for name in brought(node)
     }
-    cells = []
+    cells: list[dict[str, Any]] = []
     for part in parts:
         if not isinstance(part, Cell) or not part.option("eval", True) or not part.code.strip():
             continue
         code = part.code.strip("\n")
-        cell = {"label": part.label, "code": code, "defines": sorted(given(code, imported))}
+        cell: dict[str, Any] = {
+            "label": part.label,
+            "code": code,
+            "defines": sorted(given(code, imported)),
+        }
         for side in ("width", "height"):
             if size := part.option(f"fig-{side}", 0):
                 cell[side] = size

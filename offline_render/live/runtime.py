@@ -37,8 +37,8 @@ def squeezed(content: bytes) -> bytes:
 def seven(content: bytes) -> str:
     """Bytes as characters of seven bits each: a seventh longer, where base64 is a third longer."""
     bits = np.unpackbits(np.frombuffer(content, np.uint8))
-    bits = np.concatenate([bits, np.zeros(-len(bits) % 7, np.uint8)]).reshape(-1, 7)
-    codes = np.packbits(bits, axis=1).ravel() >> 1
+    groups = np.concatenate([bits, np.zeros(-len(bits) % 7, np.uint8)]).reshape(-1, 7)
+    codes = np.packbits(groups, axis=1).ravel() >> 1
     text = codes.tobytes().decode("ascii")
     # two bytes of UTF-8 each, one in thirty-two
     return text.translate({code: 0x100 + code for code in HELD})

@@ -41,7 +41,7 @@
     }
 
     const given = () => (field ? inputs[0].value.trim()
-      : inputs.find((input) => input.checked)?.value ?? "");
+      : inputs.filter((input) => input.checked).map((input) => input.value).join(","));
 
     /** Whether what is given is right; null where it is no answer. */
     function judged() {
@@ -93,7 +93,7 @@
       const old = String(kept.answers()[key]?.given ?? "");
       if (!old) return;
       if (field) inputs[0].value = old;
-      else for (const input of inputs) input.checked = input.value === old;
+      else for (const input of inputs) input.checked = old.split(",").includes(input.value);
       const right = judged();
       if (right !== null) show(right);
     }

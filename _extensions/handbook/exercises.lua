@@ -20,8 +20,9 @@ decision, a check. handbook.lua calls this file, for Quarto and for plain pandoc
                                                 :::
     :::
 
-In HTML the hint and the solution are folds, and exercise.js brings the check to life. In every other
-format the task stands in its place, and the solution goes to the key of answers.
+A check with options may leave the question to the task. In HTML the hint and the solution are folds,
+and exercise.js brings the check to life. In every other format the task stands in its place, and the
+solution goes to the key of answers.
 ]]
 
 -- What handbook.lua lends: how it refuses a source, and how its blocks look.
@@ -68,13 +69,10 @@ local function read_decision(check, list, div)
         .. "the solution.")
     end
     check.options[i] = { letter = letter, label = label, right = box == "right" }
-    if check.options[i].right then
-      if check.right then refuse(div, "its check has two right options. Mark one with [x].") end
-      check.right = letter
-    end
+    if check.options[i].right then table.insert(check.right, letter) end
   end
   if #check.options < 2 then refuse(div, "its check needs two options or more.") end
-  if not check.right then
+  if #check.right == 0 then
     refuse(div, "no option of its check is right. Mark the right one with [x].")
   end
 end
@@ -103,7 +101,7 @@ local function read_number(check, attributes, div)
 end
 
 local function read_check(block, div)
-  local check = { question = pandoc.Blocks({}), options = {} }
+  local check = { question = pandoc.Blocks({}), options = {}, right = {} }
   for _, part in ipairs(block.content) do
     if shared.is_options(part) then
       if #check.options > 0 then refuse(div, "its check has two lists of options. Keep one.") end
@@ -116,8 +114,8 @@ local function read_check(block, div)
   end
   if #check.options == 0 then
     read_number(check, block.attributes, div)
-  elseif #check.question == 0 then
-    refuse(div, "its check has no question. Write it above the options.")
+  elseif #check.question == 0 then -- the task has asked
+    check.question:insert(pandoc.Para({ pandoc.Str("Which do you choose?") }))
   end
   return check
 end
@@ -180,10 +178,10 @@ end
 -- The words of a check as one line beside its field; what comes before them stands above it.
 local function asked(question)
   local last = question[#question]
-  if last and (last.t == "Para" or last.t == "Plain") then
+  if last.t == "Para" or last.t == "Plain" then
     return pandoc.Blocks({ table.unpack(question, 1, #question - 1) }), last.content
   end
-  return question, pandoc.Inlines({ pandoc.Str("Your decision") })
+  return question, pandoc.Inlines({ pandoc.Str("Which do you choose?") })
 end
 
 local function html_number(exercise, out)
@@ -206,12 +204,14 @@ local function html_decision(exercise, out)
   out:insert(html("<fieldset>"))
   out:insert(pandoc.Plain(pandoc.Inlines({ tag('<legend class="hb-question">') }) .. line
     .. { tag("</legend>") }))
+  if #check.right > 1 then out:insert(html('<p class="hb-how">' .. shared.choose_all .. "</p>")) end
+  local kind = #check.right > 1 and "checkbox" or "radio"
   out:insert(html('<div class="hb-options">'))
   for _, option in ipairs(check.options) do
     local own = id .. "-" .. option.letter:lower()
-    local open = ('<input type="radio" id="%s" name="%s" value="%s" hidden disabled><label for="%s">'
-      .. '<span class="hb-letter">%s</span> <span class="hb-text">')
-      :format(own, id, option.letter, own, option.letter)
+    local open = ('<input type="%s" id="%s" name="%s" value="%s" hidden disabled>'
+      .. '<label for="%s"><span class="hb-letter">%s</span> <span class="hb-text">')
+      :format(kind, own, id, option.letter, own, option.letter)
     out:insert(pandoc.Div({ pandoc.Plain(pandoc.Inlines({ tag(open) }) .. option.label
       .. { tag("</span></label>") }) }, { "", { "hb-option" } }))
   end
@@ -220,12 +220,12 @@ end
 
 local function html_check(exercise)
   local check = exercise.check
-  local answer = check.right or check.answer
+  local answer = check.answer or table.concat(check.right, ",")
   local within = check.within and (' data-hb-within="%s"'):format(check.within) or ""
   local start = '<form class="hb-form hb-own" autocomplete="off" data-search-ignore '
     .. 'data-hb-answer="%s"%s>'
   local out = pandoc.Blocks({ html(start:format(answer, within)) })
-  local fill = check.right and html_decision or html_number
+  local fill = check.answer and html_number or html_decision
   fill(exercise, out)
   local to_hint = '<button type="button" class="hb-to-hint" hidden>Show the hint</button>'
   local hint = exercise.hint and to_hint or ""
@@ -280,7 +280,10 @@ local function to_print(exercise)
   end
   if exercise.check then
     out:extend(shared.prefixed({ pandoc.Emph({ pandoc.Str("Check.") }) }, exercise.check.question))
-    if exercise.check.right then out:insert(lettered(exercise.check.options)) end
+    if #exercise.check.right > 1 then
+      out:insert(pandoc.Para({ pandoc.Emph({ pandoc.Str(shared.choose_all) }) }))
+    end
+    if not exercise.check.answer then out:insert(lettered(exercise.check.options)) end
   end
   out:insert(shared.link_to_answer(exercise, "Solution"))
   return shared.framed(out, exercise.id, LOOK)
@@ -290,7 +293,8 @@ end
 local function key_words(exercise)
   local check = exercise.check
   if not check then return pandoc.Inlines({ pandoc.Str(exercise.title) }) end
-  local answer = check.right or check.shown .. (check.unit and "\u{a0}" .. check.unit or "")
+  local answer = shared.listed(check.right)
+  if check.answer then answer = check.shown .. (check.unit and "\u{a0}" .. check.unit or "") end
   return pandoc.Inlines({ pandoc.Str(exercise.title .. " (answer: "),
     pandoc.Strong({ pandoc.Str(answer) }), pandoc.Str(")") })
 end

@@ -305,7 +305,8 @@ end
 local folder = debug.getinfo(1, "S").source:match("^@(.*[/\\])") or ""
 local exercises = assert(loadfile(folder .. "exercises.lua"))({
   refuse = refuse, is_options = is_options, html = html, tag = tag, prefixed = prefixed,
-  framed = framed, kept_with_next = kept_with_next, link_to_answer = link_to_answer,
+  framed = framed, listed = listed, choose_all = CHOOSE_ALL,
+  kept_with_next = kept_with_next, link_to_answer = link_to_answer,
   -- "right" or "wrong" by an option's box, and the words after it
   box_of = function(item)
     local box = box_of(item)

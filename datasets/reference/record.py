@@ -6,7 +6,8 @@
 Needs R with lme4, lmerTest and pbkrtest, and the package's extra "lme4". The published classics
 below are recorded first; then the code cells of every chapter run in order, and each call of
 lmer() or crosscheck() writes the record of its model. Nothing in this folder changes unless all
-of it succeeded; records that no model asks for any more are removed.
+of it succeeded; records that no model asks for any more are removed. What nlme gives for
+correlated residuals and unequal variances, which lme4 has not, is recorded by nlme/record.R.
 """
 
 from __future__ import annotations

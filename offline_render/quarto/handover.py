@@ -29,11 +29,12 @@ from ..book import (
 )
 from ..live import add_live_code
 from ..render import (
+    SHEETS,
     Pandoc,
     numbered,
     offered,
     prose_with_values,
-    write_book_as_epub,
+    write_beside,
     write_downloads,
 )
 from ..run import Reporter, Runner, inputs_digest, is_record_only, run_cells
@@ -78,8 +79,7 @@ def before_render(root: Path, wanted: Iterable[str] | None) -> list[Path]:
         engine = Pandoc(project.work / "pandoc")
         write_paper(project, project.work / NOTEBOOKS, engine)
         if len(outputs) == len(project.chapters):
-            kept = project.work / NOTEBOOKS / project.epub_name
-            write_book_as_epub(project, sources, outputs, engine, kept)
+            write_beside(project, sources, outputs, engine, project.work / NOTEBOOKS)
         return made
 
 
@@ -153,9 +153,10 @@ def after_render(root: Path, rendered: Iterable[str], out: Path) -> list[Path]:
                 print(f"{chapter.source}: its cells haven't run, so no notebook and no script")
             else:
                 outputs[chapter.source] = kept
-        book = project.work / NOTEBOOKS / project.epub_name
-        if book.is_file():
-            shutil.copyfile(book, out / project.epub_name)
+        for name in (project.epub_name, *SHEETS):
+            made = project.work / NOTEBOOKS / name
+            if made.is_file():
+                shutil.copyfile(made, out / name)
         if not outputs:
             return []
         chosen = [d for d in documents if d.chapter.source in outputs]

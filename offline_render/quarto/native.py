@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ..book import HELD, BuildError, load_project, only_one
-from ..render import install, recover
+from ..render import SHEET, SHEETS, install, recover
 
 LOG = "quarto.log"
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -48,7 +48,7 @@ def render(root: Path, quarto: Path) -> Path:
         )
         if code or not (staging / "index.html").exists():
             raise BuildError(f"quarto render stopped with exit code {code}: {reason(said)}")
-        if not list(staging.glob("*.pdf")):
+        if not {path.name for path in staging.glob("*.pdf")} - {SHEET, *SHEETS}:
             raise BuildError(f"quarto render wrote no PDF: {reason(said)}")
         install(project, staging)
     return project.output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .assemble import prose_with_values
-from .building import build, install, recover, write_book_as_epub
+from .building import build, install, recover, write_beside
 from .crossref import Target, numbered
 from .downloads import offered, write_downloads
 from .fonts import pdf_font_folder, write_web_fonts
@@ -11,11 +11,15 @@ from .formulas import formula_code, quoted, tidy_mathml
 from .pandoc import Node, Pandoc
 from .paper import WIDE_TABLE, WORDY_COLUMN, edition
 from .pdf import design, typst_formulas
+from .quizzes import SHEETS
 from .searching import UNSEARCHED
+from .sheet import SHEET
 from .site import ASSETS
 
 __all__ = [
     "ASSETS",
+    "SHEET",
+    "SHEETS",
     "UNSEARCHED",
     "WIDE_TABLE",
     "WORDY_COLUMN",
@@ -35,7 +39,7 @@ __all__ = [
     "recover",
     "tidy_mathml",
     "typst_formulas",
-    "write_book_as_epub",
+    "write_beside",
     "write_downloads",
     "write_web_fonts",
 ]

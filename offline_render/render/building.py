@@ -27,6 +27,7 @@ from .assemble import Assembled, assemble
 from .crossref import Document, Target
 from .downloads import offered, write_downloads
 from .pandoc import Node, Pandoc, div, nodes
+from .quizzes import write_quiz_sheets
 
 
 def build(root: Path, use_cache: bool = True) -> Path:
@@ -89,6 +90,7 @@ def build(root: Path, use_cache: bool = True) -> Path:
                     project, documents, files, engine, lua, staging / project.epub_name,
                 )  # fmt: skip
                 site.write_site(project, documents, bodies, files, staging, project.pdf_name)
+                write_quiz_sheets(project, documents, files, engine, staging)
                 write_downloads(project, sources, outputs, documents, targets, engine, staging)
                 paper.result()
                 book.result()
@@ -101,20 +103,22 @@ def build(root: Path, use_cache: bool = True) -> Path:
     return project.output
 
 
-def write_book_as_epub(
+def write_beside(
     project: Project,
     sources: dict[str, list[Part]],
     outputs: dict[str, dict[int, list[Any]]],
     engine: Pandoc,
-    target: Path,
-) -> None:
-    """The EPUB alone, from results of all cells."""
+    out: Path,
+) -> list[Path]:
+    """What stands beside the pages and needs results of all cells: the EPUB and the quiz sheets."""
     assembled = {
         c.source: assemble(c, sources[c.source], outputs[c.source]) for c in project.chapters
     }
     documents, _ = link(project, assembled, engine)
     files = {c.source: images(c, assembled[c.source], documents) for c in project.chapters}
+    target = out / project.epub_name
     epub.write_epub(project, documents, files, engine, find_filter(project), target)
+    return [target, *write_quiz_sheets(project, documents, files, engine, out)]
 
 
 def link(

@@ -30,6 +30,8 @@ from .sheet import write_sheet
 DATA_ARCHIVE = "handbook-data.zip"
 NOTEBOOK_ARCHIVE = "handbook-notebooks.zip"
 NO_NAMES = "et al."
+#: How labels of chunks begin that solve an exercise: a notebook folds them.
+SOLVES = "exercise-"
 INSTALL = (
     "This notebook belongs to *{title}*. It needs the book's package, a file that the book's first "
     'page offers: run `pip install "{wheel}[compute]" notebook` where you have saved it, and '
@@ -145,6 +147,8 @@ def chapter_notebook(
         if isinstance(part, Cell):
             if part.option("eval", True) and part.code.strip():
                 cells.append(nbformat.v4.new_code_cell(part.code.strip("\n")))
+                if part.label.startswith(SOLVES):
+                    cells[-1].metadata["jupyter"] = {"source_hidden": True}
                 caption = _caption(part, targets, words)
                 if caption:
                     cells.append(nbformat.v4.new_markdown_cell(caption))

@@ -88,7 +88,8 @@ def _opening(attrs: str, names: set[str], exercises: Iterator[int]) -> str:
     title, kind = TITLE.search(attrs), KIND.search(attrs)
     if "exercise" in names and title:
         what = f" ({KINDS.get(kind[1], kind[1])})" if kind else ""
-        return f"**Exercise {next(exercises)}{what}: {title[1]}.**"
+        end = "" if title[1][-1:] in "?!." else "."
+        return f"**Exercise {next(exercises)}{what}: {title[1]}{end}**"
     part = next((PARTS[name] for name in PARTS if name in names), "")
     return part or (f"**{title[1]}.**" if title else "")
 

@@ -43,6 +43,7 @@ def as_script(book: nbformat.NotebookNode) -> str:
     for cell in script.cells:
         if cell.cell_type == "code":
             cell.source = shown(cell.source)
+            cell.metadata.clear()  # what a notebook folds, a script shows
     first = next((k for k, c in enumerate(script.cells) if c.cell_type == "code"), 0)
     script.cells.insert(first, nbformat.v4.new_code_cell(SHOW))
     return str(jupytext.writes(script, fmt="py:percent"))

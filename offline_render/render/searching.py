@@ -96,6 +96,8 @@ def words_of(block: Any) -> str:
         if UNSEARCHED & set(classes) or ["when-format", "typst"] in content[0][2]:
             return ""
         inner = content[1]
+        if "exercise" in classes:
+            return f"{dict(content[0][2]).get('title', '')}. {words_of(inner)}"
         if "quiz" in classes:
             inner = [b for b in inner if b["t"] != "BulletList"]
         return words_of(inner)

@@ -28,8 +28,10 @@ function(m, kenward_roger) {
          post = if (is.list(post)) post else list(post))
   })
   terms <- attr(m@flist, "assign")
-  # mmList stands in the formula's order, the blocks in lme4's own
-  matrices <- unname(lme4::getME(m, "mmList"))
+  # in the formula's order, the blocks in lme4's own; getME(m, "mmList") gives the same, but makes
+  # a factor of all combinations of nested labels, 44 million for 548 lactations of six regions
+  matrices <- lapply(lme4::findbars(formula(m)), function(bar)
+    model.matrix(eval(substitute(~ x, list(x = bar[[2]]))), m@frame))
   mm <- lapply(unname(m@cnms), function(columns)
     Find(function(z) identical(colnames(z), columns), matrices))
   out <- list(

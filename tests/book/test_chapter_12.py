@@ -606,7 +606,49 @@ STATEMENTS: list[Statement] = [
         "which is $0.125$ here: $\\lambda = 0.25$",
         lambda p: np.isclose(lam := 0.1 / (0.1 + 0.9 / 3), 0.25) and np.isclose(lam**1.5, 0.125),
     ),
+    (
+        "like that of any other hospital, and its slope,",
+        lambda p: (
+            abs(p["of_swapped"].loc["T05", "Intercept"]) < 1
+            and p["of_swapped"]["treatment"].abs().idxmax() == "T05"
+        ),
+    ),
+    (
+        "one hospital of thirty is easily taken for varying effects.",
+        lambda p: p["fit_swapped"].cov_re.loc["treatment", "treatment"] > 1.3 * p["tau2"],
+    ),
+    (
+        "here the difference of its arms has the wrong sign.",
+        lambda p: difference_of_arms(p, "T05") > 0,
+    ),
+    (
+        "is above the screen $4/G$, which a few of $120$ sound groups are,",
+        lambda p: (
+            p["largest_cook"] > 4 / 120
+            and 1 < (p["no_place"]["cooks_distance"] > 4 / 120).sum() < 12
+        ),
+    ),
+    (
+        "The result doesn't hang on one neighbourhood.",
+        lambda p: p["steps_se"].max() < 0.5,
+    ),
+    (
+        "Whoever leaves it out finds a smaller variance every time:",
+        lambda p: all(t < k for t, k in zip(p["tidied"], p["kept_all"], strict=True)),
+    ),
+    ("There is no sign of it (", lambda p: p["of_arms"]["p_value"] > 0.2),
+    (
+        "and the effect of treatment doesn't move.",
+        lambda p: abs(p["moved_by"]) < 0.05 * p["one_spread"].bse_fe["treatment"],
+    ),
 ]
+
+
+def difference_of_arms(p: dict[str, Any], hospital: str) -> float:
+    """Of the means of the true arms, in mmHg: what swapping them turns round."""
+    rows = p["bp"][p["bp"]["hospital"] == hospital]
+    means = rows.groupby("treatment")["bp_reduction"].mean()
+    return float(means[1] - means[0])
 
 
 @each(STATEMENTS)
@@ -669,3 +711,23 @@ def test_the_r_side_gives_the_same_numbers(page: dict[str, Any]) -> None:
     by_feeding = alone["by_feeding"]
     ours = np.sqrt(by_feeding.scale) * by_feeding.variance_ratios
     np.testing.assert_allclose(spread, ours, rtol=1e-3)
+
+
+@needs_r
+def test_r_finds_the_swapped_arms_and_one_spread_of_both(page: dict[str, Any]) -> None:
+    code = """
+suppressMessages({library(lme4); library(nlme)})
+trial <- read.csv("datasets/bp_trial.csv")
+swapped <- within(trial, treatment <- ifelse(hospital == "T05", 1 - treatment, treatment))
+fit <- lmer(bp_reduction ~ treatment + (1 + treatment | hospital), swapped)
+slope <- ranef(fit)$hospital["T05", "treatment"]
+one <- lme(bp_reduction ~ treatment, trial, ~ 1 + treatment | hospital)
+two <- update(one, weights = varIdent(form = ~ 1 | treatment))
+"""
+    variance, slope, statistic = run_r(
+        code, "VarCorr(fit)$hospital[2, 2]", "slope", "2 * (logLik(two) - logLik(one))"
+    )
+    swapped = page["fit_swapped"]
+    assert swapped.cov_re.iloc[1, 1] == pytest.approx(variance[0], rel=2e-3)
+    assert swapped.random_effects.loc["T05", "treatment"] == pytest.approx(slope[0], rel=2e-3)
+    assert page["of_arms"]["statistic"] == pytest.approx(statistic[0], abs=2e-3)

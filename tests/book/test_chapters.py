@@ -124,6 +124,14 @@ def test_chunks_are_short_and_one_sentence_stands_on_a_line(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_no_sentence_stands_twice(path: Path) -> None:
+    prose = "".join(part.text for part in split(path) if not isinstance(part, Cell))
+    lines = re.sub(r"^ *(```+|~~~+).*?^ *\1", "", prose, flags=re.S | re.M).splitlines()
+    said = [line.strip() for line in lines if len(line) >= 40 and not line.startswith(("|", ":"))]
+    assert [line for line in set(said) if said.count(line) > 1] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
 def test_code_can_be_pasted_into_a_python_prompt(path: Path) -> None:
     for part in split(path):
         if not isinstance(part, Cell) or not part.option("eval", True):

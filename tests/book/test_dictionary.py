@@ -355,3 +355,44 @@ def test_standard_errors_of_statsmodels_can_be_a_fifth_off() -> None:
         if theirs.converged:
             most = max(most, float((theirs.bse_fe / own.bse_fe - 1).abs().max()))
     assert most > 0.2
+
+
+@pytest.fixture(scope="module")
+def two_factors() -> pd.DataFrame:
+    rng = np.random.default_rng(8)
+    a, b, c = (
+        np.repeat(np.arange(8), 18),
+        np.tile(np.repeat(np.arange(3), 6), 8),
+        np.arange(144) % 6,
+    )
+    y = 2 * rng.normal(size=8)[a] + 1.5 * rng.normal(size=24)[3 * a + b] + rng.normal(size=6)[c]
+    frame = pd.DataFrame({"y": y + rng.normal(size=144), "x": rng.normal(size=144), "one": 1})
+    return frame.assign(a=[f"a{k}" for k in a], b=[f"b{k}" for k in b], c=[f"c{k}" for k in c])
+
+
+def criteria(fits: list[Any]) -> list[float]:
+    return [-2 * float(fit.llf) for fit in fits]
+
+
+def test_two_factors_in_python(two_factors: pd.DataFrame) -> None:
+    table, names = rows("tbl-di-levels"), {"fit_lmm": fit_lmm, "smf": smf, "data": two_factors}
+    own = [eval(cell[0], names) for cell in table["helpers"]]
+    theirs = [eval(cell[0], names).fit(reml=True) for cell in table["statsmodels"]]
+    assert criteria(theirs) == pytest.approx(criteria(own), abs=1e-4)
+    assert [fit.ngroups_by_group for fit in own] == [{"a:b": 24, "a": 8}, {"a": 8, "c": 6}]
+
+
+@needs_r
+@pytest.mark.parametrize("package", ["lme4", "nlme"])
+def test_two_factors_in_r(package: str, two_factors: pd.DataFrame, tmp_path: Path) -> None:
+    table = rows("tbl-di-levels")
+    two_factors.to_csv(tmp_path / "two.csv", index=False)
+    lines = [
+        f'setwd("{tmp_path.as_posix()}")',
+        f"suppressMessages(library({package}))",
+        'data <- read.csv("two.csv", stringsAsFactors = TRUE)',
+        *(f"cat(-2 * as.numeric(logLik({cell[0]})), '\\n')" for cell in table[package]),
+    ]
+    found = [float(line) for line in run_r(lines, tmp_path).split()]
+    own = [eval(cell[0], {"fit_lmm": fit_lmm, "data": two_factors}) for cell in table["helpers"]]
+    assert found == pytest.approx(criteria(own), abs=1e-3)

@@ -18,7 +18,7 @@ from minibook import ONE, write
 
 from offline_render.book import HELD, BuildError, load_project, only_one
 from offline_render.quarto import after_render, before_render
-from offline_render.render import build, building
+from offline_render.render import SHEETS, build, building
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -103,6 +103,8 @@ def test_pages_get_the_books_own_fonts_and_ask_nobody_for_them(copied: Path) -> 
 
 
 def test_downloads_are_those_of_the_embedded_renderer(copied: Path) -> None:
+    with (copied / "chapters" / "two.qmd").open("a") as chapter:
+        chapter.write("\n::: {.quiz}\nWhich?\n\n- [x] This\n\n  Yes.\n\n- [ ] That\n\n  No.\n:::\n")
     book = build(copied)
     before_render(copied, None)
     out = copied / "site"
@@ -110,6 +112,8 @@ def test_downloads_are_those_of_the_embedded_renderer(copied: Path) -> None:
     after_render(copied, ["chapters/one.html"], out)
     for name in ("one.ipynb", "one.py"):
         assert (out / "chapters" / name).read_text() == (book / "chapters" / name).read_text()
+    for name in SHEETS:
+        assert (out / name).read_bytes() == (book / name).read_bytes()
 
 
 def test_after_rendering_no_cell_runs_and_one_line_says_what_is_missing(

@@ -16,7 +16,7 @@ def test_each_objective_has_its_chapter_and_a_question_there() -> None:
     text = (ROOT / "chapters" / "preface.qmd").read_text(encoding="utf-8")
     listed = text.partition("::: {.objectives}")[2].partition("\n:::")[0]
     objectives = list(OBJECTIVE.finditer(listed))
-    assert len(objectives) == len(re.findall(r"^- ", listed, re.M)) == 8
+    assert len(objectives) == len(re.findall(r"^- ", listed, re.M)) == 11
     for objective in objectives:
         places = PLACE.findall(objective["places"])
         assert places, objective["text"]

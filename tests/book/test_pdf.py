@@ -19,7 +19,7 @@ MARGIN = 60  # points; the page's own is 68, and punctuation may hang into it
 
 @pytest.fixture(scope="module")
 def reader(book: Path) -> PdfReader:
-    return PdfReader(next(book.glob("*.pdf")))
+    return PdfReader(next(book.glob("Mixed-*.pdf")))
 
 
 def resolved(value: object) -> object:

@@ -265,7 +265,7 @@ def test_a_real_quarto_renders_the_same_book(book: Path, root: Path, tmp_path: P
         for one, two in zip_longest(theirs, ours):
             assert one == two, page.name
         assert keys(site / page.relative_to(book)) == keys(page)
-    (made,), (embedded,) = site.glob("*.pdf"), book.glob("*.pdf")
+    (made,), (embedded,) = site.glob("Mixed-*.pdf"), book.glob("Mixed-*.pdf")
     pages = len(PdfReader(made).pages)
     assert abs(pages / len(PdfReader(embedded).pages) - 1) <= 0.05
     assert PdfReader(made).trailer["/Root"]["/Lang"] == "en-GB"

@@ -62,6 +62,27 @@ ax.plot([1, 2, 3], label="drawncode");
 print("counted", 1 + 1)
 ```
 
+::: {.exercise #exercise-sum kind="again" title="Another sum"}
+Add for yourself.
+
+::: {.hint}
+Count on.
+:::
+
+::: {.solution}
+```{python}
+#| label: exercise-sum
+print("resolved", 2 + 2)
+```
+
+It is `{python} 2 + 2`, as in @fig-line.
+:::
+
+::: {.check within="0" unit="kg"}
+What is the sum? `{python} 2 + 2`
+:::
+:::
+
 [Shrinkage]{#gls-shrinkage}
 :   A pull towards the mean.
 
@@ -120,6 +141,26 @@ def test_chapters_are_numbered_through_the_parts_which_the_contents_name(small: 
     assert re.findall(r'<li class="part">(.*?)</li>', nav[0]) == ["Models", "Tests", "Appendices"]
     found = paper(small)
     assert "MODELS" in found and "TESTS" in found and "APPENDICES" in found
+
+
+def test_an_exercise_is_folded_on_the_page_and_solved_at_the_end_on_paper(small: Path) -> None:
+    exercise = page(small).partition('id="exercise-sum"')[2].partition("</form>")
+    assert "resolved" not in exercise[0] and 'data-hb-answer="4"' in exercise[0]
+    fold = exercise[2].partition("</details>")[0]
+    assert "resolved 4" in fold and "<noscript>" in fold
+    assert page(small).count('id="exercise-sum"') == 1
+    index = (small / "_book/search-index.js").read_text(encoding="utf-8")
+    assert "Another sum. Add for yourself." in index
+    assert (
+        "Count on" not in index and "as in Figure" not in index and "What is the sum" not in index
+    )
+    task, found, key = paper(small).rpartition("Answer key")
+    assert found and "Add for yourself." in task and "resolved" not in task
+    assert "resolved 4 It is 4, as in Figure 1.1." in key
+    cells = json.loads(page(small, "chapters/one.ipynb"))["cells"]
+    words = ["".join(cell["source"]) for cell in cells]
+    assert any("**Exercise 1 (do it again): Another sum.**" in text for text in words)
+    assert not any("What is the sum?" in text or ":::" in text for text in words)
 
 
 def test_a_part_that_is_no_title_with_chapters_is_refused(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ told <- function(fit) {
   out$sd <- unname(sapply(s$reStruct, function(r) sqrt(diag(as.matrix(r))[1]) * fit$sigma))
   out
 }
+days$number <- ave(days$dim, days$lactation, FUN = rank)  # days in milk rise within a lactation
+yields <- milk_kg ~ housing + breed + parity_class + bs(dim, df = 6)
 slopes <- protein ~ early + late * Diet
 serial <- corAR1(.5, form = ~ Time | Cow)
 models <- list(
@@ -41,7 +43,9 @@ models <- list(
                                         correlation = corExp(c(3, .2), form = ~ Time | Cow, nugget = TRUE)),
   "jaws, a variance for each sex" = lme(distance ~ age * Sex, teeth, ~ 1 | Subject, control = control,
                                         weights = varIdent(form = ~ 1 | Sex)),
-  "test days, CAR(1)" = lme(milk_kg ~ housing + breed + parity_class + bs(dim, df = 6), days,
+  "test days, by number" = lme(yields, days, ~ 1 | herd / cow / lactation, control = control,
+                               correlation = corAR1(.5, form = ~ number | herd / cow / lactation)),
+  "test days, CAR(1)" = lme(yields, days,
                             ~ 1 | herd / cow / lactation, control = control,
                             correlation = corCAR1(.98, form = ~ dim | herd / cow / lactation)))
 versions <- list(R = as.character(getRversion()), nlme = as.character(packageVersion("nlme")))

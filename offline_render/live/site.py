@@ -58,7 +58,10 @@ def add_live_code(
             script = shim.bundle(npm)
         except (ValueError, KeyError) as error:
             return f"{archive.name}: {error}. {MISSING}"
-        book = [*library.book(project.root), ("book/_live.py", (HERE / "guest.py").read_bytes())]
+        book = [
+            *library.book(project.root), *library.faces(),
+            (f"{library.BOOK}/_live.py", (HERE / "guest.py").read_bytes()),
+        ]  # fmt: skip
         code = {
             name: (HERE / f"{name}.py").read_bytes() for name in ("library", "module", "runtime")
         }
@@ -109,6 +112,9 @@ def write_licences(wheel: zipfile.ZipFile, npm: tarfile.TarFile, folder: Path) -
         if name.startswith(place) and name.endswith(".txt"):
             text = wheel.read(name).decode("utf-8", "replace")
             parts.append(titled(name.removeprefix(place).removesuffix(".txt"), text))
+    for place, content in library.faces():
+        if place.endswith(library.LICENCE):
+            parts.append(titled("Source Sans Pro", content.decode("utf-8", "replace")))
     (folder / "licences.txt").write_text("\n\n".join(parts), encoding="utf-8")
 
 

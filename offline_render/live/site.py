@@ -85,15 +85,15 @@ def add_live_code(
         for k, part in enumerate(scripts):
             (folder / f"{kind}-{k}.js").write_bytes(part)
     worker = script + "\n" + (ASSETS / "worker.js").read_text(encoding="utf-8")
-    told = {**counts, "size": (len(module) + len(files)) * 7 // 8}
+    digest = digest_of([module, files, worker.encode()])
+    told = {**counts, "digest": digest, "size": (len(module) + len(files)) * 7 // 8}
     write_whole(folder / "worker.js", f"handbookLive.worker={json.dumps(worker)}\n".encode())
     write_whole(folder / "runtime.js", f"handbookLive.runtime={json.dumps(told)}\n".encode())
     for name in ("live.js", "live.css", "python.js", "cells.js"):
         (folder / name).write_bytes((ASSETS / name).read_bytes())
-    digest = digest_of([module, files, worker.encode()])
     for chapter in project.chapters:
         if pages is None or chapter.href in set(pages):
-            write_page(chapter, sources[chapter.source], digest, out, project.work)
+            write_page(chapter, sources[chapter.source], out, project.work)
     return ""
 
 

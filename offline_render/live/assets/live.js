@@ -6,6 +6,7 @@
   const loaded = {};
   const load = (name) => loaded[name] ||= new Promise((done, failed) => {
     const element = document.createElement("script");
+    element.charset = "utf-8";
     element.src = base + name;
     element.onload = () => { element.remove(); done(); };
     element.onerror = () => { element.remove(); delete loaded[name]; failed(new Error(`${name} can't be read`)); };

@@ -93,8 +93,13 @@ STATEMENTS: list[Statement] = [
         lambda p: 1.9 < p["few"]["times SE"].iloc[0] / p["few"]["times SE"].iloc[5] < 2.1,
     ),
     (
-        "So a formula with $1.96$ is too optimistic when herds are few; add a herd to each arm",
-        lambda p: herds_by_normal(p) + 2 >= p["G_plan"],
+        "If it gives a dozen or more, one herd more in each arm makes up for that; if it gives "
+        "fewer, use the $t$.",
+        lambda p: (
+            herds_by_normal(p) + 2 >= p["G_plan"]
+            and min(power_with_one_more(G) for G in range(12, 60, 2)) > 0.79
+            and power_with_one_more(4) < 0.75
+        ),
     ),
     (
         "A mixed model weights herds by what their means are worth, and loses less:",
@@ -131,7 +136,7 @@ STATEMENTS: list[Statement] = [
         lambda p: 4 * p["slope"].scale / p["size"] < p["s2_u1"] / 2,
     ),
     (
-        "The simulated powers agree with the formula within their Monte-Carlo error",
+        "The simulated powers agree with the formula within two Monte-Carlo errors",
         lambda p: miss_of_simulated(p).abs().max() < 2,
     ),
     (
@@ -216,6 +221,12 @@ def herds_by_normal(p: dict[str, Any]) -> int:
     ratio = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
     one = p["variances"]["sigma2_g"] + p["variances"]["sigma2"] / p["m_plan"]
     return int(np.ceil(4 * one * (ratio / p["smallest"]) ** 2))
+
+
+def power_with_one_more(G: int) -> float:
+    """Power of a study of G herds by the normal distribution, and one more in each arm."""
+    shift = (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * np.sqrt((G + 2) / G)
+    return float(stats.nct.sf(stats.t.isf(0.025, G), G, shift))
 
 
 def size_for_found(p: dict[str, Any]) -> int:

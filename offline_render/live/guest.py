@@ -11,6 +11,7 @@ import importlib
 import io
 import json
 import linecache
+import logging
 import os
 import sys
 import traceback
@@ -67,6 +68,8 @@ def start() -> None:
     import matplotlib
 
     matplotlib.use("agg")
+    # few faces travel; which one takes the place of another is no result of a cell
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     import formulaic  # noqa: F401
     import matplotlib.backends.backend_svg
     import matplotlib.pyplot

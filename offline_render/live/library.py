@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -84,6 +85,10 @@ def book(root: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(package.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             yield f"{BOOK}/{path.relative_to(root).as_posix()}", path.read_bytes()
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    told = "".join(f"{key.title()}: {project[key]}\n" for key in ("name", "version"))
+    info = f"{package.name}-{project['version']}.dist-info"
+    yield f"{BOOK}/{info}/METADATA", f"Metadata-Version: 2.1\n{told}".encode()
     data = root / "datasets"
     for pattern in ("*.csv", "datapackage.json", "published/*", "reference/**/*.json"):
         for path in sorted(data.glob(pattern)):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -151,7 +154,9 @@ def test_the_package_and_the_data_travel_with_their_references() -> None:
     places = {place for place, _ in library.book(ROOT)}
     assert {"book/pylmm_helpers/__init__.py", "book/datasets/dairy_herds.csv",
             "book/datasets/datapackage.json"} <= places  # fmt: skip
-    assert any(place.startswith("book/datasets/reference/") for place in places)
+    assert any(place.endswith(".dist-info/METADATA") for place in places)
+    references = (ROOT / "datasets" / "reference").rglob("*.json")
+    assert {f"book/{path.relative_to(ROOT).as_posix()}" for path in references} <= places
 
 
 @pytest.mark.parametrize(
@@ -208,6 +213,131 @@ for job in json.loads(sys.stdin.read()):
         json.dump({"label": "c", **job}, file)
     live.turn()
 """
+
+
+def code_of_cells() -> dict[str, ast.Module]:
+    """Each page's code that a reader can run, also what the book shows and doesn't run."""
+    out = {}
+    for one in load_project(ROOT).chapters:
+        if pages.runnable(one, split(one.path)):
+            text = one.path.read_text(encoding="utf-8")
+            code = re.findall(r"^```\{?python\}?\n(.*?)^```", text, re.M | re.S)
+            out[one.key] = ast.parse("\n".join(code))
+    return out
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """The modules that a page names where it imports."""
+    out = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            out |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            out |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return out
+
+
+def has_a_file(name: str) -> bool:
+    """Whether a name is that of a module of Python code; compiled ones are in the runtime."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return False
+    return spec is not None and str(spec.origin).endswith(".py")
+
+
+#: What cells ask of statsmodels, which imports more when it is called.
+LATE = {
+    "smf.ols": [
+        "smf.ols(formula, rows).fit(cov_type='cluster', cov_kwds={'groups': rows['g']}).summary()",
+        "smf.ols(formula, rows).fit(cov_type='HC3').t_test('x = 0')",
+        "smf.ols(formula, rows).fit().compare_f_test(smf.ols('y ~ 1', rows).fit())",
+    ],
+    "smf.mixedlm": [
+        "smf.mixedlm(formula, rows, groups=rows['g']).fit().summary()",
+        "smf.mixedlm(formula, rows, groups=rows['g'], re_formula='~x').fit(reml=False)",
+    ],
+    "smf.gee": [
+        "smf.gee(formula, 'g', rows, cov_struct=sm.cov_struct.Exchangeable()).fit().summary()",
+        "smf.gee(formula, 'g', rows, cov_struct=sm.cov_struct.Exchangeable())"
+        ".fit(cov_type='bias_reduced').summary()",
+    ],
+    "sm.cov_struct": ["sm.cov_struct.Exchangeable()"],
+    "sm.families": [
+        "smf.gee('up ~ x', 'g', rows, family=sm.families.Gamma(sm.families.links.Log())).fit()"
+    ],
+}
+# Modules are refused here as they are missing there; those of compiled code are in one file.
+REFUSING = """
+import importlib.abc, importlib.machinery, importlib.util, json, sys, warnings
+job = json.loads(sys.stdin.read())
+packed = set(job["packed"])
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in job["tops"] or name in packed:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec and str(spec.origin).endswith(".py"):
+            raise ModuleNotFoundError(f"{name} isn't in modules.txt", name=name)
+        return spec
+sys.meta_path.insert(0, Refuse())
+spec = importlib.util.spec_from_file_location("_live", job["guest"])
+live = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(live)
+live.small_api()
+warnings.simplefilter("ignore")
+import numpy as np, pandas as pd, statsmodels.api as sm, statsmodels.formula.api as smf
+rng = np.random.default_rng(1)
+rows = pd.DataFrame({"g": np.repeat(np.arange(20), 6), "x": rng.normal(size=120)})
+rows["y"] = rows["x"] + rng.normal(size=20)[rows["g"]] + rng.normal(size=120)
+rows["up"] = np.exp(rows["y"])
+formula, failed = "y ~ x", {}
+for code in job["code"]:
+    try:
+        exec(code, {"sm": sm, "smf": smf, "rows": rows, "formula": formula})
+    except Exception as error:
+        failed[code] = repr(error)
+print(json.dumps(failed))
+"""
+
+
+def test_what_cells_import_travels_or_is_said_to_be_missing(tmp_path: Path) -> None:
+    """A module that is imported late counts too: no reader sees ModuleNotFoundError."""
+    trees = code_of_cells()
+    assert len(trees) > 15
+    spelled = re.compile(r"\b(?:sm|smf)\.\w+")
+    asked = {name for tree in trees.values() for name in spelled.findall(ast.unparse(tree))}
+    assert asked <= set(LATE), "say what these ask of statsmodels, as it is called"
+    spec = importlib.util.spec_from_file_location("_live", site.HERE / "guest.py")
+    assert spec is not None and spec.loader is not None
+    live = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(live)
+    packed = library.modules()
+    named = {name for tree in trees.values() for name in imported(tree)} - {"statsmodels.api"}
+    elsewhere = {"pylmm_helpers", *live.ABSENT}
+    own = {name for name in named if name.partition(".")[0] not in elsewhere}
+    assert {name for name in own if has_a_file(name)} - packed == set()
+    job = {
+        "packed": sorted(packed), "tops": ["statsmodels", "patsy", "formulaic"],
+        "guest": str(site.HERE / "guest.py"),
+        "code": [line for lines in LATE.values() for line in lines],
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSING], input=json.dumps(job), capture_output=True, text=True,
+        env={"MPLBACKEND": "agg", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {}
+
+
+def test_no_cell_reads_a_file_above_the_folder_that_a_page_has() -> None:
+    found = [
+        (key, node.value)
+        for key, tree in code_of_cells().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and str(node.value).startswith("../")
+    ]
+    assert found == []
 
 
 def guest(tmp_path: Path, *jobs: dict[str, object]) -> list[dict[str, object]]:

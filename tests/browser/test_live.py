@@ -190,6 +190,10 @@ def test_a_cell_is_edited_fails_is_stopped_and_goes_back(
     edit(reader, 2, "import duckdb")
     finished(reader, 2)
     assert "DuckDB isn't part of the Python in this page" in shown(reader, 2)
+    # a formula in a table keeps its pipe
+    edit(reader, 2, "from pylmm_helpers import table\ntable({'`(1 | herd)`': 1})")
+    finished(reader, 2)
+    assert "(1 | herd)" in shown(reader, 2)
     for number in (0, 1, 2):
         press(reader, number, "back")
         assert reader.execute_script(

@@ -429,7 +429,7 @@ def test_how_far_gee_and_reml_are_apart_here_is_chance(page: dict[str, Any]) -> 
 
 
 def test_t_mends_only_a_part_of_the_sandwich(page: dict[str, Any]) -> None:
-    assert stands(CHAPTER, "a t-distribution with $G - 1$ degrees of freedom would mend only")
+    assert stands(CHAPTER, "A t-distribution with $G - 1$ degrees of freedom would mend only")
     by_z, exposed = page["runs"][6][0], np.arange(6) % 2 == 0
     assert exposed.sum() == 3
     centre, half_width = by_z.mean(axis=0), np.ptp(by_z, axis=0) / 2

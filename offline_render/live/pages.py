@@ -105,19 +105,19 @@ def root_of(node: ast.expr) -> set[str]:
     return {node.id} if isinstance(node, ast.Name) else set()
 
 
-def with_buttons(text: str, chapter: Chapter, digest: str) -> str:
+def with_buttons(text: str, chapter: Chapter) -> str:
     """The HTML of a page that loads the buttons."""
     told = ' data-each="1"' if chapter.key == RECIPES else ""
     place = f"{chapter.root}{FOLDER}"
     lines = (
         f'<link rel="stylesheet" href="{place}/live.css">\n'
-        f'<script defer src="{place}/live.js" data-page="{html.escape(chapter.key)}" '
-        f'data-runtime="{digest}"{told}></script>\n'
+        f'<script defer src="{place}/live.js" data-page="{html.escape(chapter.key)}"{told}>'
+        "</script>\n"
     )
     return text if f"{place}/live.js" in text else text.replace("</head>", f"{lines}</head>", 1)
 
 
-def write_page(chapter: Chapter, parts: list[Part], digest: str, out: Path, work: Path) -> None:
+def write_page(chapter: Chapter, parts: list[Part], out: Path, work: Path) -> None:
     """Put the buttons on a finished page, and its cells beside the runtime."""
     page = out / chapter.href
     if not page.is_file() or not runnable(chapter, parts):
@@ -126,7 +126,7 @@ def write_page(chapter: Chapter, parts: list[Part], digest: str, out: Path, work
     place = out / FOLDER / "pages" / f"{chapter.key}.js"
     write_whole(place, f"handbookLive.pageData={data}\n".encode())
     text = page.read_text(encoding="utf-8")
-    write_whole(page, with_buttons(text, chapter, digest).encode())
+    write_whole(page, with_buttons(text, chapter).encode())
 
 
 def digest_of(contents: list[bytes]) -> str:

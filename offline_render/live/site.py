@@ -58,7 +58,10 @@ def add_live_code(
             script = shim.bundle(npm)
         except (ValueError, KeyError) as error:
             return f"{archive.name}: {error}. {MISSING}"
-        book = [*library.book(project.root), ("book/_live.py", (HERE / "guest.py").read_bytes())]
+        book = [
+            *library.book(project.root), *library.faces(),
+            (f"{library.BOOK}/_live.py", (HERE / "guest.py").read_bytes()),
+        ]  # fmt: skip
         code = {
             name: (HERE / f"{name}.py").read_bytes() for name in ("library", "module", "runtime")
         }
@@ -82,15 +85,15 @@ def add_live_code(
         for k, part in enumerate(scripts):
             (folder / f"{kind}-{k}.js").write_bytes(part)
     worker = script + "\n" + (ASSETS / "worker.js").read_text(encoding="utf-8")
-    told = {**counts, "size": (len(module) + len(files)) * 7 // 8}
+    digest = digest_of([module, files, worker.encode()])
+    told = {**counts, "digest": digest, "size": (len(module) + len(files)) * 7 // 8}
     write_whole(folder / "worker.js", f"handbookLive.worker={json.dumps(worker)}\n".encode())
     write_whole(folder / "runtime.js", f"handbookLive.runtime={json.dumps(told)}\n".encode())
     for name in ("live.js", "live.css", "python.js", "cells.js"):
         (folder / name).write_bytes((ASSETS / name).read_bytes())
-    digest = digest_of([module, files, worker.encode()])
     for chapter in project.chapters:
         if pages is None or chapter.href in set(pages):
-            write_page(chapter, sources[chapter.source], digest, out, project.work)
+            write_page(chapter, sources[chapter.source], out, project.work)
     return ""
 
 
@@ -109,6 +112,9 @@ def write_licences(wheel: zipfile.ZipFile, npm: tarfile.TarFile, folder: Path) -
         if name.startswith(place) and name.endswith(".txt"):
             text = wheel.read(name).decode("utf-8", "replace")
             parts.append(titled(name.removeprefix(place).removesuffix(".txt"), text))
+    for place, content in library.faces():
+        if place.endswith(library.LICENCE):
+            parts.append(titled("Source Sans Pro", content.decode("utf-8", "replace")))
     (folder / "licences.txt").write_text("\n\n".join(parts), encoding="utf-8")
 
 

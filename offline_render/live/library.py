@@ -85,7 +85,7 @@ def book(root: Path) -> Iterator[tuple[str, bytes]]:
         if path.is_file() and "__pycache__" not in path.parts:
             yield f"{BOOK}/{path.relative_to(root).as_posix()}", path.read_bytes()
     data = root / "datasets"
-    for pattern in ("*.csv", "datapackage.json", "published/*", "reference/*.json"):
+    for pattern in ("*.csv", "datapackage.json", "published/*", "reference/**/*.json"):
         for path in sorted(data.glob(pattern)):
             if path.is_file():
                 yield f"{BOOK}/{path.relative_to(root).as_posix()}", path.read_bytes()

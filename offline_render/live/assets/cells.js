@@ -161,7 +161,9 @@
   }
 
   function tabled(lines) {
-    const rows = lines.map((line) => line.replace(/^\s*\||\|\s*$/g, "").split(/(?<!\\)\|/).map((cell) => cell.trim()));
+    // a pipe in code, as in a formula, ends no cell
+    const parted = (line) => line.replace(/(?<!\\)`[^`]*`/g, (code) => code.replaceAll("|", "\0")).split(/(?<!\\)\|/);
+    const rows = lines.map((line) => parted(line.replace(/^\s*\||\|\s*$/g, "")).map((cell) => cell.trim().replaceAll("\0", "|")));
     const right = rows[1].map((mark) => mark.endsWith(":") && !mark.startsWith(":"));
     const table = made("table");
     const line = (entries, tag) => {

@@ -88,7 +88,8 @@ STATEMENTS: list[Statement] = [
         ),
     ),
     (
-        "so a cow's last lactation says something about her next one, but far from everything.",
+        "so a test day of one lactation says something about a test day of the next, but far from "
+        "everything.",
         lambda p: 0.3 < p["rho"].iloc[1] < 0.7,
     ),
     ("Herd-mates are a little alike.", lambda p: 0.05 < p["alike"]["ci_low"].iloc[2] < 0.2),

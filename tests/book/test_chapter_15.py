@@ -61,7 +61,7 @@ STATEMENTS: list[Statement] = [
         lambda p: 90 < spread_within(p) < 130 and 60 < np.ptp(p["means"]) < 80,
     ),
     (
-        "The same herds that differ in milk don't differ in days to first service",
+        "The same herds that differ in milk hardly differ in days to first service",
         lambda p: p["own"]["estimate"].iloc[0] > 0.15 and p["own"]["ci_high"].iloc[1] < 0.02,
     ),
     (
@@ -265,7 +265,9 @@ def test_the_derived_size_has_the_smallest_variance_for_its_cost(page: dict[str,
     variance = price * (page["variances"]["sigma2_g"] + page["variances"]["sigma2"] / sizes)
     assert sizes[variance.argmin()] == pytest.approx(page["m_best"], abs=1e-3)
     # the two terms that depend on the size grow by (k + 1/k) / 2
-    assert stands(CHAPTER, "these two terms grow by $(k + 1/k)/2$: by a quarter at twice or half")
+    assert stands(
+        CHAPTER, "these two terms are $(k + 1/k)/2$ times as large: a quarter more at twice or"
+    )
     fixed = variance.min() - 2 * np.sqrt(
         page["cost_herd"] * page["cost_cow"] * page["variances"]["sigma2"]
         * page["variances"]["sigma2_g"]

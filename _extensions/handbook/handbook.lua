@@ -486,7 +486,7 @@ local function download_name(doc)
   local code, compares = false, false
   doc.blocks:walk({ CodeBlock = function(block)
     code = code or block.classes:includes("cell-code")
-    compares = compares or block.text:match("= crosscheck%(") ~= nil
+    compares = compares or block.text:match("%f[%w_.]crosscheck%(") ~= nil
   end })
   -- an appendix without models of its own reports on the book, and can't run without it
   return code and (compares or name:match("^%d") ~= nil) and name or nil

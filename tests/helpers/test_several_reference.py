@@ -25,7 +25,8 @@ every_case = pytest.mark.parametrize("name", list(CASES))
 def read(name: str) -> pd.DataFrame:
     published = ROOT / "datasets" / "published" / f"{name}.csv"
     here = HERE / "data" / f"several_{name}.csv"
-    return pd.read_csv(published if published.exists() else here)
+    # the book's part of InstEval is another than the one recorded here
+    return pd.read_csv(here if here.exists() else published)
 
 
 @cache
